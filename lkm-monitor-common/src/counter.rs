@@ -1,0 +1,34 @@
+//! Counters kept by the probes, one `u64` per CPU each, read by the daemon.
+
+/// Index into the `COUNTERS` map. Counters only grow until the programs are unloaded.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counter {
+    /// Module system calls that were entered.
+    CallsEntered = 0,
+    /// Calls of which neither the enter nor the exit event reached the ring: unseen altogether.
+    CallsUnseen = 1,
+    /// Events that found their ring full.
+    RingFull = 2,
+    /// Events dropped because no scratch buffer was free.
+    ScratchExhausted = 3,
+    /// Calls that could not be followed because [`limits::CALLS_IN_FLIGHT`](crate::limits::CALLS_IN_FLIGHT) others were.
+    InFlightFull = 4,
+    /// Events handed to a ring.
+    Submitted = 5,
+}
+
+impl Counter {
+    /// Entries of the `COUNTERS` map.
+    pub const COUNT: u32 = 6;
+
+    /// All counters, in index order.
+    pub const ALL: [Self; Self::COUNT as usize] = [
+        Self::CallsEntered,
+        Self::CallsUnseen,
+        Self::RingFull,
+        Self::ScratchExhausted,
+        Self::InFlightFull,
+        Self::Submitted,
+    ];
+}

@@ -1,0 +1,52 @@
+//! Every bound of the kernel side, with its unit. What is cut at one of them carries
+//! [`section::flags::TRUNCATED`](crate::section::flags::TRUNCATED).
+
+/// Bytes of one event, header and sections together. A power of two: the probes mask with it.
+pub const EVENT_BYTES: usize = 32 * 1024;
+
+/// The longest single write that a probe makes into an event; the buffer is that much longer than an event,
+/// so a masked offset plus one write stays inside it.
+pub const WRITE_BYTES: usize = 4096;
+
+/// Bytes of one path, one NUL per component included. The cut is at the root side: the file's name is always kept.
+pub const PATH_BYTES: usize = 4096;
+
+/// Components and mounts of one path.
+pub const PATH_COMPONENTS: usize = 1024;
+
+/// Levels of a control group's path.
+pub const CONTROL_GROUPS: usize = 32;
+
+/// Bytes of a file name with its NUL (`NAME_MAX` + 1).
+pub const NAME_BYTES: usize = 256;
+
+/// Bytes of the caller's own command line, as `mm->arg_start` shows it.
+pub const ARGS_BYTES: usize = 4096;
+
+/// Bytes of a command line remembered at exec.
+pub const EXEC_ARGS_BYTES: usize = 512;
+
+/// Processes whose command line is remembered from exec; the least recently used makes room.
+pub const EXEC_RECORDS: u32 = 8192;
+
+/// Bytes of module parameters. The kernel itself takes any length.
+pub const PARAMS_BYTES: usize = 4096;
+
+/// Bytes of a module name that a caller passes to delete_module: `MODULE_NAME_LEN` is 56 with its NUL,
+/// what is longer cannot name a module but is evidence.
+pub const NAME_ARGUMENT_BYTES: usize = 256;
+
+/// Bytes of a name that `request_module` formats (`MODULE_NAME_LEN`) or that modinfo holds.
+pub const MODULE_TEXT_BYTES: usize = 256;
+
+/// Ancestors described with each call, the parent first.
+pub const ANCESTORS: usize = 8;
+
+/// Module system calls in flight at one time that can be followed.
+pub const CALLS_IN_FLIGHT: u32 = 4096;
+
+/// Default size of the ring for calls, in bytes.
+pub const CALLS_RING_BYTES: u32 = 4 * 1024 * 1024;
+
+/// Default size of the ring for what the kernel confirmed, in bytes.
+pub const TRUTH_RING_BYTES: u32 = 1024 * 1024;

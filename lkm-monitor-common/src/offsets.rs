@@ -1,0 +1,185 @@
+//! Where the running kernel keeps what the probes read.
+//!
+//! rustc cannot emit CO-RE relocations, so the daemon looks every member up in the kernel's BTF and writes the offsets
+//! into the probes' read-only data before they are loaded. The one list below names each member once: it makes the
+//! struct, and the table that the daemon resolves.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+macro_rules! offsets {
+    ($($(#[$meta:meta])* $field:ident: $ty:literal . $member:literal $(| $ty2:literal . $member2:literal)* $(, $need:ident)?;)*) => {
+        /// Byte offsets of kernel structure members; [`Offsets::MISSING`] where the kernel has none.
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+        pub struct Offsets {
+            $($(#[$meta])* pub $field: u32,)*
+        }
+
+        impl Offsets {
+            /// A member that the kernel does not have.
+            pub const MISSING: u32 = u32::MAX;
+
+            /// All members missing: what the probes are compiled with.
+            pub const UNRESOLVED: Self = Self { $($field: Self::MISSING,)* };
+
+            /// How to find each field of [`Offsets`], in field order.
+            pub const MEMBERS: &'static [Member] = &[
+                $(Member {
+                    candidates: &[($ty, $member) $(, ($ty2, $member2))*],
+                    optional: offsets!(@optional $($need)?),
+                },)*
+            ];
+        }
+    };
+    (@optional optional) => { true };
+    (@optional) => { false };
+}
+
+/// One structure member to look up.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// Structure and member, in order of preference: names changed between kernels. A dot goes into a nested struct.
+    pub candidates: &'static [(&'static str, &'static str)],
+    /// Whether the probes work without it.
+    pub optional: bool,
+}
+
+offsets! {
+    task_pid: "task_struct"."pid";
+    task_tgid: "task_struct"."tgid";
+    task_flags: "task_struct"."flags";
+    task_comm: "task_struct"."comm";
+    task_start_boot: "task_struct"."start_boottime" | "task_struct"."real_start_time";
+    task_real_parent: "task_struct"."real_parent";
+    task_group_leader: "task_struct"."group_leader";
+    task_mm: "task_struct"."mm";
+    task_fs: "task_struct"."fs";
+    task_files: "task_struct"."files";
+    task_nsproxy: "task_struct"."nsproxy";
+    task_cred: "task_struct"."cred";
+    task_signal: "task_struct"."signal";
+    task_loginuid: "task_struct"."loginuid", optional;
+    task_sessionid: "task_struct"."sessionid", optional;
+    task_cgroups: "task_struct"."cgroups", optional;
+    task_thread_pid: "task_struct"."thread_pid";
+
+    mm_exe_file: "mm_struct"."exe_file";
+    mm_arg_start: "mm_struct"."arg_start";
+    mm_arg_end: "mm_struct"."arg_end";
+
+    fs_root: "fs_struct"."root";
+    fs_pwd: "fs_struct"."pwd";
+    files_fdt: "files_struct"."fdt";
+    fdtable_fd: "fdtable"."fd";
+    fdtable_max_fds: "fdtable"."max_fds";
+
+    file_path: "file"."f_path";
+    file_inode: "file"."f_inode";
+    path_mnt: "path"."mnt";
+    path_dentry: "path"."dentry";
+    vfsmount_root: "vfsmount"."mnt_root";
+    mount_mnt: "mount"."mnt";
+    mount_parent: "mount"."mnt_parent";
+    mount_mountpoint: "mount"."mnt_mountpoint";
+    dentry_parent: "dentry"."d_parent";
+    dentry_name: "dentry"."d_name.name";
+    dentry_hash_pprev: "dentry"."d_hash.pprev";
+    inode_ino: "inode"."i_ino";
+    inode_size: "inode"."i_size";
+    inode_mode: "inode"."i_mode";
+    inode_nlink: "inode"."i_nlink";
+    inode_uid: "inode"."i_uid";
+    inode_gid: "inode"."i_gid";
+    inode_sb: "inode"."i_sb";
+    sb_dev: "super_block"."s_dev";
+    sb_flags: "super_block"."s_flags";
+    sb_magic: "super_block"."s_magic";
+
+    cred_uid: "cred"."uid";
+    cred_gid: "cred"."gid";
+    cred_suid: "cred"."suid";
+    cred_sgid: "cred"."sgid";
+    cred_euid: "cred"."euid";
+    cred_egid: "cred"."egid";
+    cred_cap_effective: "cred"."cap_effective";
+    cred_user_ns: "cred"."user_ns";
+
+    nsproxy_uts: "nsproxy"."uts_ns";
+    nsproxy_ipc: "nsproxy"."ipc_ns";
+    nsproxy_mnt: "nsproxy"."mnt_ns";
+    nsproxy_net: "nsproxy"."net_ns";
+    nsproxy_cgroup: "nsproxy"."cgroup_ns";
+    uts_ns_inum: "uts_namespace"."ns.inum";
+    ipc_ns_inum: "ipc_namespace"."ns.inum";
+    mnt_ns_inum: "mnt_namespace"."ns.inum";
+    net_ns_inum: "net"."ns.inum";
+    cgroup_ns_inum: "cgroup_namespace"."ns.inum";
+    user_ns_inum: "user_namespace"."ns.inum";
+    pid_ns_inum: "pid_namespace"."ns.inum";
+
+    pid_level: "pid"."level";
+    pid_numbers: "pid"."numbers";
+    upid_nr: "upid"."nr";
+    upid_ns: "upid"."ns";
+    signal_pids: "signal_struct"."pids";
+    signal_tty: "signal_struct"."tty";
+    tty_name: "tty_struct"."name";
+    tty_index: "tty_struct"."index";
+    tty_driver: "tty_struct"."driver";
+    tty_driver_major: "tty_driver"."major";
+    tty_driver_minor_start: "tty_driver"."minor_start";
+
+    cset_default_cgroup: "css_set"."dfl_cgrp", optional;
+    cset_subsys: "css_set"."subsys", optional;
+    css_cgroup: "cgroup_subsys_state"."cgroup", optional;
+    cgroup_kn: "cgroup"."kn", optional;
+    kernfs_id: "kernfs_node"."id", optional;
+    kernfs_name: "kernfs_node"."name", optional;
+    kernfs_parent: "kernfs_node"."__parent" | "kernfs_node"."parent", optional;
+
+    module_name: "module"."name";
+    module_taints: "module"."taints";
+    module_version: "module"."version", optional;
+    module_srcversion: "module"."srcversion", optional;
+    binprm_file: "linux_binprm"."file";
+}
+
+/// Enumeration values and sizes that differ between kernels.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct KernelValues {
+    /// `kernel_read_file_id.READING_MODULE`.
+    pub reading_module: u32,
+    /// `kernel_read_file_id.READING_MODULE_COMPRESSED`, `u32::MAX` where the kernel has none.
+    pub reading_module_compressed: u32,
+    /// `kernel_load_data_id.LOADING_MODULE`.
+    pub loading_module: u32,
+    /// `sizeof(struct upid)`.
+    pub upid_bytes: u32,
+    /// `pid_type.PIDTYPE_PGID`.
+    pub pidtype_pgid: u32,
+    /// `pid_type.PIDTYPE_SID`.
+    pub pidtype_sid: u32,
+    /// `cgroup_subsys_id.pids_cgrp_id`, the hierarchy to name on hosts without a unified one; `u32::MAX` where there is none.
+    pub cgroup_v1_subsys: u32,
+    pub reserved: u32,
+}
+
+impl KernelValues {
+    /// Nothing resolved: what the probes are compiled with.
+    pub const UNRESOLVED: Self = Self {
+        reading_module: u32::MAX,
+        reading_module_compressed: u32::MAX,
+        loading_module: u32::MAX,
+        upid_bytes: 16,
+        pidtype_pgid: 2,
+        pidtype_sid: 3,
+        cgroup_v1_subsys: u32::MAX,
+        reserved: 0,
+    };
+}
+
+const _: () = assert!(
+    size_of::<Offsets>() == Offsets::MEMBERS.len() * size_of::<u32>(),
+    "every member of the table is one u32 of the struct"
+);

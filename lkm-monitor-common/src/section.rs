@@ -1,0 +1,288 @@
+//! Sections: the tagged pieces that an event is made of.
+//!
+//! An event is an [`EventHeader`](crate::event::EventHeader) followed by sections. Each section is a
+//! [`SectionHeader`], `len` bytes, and zero to seven bytes of padding up to a multiple of eight. A section belongs
+//! to the last [`Tag::Process`] or [`Tag::File`] before it, where that makes sense. A reader skips tags it does not know.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Head of one section.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct SectionHeader {
+    /// A [`Tag`].
+    pub tag: u16,
+    /// Bits of [`flags`].
+    pub flags: u16,
+    /// Bytes of content, padding not included.
+    pub len: u32,
+}
+
+/// Bits of [`SectionHeader::flags`].
+pub mod flags {
+    /// The content was cut at a limit.
+    pub const TRUNCATED: u16 = 1;
+    /// The content could not be read, or only in part (a page of user memory was not present).
+    pub const UNREADABLE: u16 = 2;
+    /// A path that does not pass the process's root directory: outside a chroot, or on a detached mount.
+    pub const OUTSIDE_ROOT: u16 = 4;
+    /// The file's mount shows a part of a file system only: a bind mount of a directory or file.
+    pub const BIND_MOUNT: u16 = 8;
+    /// The file has no place in any directory tree (memfd and other files made by the kernel).
+    pub const ANONYMOUS: u16 = 16;
+}
+
+/// What a section holds.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// A [`Call`].
+    Call = 1,
+    /// A [`CallEnd`].
+    CallEnd = 2,
+    /// A [`File`].
+    File = 3,
+    /// A [`PathHead`] and the components of the file's path, leaf first, a NUL behind each.
+    FilePath = 4,
+    /// An [`Image`].
+    Image = 5,
+    /// Module parameters, the caller's or the kernel's copy.
+    Parameters = 6,
+    /// A module name, as the caller passed it or as the kernel holds it.
+    ModuleName = 7,
+    /// A [`Module`].
+    Module = 8,
+    /// `module->version`.
+    ModuleVersion = 9,
+    /// `module->srcversion`.
+    ModuleSrcversion = 10,
+    /// A [`Process`]: the caller first, then its parents.
+    Process = 11,
+    /// Like [`Tag::FilePath`], of the executable.
+    ExecutablePath = 12,
+    /// Like [`Tag::FilePath`], of the working directory.
+    WorkingDirectory = 13,
+    /// Like [`Tag::FilePath`], of the root directory: empty unless the process is in a chroot.
+    RootDirectory = 14,
+    /// The command line as the process's memory shows it now, NUL-separated.
+    Arguments = 15,
+    /// An [`ExecRecord`]: the command line as it was at exec.
+    ExecArguments = 16,
+    /// Names of the control groups, leaf first, a NUL behind each.
+    ControlGroup = 17,
+    /// Name of the controlling terminal.
+    Terminal = 18,
+    /// A [`Request`].
+    Request = 19,
+}
+
+/// Which module system call.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Syscall {
+    /// `init_module(2)`.
+    InitModule = 1,
+    /// `finit_module(2)`.
+    FinitModule = 2,
+    /// `delete_module(2)`.
+    DeleteModule = 3,
+}
+
+/// Through which entry the call came.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abi {
+    /// The machine's native 64-bit entry.
+    Native = 1,
+    /// The 32-bit entry: `int 0x80`, `sysenter`, 32-bit `syscall`.
+    Compat = 2,
+    /// The native entry with the x32 bit set.
+    X32 = 3,
+}
+
+/// A call's arguments.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Call {
+    /// A [`Syscall`].
+    pub syscall: u8,
+    /// An [`Abi`].
+    pub abi: u8,
+    pub reserved: u16,
+    /// `flags` of finit_module and delete_module.
+    pub flags: u32,
+    /// `fd` of finit_module, -1 otherwise.
+    pub fd: i32,
+    pub reserved2: u32,
+    /// `len` of init_module: bytes of the image in the caller's memory.
+    pub image_bytes: u64,
+}
+
+/// How a call ended.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct CallEnd {
+    /// The return value: 0, or a negated errno.
+    pub ret: i64,
+    /// [`EventKind::bit`](crate::event::EventKind::bit)s of what the probes saw during the call.
+    pub happened: u32,
+    /// The bits of those events that reached their ring.
+    pub sent: u32,
+    /// A [`Syscall`].
+    pub syscall: u8,
+    /// An [`Abi`]; 0 when the enter was not seen.
+    pub abi: u8,
+    pub reserved: [u8; 6],
+}
+
+/// An inode as the kernel holds it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct File {
+    pub inode: u64,
+    /// Bytes (`i_size`).
+    pub size: u64,
+    /// `s_magic` of the file system.
+    pub fs_magic: u64,
+    /// `s_dev`: major number << 20 | minor number.
+    pub device: u32,
+    /// Type and permission bits.
+    pub mode: u32,
+    pub links: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Bits of [`file_flags`].
+    pub flags: u32,
+}
+
+/// Bits of [`File::flags`].
+pub mod file_flags {
+    /// The name was removed from its directory while the file stayed open.
+    pub const UNLINKED: u32 = 1;
+    /// The file system is mounted by the kernel for itself (`SB_KERNMOUNT`): memfd and its kin.
+    pub const KERNEL_MOUNT: u32 = 2;
+}
+
+/// First bytes of a path section.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct PathHead {
+    /// Offset in the component bytes at which the process's root was passed; [`PathHead::NONE`] when it was not.
+    pub root_at: u32,
+    /// Offset in the component bytes at which the file's own mount ended.
+    pub mount_at: u32,
+}
+
+impl PathHead {
+    /// No such place.
+    pub const NONE: u32 = u32::MAX;
+}
+
+/// A module image that the kernel read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Image {
+    /// Bytes in kernel memory.
+    pub size: u64,
+    /// [`Image::FROM_FILE`] or [`Image::FROM_MEMORY`].
+    pub source: u32,
+    pub reserved: u32,
+}
+
+impl Image {
+    /// Read through a file descriptor.
+    pub const FROM_FILE: u32 = 1;
+    /// Copied from the caller's memory.
+    pub const FROM_MEMORY: u32 = 2;
+}
+
+/// `struct module` as `module:module_load` and `module:module_free` show it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Module {
+    /// `module->taints`, a bit mask.
+    pub taints: u64,
+}
+
+/// A process. Ids are those of the initial namespaces.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Process {
+    /// Nanoseconds since boot.
+    pub start_boot_ns: u64,
+    /// `cap_effective`.
+    pub capabilities: u64,
+    /// kernfs id of the control group.
+    pub cgroup_id: u64,
+    pub exe_inode: u64,
+    pub exe_device: u32,
+    pub exe_links: u32,
+    pub pid: u32,
+    pub tid: u32,
+    /// Process id in the process's own pid namespace.
+    pub namespace_pid: u32,
+    pub process_group: u32,
+    pub session: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub euid: u32,
+    pub egid: u32,
+    pub suid: u32,
+    pub sgid: u32,
+    /// Audit login uid, `u32::MAX` when none was set.
+    pub loginuid: u32,
+    /// Audit session, `u32::MAX` when none was set.
+    pub audit_session: u32,
+    /// Controlling terminal; 0 when there is none.
+    pub tty_major: u32,
+    pub tty_minor: u32,
+    /// Namespace inode numbers.
+    pub mount_ns: u32,
+    pub pid_ns: u32,
+    pub net_ns: u32,
+    pub user_ns: u32,
+    pub uts_ns: u32,
+    pub ipc_ns: u32,
+    pub cgroup_ns: u32,
+    /// 0: the caller; 1: its parent; and so on.
+    pub generation: u32,
+    /// Bits of [`process_flags`].
+    pub flags: u32,
+    pub comm: [u8; 16],
+}
+
+/// Bits of [`Process::flags`].
+pub mod process_flags {
+    /// `PF_KTHREAD`.
+    pub const KERNEL_THREAD: u32 = 1;
+    /// The executable's name was removed from its directory, or it never had one.
+    pub const EXECUTABLE_UNLINKED: u32 = 2;
+    /// More ancestors exist than [`limits::ANCESTORS`](crate::limits::ANCESTORS).
+    pub const MORE_ANCESTORS: u32 = 4;
+}
+
+/// The command line of a process at its last exec; also the value of the `EXEC_RECORDS` map, keyed by process id.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ExecRecord {
+    /// Start of the process, to tell it from another that had its id.
+    pub start_boot_ns: u64,
+    /// Executable at exec. `prctl(PR_SET_MM_EXE_FILE)` can change what the process shows later.
+    pub exe_inode: u64,
+    pub exe_device: u32,
+    /// Bytes of `args` in use.
+    pub len: u16,
+    /// 1 when the command line was longer.
+    pub truncated: u16,
+    /// NUL-separated.
+    pub args: [u8; crate::limits::EXEC_ARGS_BYTES],
+}
+
+/// A module request by the kernel.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Request {
+    /// 1 when the asking process waits for the answer.
+    pub wait: u32,
+    pub reserved: u32,
+}

@@ -1,0 +1,196 @@
+//! Paths, from the leaf up to the root of the mount namespace, mounts crossed (compare `prepend_path` in fs/d_path.c).
+//!
+//! Components are written leaf first; the daemon turns them round. The walk does not stop at the process's root
+//! directory but marks where it passed it: a chroot must not make `/tmp/x/lib/modules` look like `/lib/modules`.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use lkm_monitor_common::{
+    limits::{NAME_BYTES, PATH_BYTES, PATH_COMPONENTS},
+    section::{
+        File, PathHead, Tag, file_flags,
+        flags::{ANONYMOUS, BIND_MOUNT, OUTSIDE_ROOT, TRUNCATED, UNREADABLE},
+    },
+};
+
+use crate::{
+    event::Event,
+    kernel::{address, member, offset},
+};
+
+/// `SB_KERNMOUNT` of include/linux/fs.h.
+const SB_KERNMOUNT: u64 = 1 << 22;
+
+const HEAD: u64 = size_of::<PathHead>() as u64;
+
+/// Components taken by one call of [`walk_components`], and calls for one path.
+const CHUNK: usize = 64;
+const CHUNKS: usize = PATH_COMPONENTS / CHUNK;
+
+/// A walk from a `struct path` towards the root, and the root directory of the process that looks.
+///
+/// It lives in the event's buffer and not in registers: the verifier then forgets what it knew of the values, and finds
+/// that one turn of the loop is like the next.
+#[repr(C)]
+pub(crate) struct Walk {
+    mnt: u64,
+    dentry: u64,
+    root_mnt: u64,
+    root_dentry: u64,
+    /// Bytes of components written.
+    len: u64,
+    /// See [`PathHead`].
+    root_at: u32,
+    mount_at: u32,
+    /// Section flags.
+    flags: u32,
+    done: u32,
+}
+
+/// Adds the path of the `struct path` at `path`, as a process whose `struct fs_struct` is at `fs` sees it.
+#[inline(always)]
+pub(crate) fn push_path(event: Event, tag: Tag, path: u64, fs: u64) {
+    let root = address!(fs, fs_root);
+    // SAFETY: fields of a buffer that this probe owns; the head fits where content goes.
+    unsafe {
+        let walk = &raw mut (*event.scratch).walk;
+        (*walk).mnt = member!(u64, path, path_mnt);
+        (*walk).dentry = member!(u64, path, path_dentry);
+        (*walk).root_mnt = member!(u64, root, path_mnt);
+        (*walk).root_dentry = member!(u64, root, path_dentry);
+        (*walk).len = 0;
+        (*walk).root_at = PathHead::NONE;
+        (*walk).mount_at = PathHead::NONE;
+        (*walk).flags = TRUNCATED as u32;
+        (*walk).done = 0;
+        for _ in 0..CHUNKS {
+            if walk_components(event.slot) != 0 {
+                break;
+            }
+        }
+        let mut flags = (*walk).flags as u16;
+        if (*walk).root_at == PathHead::NONE
+            && (*walk).root_dentry != 0
+            && flags & (TRUNCATED | ANONYMOUS) == 0
+        {
+            flags |= OUTSIDE_ROOT;
+        }
+        let head = event.content().cast::<PathHead>();
+        (*head).root_at = (*walk).root_at;
+        (*head).mount_at = (*walk).mount_at;
+        event.close(tag, flags, HEAD + (*walk).len);
+    }
+}
+
+/// Adds what the inode of a `struct file` says.
+#[inline(always)]
+pub(crate) fn push_file(event: Event, file: u64) {
+    let inode: u64 = member!(u64, file, file_inode);
+    let sb: u64 = member!(u64, inode, inode_sb);
+    let dentry: u64 = member!(u64, address!(file, file_path), path_dentry);
+    let links = member!(u32, inode, inode_nlink);
+    let mut flags = 0;
+    // An unlinked dentry is taken out of its hash chain (`d_unhashed`), a root one was never in one.
+    let unhashed = member!(u64, dentry, dentry_hash_pprev) == 0
+        && member!(u64, dentry, dentry_parent) != dentry;
+    if unhashed || links == 0 {
+        flags |= file_flags::UNLINKED;
+    }
+    if member!(u64, sb, sb_flags) & SB_KERNMOUNT != 0 {
+        flags |= file_flags::KERNEL_MOUNT;
+    }
+    event.push(
+        Tag::File,
+        File {
+            inode: member!(u64, inode, inode_ino),
+            size: member!(u64, inode, inode_size),
+            fs_magic: member!(u64, sb, sb_magic),
+            device: member!(u32, sb, sb_dev),
+            mode: member!(u16, inode, inode_mode) as u32,
+            links,
+            uid: member!(u32, inode, inode_uid),
+            gid: member!(u32, inode, inode_gid),
+            flags,
+        },
+    );
+}
+
+/// Takes the walk in `scratch.walk` [`CHUNK`] components further; 1 when it is at its end.
+///
+/// An exported function that takes numbers is checked by the verifier once, not anew at each call.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn walk_components(slot: u32) -> u32 {
+    let Some(event) = Event::in_slot(slot) else {
+        return 1;
+    };
+    // SAFETY: a field of a buffer that this probe owns.
+    let walk = unsafe { &raw mut (*event.scratch).walk };
+    for _ in 0..CHUNK {
+        // SAFETY: as above.
+        unsafe {
+            step(event, walk);
+            if (*walk).done != 0 {
+                return 1;
+            }
+        }
+    }
+    0
+}
+
+/// One component, or one mount.
+///
+/// # Safety
+/// `walk` is the event's own.
+#[inline(always)]
+unsafe fn step(event: Event, walk: *mut Walk) {
+    // SAFETY: the caller's word.
+    let walk = unsafe { &mut *walk };
+    let (mnt, dentry, len) = (walk.mnt, walk.dentry, walk.len);
+    if dentry == walk.root_dentry && mnt == walk.root_mnt && walk.root_at == PathHead::NONE {
+        walk.root_at = len as u32;
+    }
+    let parent: u64 = member!(u64, dentry, dentry_parent);
+    if dentry == member!(u64, mnt, vfsmount_root) {
+        let mount = mnt.wrapping_sub(offset!(mount_mnt) as u64);
+        let parent_mount: u64 = member!(u64, mount, mount_parent);
+        if walk.mount_at == PathHead::NONE {
+            walk.mount_at = len as u32;
+            if parent != dentry {
+                walk.flags |= BIND_MOUNT as u32;
+            }
+        }
+        if parent_mount == mount || parent_mount == 0 {
+            walk.flags &= !(TRUNCATED as u32);
+            walk.done = 1;
+            return;
+        }
+        walk.dentry = member!(u64, mount, mount_mountpoint);
+        walk.mnt = address!(parent_mount, mount_mnt);
+        return;
+    }
+    // SAFETY: a name fits behind any offset that `content_at` gives.
+    let read = unsafe {
+        bpf_probe_read_kernel_str(
+            event.content_at(HEAD + len).cast(),
+            NAME_BYTES as u32,
+            core::ptr::with_exposed_provenance(member!(u64, dentry, dentry_name) as usize),
+        )
+    };
+    if read <= 0 {
+        walk.flags = UNREADABLE as u32;
+        walk.done = 1;
+        return;
+    }
+    let len = len + read as u64;
+    if len > PATH_BYTES as u64 {
+        walk.done = 1;
+        return;
+    }
+    walk.len = len;
+    walk.dentry = parent;
+    if parent == dentry {
+        // A root that no mount shows: the file was made by the kernel and hangs in no tree.
+        walk.flags = ANONYMOUS as u32;
+        walk.done = 1;
+    }
+}

@@ -1,0 +1,53 @@
+//! The module image as the kernel read it: which file, how many bytes.
+
+use aya_ebpf::{macros::fentry, programs::FEntryContext};
+use lkm_monitor_common::{
+    event::EventKind,
+    section::{Image, Tag},
+};
+
+use crate::{
+    calls,
+    event::Event,
+    kernel::{address, current_task, member, value},
+    path::{push_file, push_path},
+    submit::submit_truth,
+};
+
+/// `int security_kernel_post_read_file(struct file *file, char *buf, loff_t size, enum kernel_read_file_id id)`
+///
+/// The file is the one that was read, whatever the caller's descriptor names by now.
+#[fentry(function = "security_kernel_post_read_file")]
+pub(crate) fn security_kernel_post_read_file(ctx: FEntryContext) -> i32 {
+    let id: u32 = ctx.arg(3);
+    if id == value!(reading_module) || id == value!(reading_module_compressed) {
+        report_image(ctx.arg(0), ctx.arg(2), Image::FROM_FILE);
+    }
+    0
+}
+
+/// `int security_kernel_post_load_data(char *buf, loff_t size, enum kernel_load_data_id id, char *description)`
+#[fentry(function = "security_kernel_post_load_data")]
+pub(crate) fn security_kernel_post_load_data(ctx: FEntryContext) -> i32 {
+    let id: u32 = ctx.arg(2);
+    if id == value!(loading_module) {
+        report_image(0, ctx.arg(1), Image::FROM_MEMORY);
+    }
+    0
+}
+
+#[inline(always)]
+fn report_image(file: u64, size: u64, source: u32) {
+    let call = calls::current();
+    let mut sent = false;
+    if let Some(event) = Event::begin(EventKind::ImageRead, calls::id(call)) {
+        event.push(Tag::Image, Image { size, source, reserved: 0 });
+        if file != 0 {
+            push_file(event, file);
+            let fs = member!(u64, current_task(), task_fs);
+            push_path(event, Tag::FilePath, address!(file, file_path), fs);
+        }
+        sent = submit_truth(event);
+    }
+    calls::note(call, EventKind::ImageRead, sent);
+}

@@ -1,0 +1,7 @@
+//! One file per hook family.
+
+mod exec;
+mod image;
+mod module;
+mod request;
+mod syscalls;

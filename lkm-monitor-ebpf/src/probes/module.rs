@@ -1,0 +1,83 @@
+//! The kernel's own word on modules: parameters about to be parsed, module linked, module freed.
+
+use aya_ebpf::{
+    macros::{btf_tracepoint, kprobe},
+    programs::{BtfTracePointContext, ProbeContext},
+};
+use lkm_monitor_common::{
+    event::EventKind,
+    limits::{MODULE_TEXT_BYTES, PARAMS_BYTES},
+    section::{Module, Tag},
+};
+
+use crate::{
+    calls,
+    event::Event,
+    kernel::{address, member},
+    process::push_processes,
+    submit::submit_truth,
+};
+
+/// `char *parse_args(const char *doing, char *args, ...)`
+///
+/// `doing` is the module's name and `args` the kernel's copy of the parameters, before it is cut into pieces. Other
+/// callers (the boot command line) are not in a module call.
+#[kprobe(function = "parse_args")]
+pub(crate) fn parse_args(ctx: ProbeContext) -> u32 {
+    let (Some(name), Some(args)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else {
+        return 0;
+    };
+    let Some(call) = calls::current() else {
+        return 0;
+    };
+    let mut sent = false;
+    if let Some(event) = Event::begin(EventKind::Parameters, calls::id(Some(call))) {
+        event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(Tag::ModuleName, name);
+        event.push_kernel_str::<{ PARAMS_BYTES as u32 }>(Tag::Parameters, args);
+        sent = submit_truth(event);
+    }
+    calls::note(Some(call), EventKind::Parameters, sent);
+    0
+}
+
+/// `trace_module_load(struct module *mod)`: linked into the kernel, init not run yet.
+#[btf_tracepoint(function = "module_load")]
+pub(crate) fn module_load(ctx: BtfTracePointContext) -> i32 {
+    report_module(EventKind::ModuleLoaded, ctx.arg(0));
+    0
+}
+
+/// `trace_module_free(struct module *mod)`: unloaded, or taken back after its init failed.
+#[btf_tracepoint(function = "module_free")]
+pub(crate) fn module_free(ctx: BtfTracePointContext) -> i32 {
+    report_module(EventKind::ModuleFreed, ctx.arg(0));
+    0
+}
+
+#[inline(always)]
+fn report_module(kind: EventKind, module: u64) {
+    let call = calls::current();
+    let mut sent = false;
+    if let Some(event) = Event::begin(kind, calls::id(call)) {
+        event.push(Tag::Module, Module { taints: member!(u64, module, module_taints) });
+        event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(
+            Tag::ModuleName,
+            address!(module, module_name),
+        );
+        push_text(event, Tag::ModuleVersion, member!(u64, module, module_version));
+        push_text(event, Tag::ModuleSrcversion, member!(u64, module, module_srcversion));
+        // Who did it is known from the enter event, unless a flood pushed that out or no probe saw it.
+        if !calls::is_described(call) {
+            push_processes(event);
+        }
+        sent = submit_truth(event);
+    }
+    calls::note(call, kind, sent);
+}
+
+#[inline(always)]
+fn push_text(event: Event, tag: Tag, address: u64) {
+    if address != 0 {
+        event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(tag, address);
+    }
+}

@@ -1,0 +1,160 @@
+//! Delivers rendered documents to standard output, a line each.
+//!
+//! A thread of its own writes, because the reader of the rings must never wait for whoever reads our output. Between
+//! them is a bounded queue; what does not fit is handed back to be counted.
+
+use std::{
+    io::Write,
+    sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// Documents that may wait. At the most 16 KiB each.
+const QUEUE: usize = 2048;
+
+/// The writing end.
+#[derive(Debug)]
+pub struct Output {
+    queue: Option<SyncSender<Vec<u8>>>,
+    writer: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+/// What became of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    Queued,
+    /// The queue is full: the reader of our output is too slow.
+    Full,
+    /// The output is gone.
+    Closed,
+}
+
+/// Why the output did not end well.
+#[derive(Debug, thiserror::Error)]
+pub enum OutputError {
+    #[error("writing documents failed: {0}")]
+    Write(#[from] std::io::Error),
+    #[error("the writer of documents died")]
+    Died,
+    #[error("documents were not taken within {0:?}; those still queued are lost")]
+    Stuck(Duration),
+}
+
+impl Output {
+    /// Starts to write to `target`.
+    pub fn start(target: impl Write + Send + 'static) -> std::io::Result<Self> {
+        let (queue, documents) = sync_channel(QUEUE);
+        let writer = std::thread::Builder::new()
+            .name("output".to_owned())
+            .spawn(move || write_all(documents, target))?;
+        Ok(Self { queue: Some(queue), writer: Some(writer) })
+    }
+
+    /// Queues one document, its newline included. Never waits.
+    pub fn send(&self, document: Vec<u8>) -> Sent {
+        match self.queue.as_ref().map(|queue| queue.try_send(document)) {
+            Some(Ok(())) => Sent::Queued,
+            Some(Err(TrySendError::Full(_))) => Sent::Full,
+            Some(Err(TrySendError::Disconnected(_))) | None => Sent::Closed,
+        }
+    }
+
+    /// Waits until everything queued is written, at the most for `patience`.
+    pub fn finish(mut self, patience: Duration) -> Result<(), OutputError> {
+        self.queue = None;
+        let Some(writer) = self.writer.take() else {
+            return Ok(());
+        };
+        let deadline = Instant::now() + patience;
+        while !writer.is_finished() {
+            if Instant::now() >= deadline {
+                return Err(OutputError::Stuck(patience));
+            }
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        Ok(writer.join().map_err(|_| OutputError::Died)??)
+    }
+}
+
+/// Writes until the queue is closed and empty; flushes whenever it runs empty.
+fn write_all(documents: Receiver<Vec<u8>>, target: impl Write) -> std::io::Result<()> {
+    let mut target = std::io::BufWriter::with_capacity(64 * 1024, target);
+    while let Ok(document) = documents.recv() {
+        target.write_all(&document)?;
+        loop {
+            match documents.try_recv() {
+                Ok(document) => target.write_all(&document)?,
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        target.flush()?;
+    }
+    target.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex, mpsc};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Takes nothing until it is told to.
+    struct Blocked(mpsc::Receiver<()>);
+
+    impl Write for Blocked {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.recv().map_err(std::io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn documents_come_out_in_order() {
+        let target = Shared::default();
+        let output = Output::start(target.clone()).unwrap();
+        for number in 0..100 {
+            assert_eq!(output.send(format!("{number}\n").into_bytes()), Sent::Queued);
+        }
+        output.finish(Duration::from_secs(10)).unwrap();
+        let written = String::from_utf8(target.0.lock().unwrap().clone()).unwrap();
+        let expected: String = (0..100).map(|number| format!("{number}\n")).collect();
+        assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn a_reader_that_takes_nothing_does_not_block_the_sender() {
+        let (_gate, gate) = mpsc::channel();
+        let output = Output::start(Blocked(gate)).unwrap();
+        let sent: Vec<_> = (0..2 * QUEUE).map(|_| output.send(vec![b'x'; 100_000])).collect();
+        assert!(sent.contains(&Sent::Full));
+        assert!(matches!(output.finish(Duration::from_millis(20)), Err(OutputError::Stuck(_))));
+    }
+
+    #[test]
+    fn an_output_that_is_gone_is_an_error() {
+        let (gate, closed) = mpsc::channel();
+        drop(gate);
+        let output = Output::start(Blocked(closed)).unwrap();
+        output.send(b"x\n".to_vec());
+        assert!(matches!(output.finish(Duration::from_secs(10)), Err(OutputError::Write(_))));
+    }
+}

@@ -1,0 +1,146 @@
+//! Resolves what the probes need to know of the running kernel from its BTF.
+
+use std::path::Path;
+
+use btf_rs::{Btf, Type};
+use lkm_monitor_common::offsets::{KernelValues, Member, Offsets};
+use zerocopy::{FromBytes as _, IntoBytes as _};
+
+/// Where the kernel shows its own type information (CONFIG_DEBUG_INFO_BTF).
+pub const VMLINUX: &str = "/sys/kernel/btf/vmlinux";
+
+/// Why the kernel's structures are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum BtfError {
+    #[error("{path}: {source}")]
+    Read { path: String, source: btf_rs::Error },
+    #[error("this kernel has no {0}, which the probes cannot do without")]
+    MissingMember(String),
+}
+
+/// What the probes are given before they are loaded.
+#[derive(Clone, Debug)]
+pub struct KernelLayout {
+    pub offsets: Offsets,
+    pub values: KernelValues,
+    /// Optional members that this kernel does not have, as `struct.member`.
+    pub missing: Vec<String>,
+}
+
+/// Reads the type information at `path` and resolves every member of [`Offsets::MEMBERS`].
+pub fn resolve(path: &Path) -> Result<KernelLayout, BtfError> {
+    let btf = Btf::from_file(path)
+        .map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
+    let mut offsets = Vec::with_capacity(Offsets::MEMBERS.len());
+    let mut missing = Vec::new();
+    for member in Offsets::MEMBERS {
+        match resolve_member(&btf, member) {
+            Some(offset) => offsets.push(offset),
+            None if member.optional => {
+                missing.push(describe(member));
+                offsets.push(Offsets::MISSING);
+            }
+            None => return Err(BtfError::MissingMember(describe(member))),
+        }
+    }
+    let offsets = Offsets::read_from_bytes(offsets.as_bytes())
+        .map_err(|_| BtfError::MissingMember("layout of the expected size".to_owned()))?;
+    Ok(KernelLayout { offsets, values: resolve_values(&btf), missing })
+}
+
+fn describe(member: &Member) -> String {
+    let names: Vec<_> =
+        member.candidates.iter().map(|(ty, name)| format!("{ty}.{name}")).collect();
+    names.join(" or ")
+}
+
+fn resolve_member(btf: &Btf, member: &Member) -> Option<u32> {
+    member.candidates.iter().find_map(|(ty, path)| {
+        let mut ty = structure(btf, ty)?;
+        let mut bits = 0;
+        let mut names = path.split('.').peekable();
+        while let Some(name) = names.next() {
+            let (offset, inner) = find_member(btf, &ty, name)?;
+            bits += offset;
+            if names.peek().is_some() {
+                ty = resolve_aliases(btf, inner)?;
+            }
+        }
+        Some(bits / 8)
+    })
+}
+
+/// The structure called `name`; forward declarations of the same name are passed over.
+fn structure(btf: &Btf, name: &str) -> Option<Type> {
+    btf.resolve_types_by_name(name).ok()?.into_iter().find(|ty| matches!(ty, Type::Struct(_)))
+}
+
+/// Bit offset and type of a member, looked for in anonymous structures and unions too.
+fn find_member(btf: &Btf, ty: &Type, name: &str) -> Option<(u32, Type)> {
+    let (Type::Struct(structure) | Type::Union(structure)) = ty else {
+        return None;
+    };
+    for member in &structure.members {
+        let member_name = btf.resolve_name(member).unwrap_or_default();
+        if member_name == name {
+            return Some((member.bit_offset(), btf.resolve_chained_type(member).ok()?));
+        }
+        if member_name.is_empty()
+            && let Ok(inner) = btf.resolve_chained_type(member)
+            && let Some((offset, found)) = find_member(btf, &inner, name)
+        {
+            return Some((member.bit_offset() + offset, found));
+        }
+    }
+    None
+}
+
+/// Follows typedefs and qualifiers to a structure or union.
+fn resolve_aliases(btf: &Btf, mut ty: Type) -> Option<Type> {
+    loop {
+        ty = match ty {
+            Type::Typedef(alias) => btf.resolve_chained_type(&alias).ok()?,
+            Type::Const(alias) => btf.resolve_chained_type(&alias).ok()?,
+            Type::Volatile(alias) => btf.resolve_chained_type(&alias).ok()?,
+            other => return Some(other),
+        };
+    }
+}
+
+fn resolve_values(btf: &Btf) -> KernelValues {
+    let unresolved = KernelValues::UNRESOLVED;
+    KernelValues {
+        reading_module: enum_value(btf, "kernel_read_file_id", "READING_MODULE")
+            .unwrap_or(unresolved.reading_module),
+        reading_module_compressed: enum_value(
+            btf,
+            "kernel_read_file_id",
+            "READING_MODULE_COMPRESSED",
+        )
+        .unwrap_or(unresolved.reading_module_compressed),
+        loading_module: enum_value(btf, "kernel_load_data_id", "LOADING_MODULE")
+            .unwrap_or(unresolved.loading_module),
+        upid_bytes: match structure(btf, "upid") {
+            Some(Type::Struct(upid)) => u32::try_from(upid.size()).unwrap_or(unresolved.upid_bytes),
+            _ => unresolved.upid_bytes,
+        },
+        pidtype_pgid: enum_value(btf, "pid_type", "PIDTYPE_PGID")
+            .unwrap_or(unresolved.pidtype_pgid),
+        pidtype_sid: enum_value(btf, "pid_type", "PIDTYPE_SID").unwrap_or(unresolved.pidtype_sid),
+        cgroup_v1_subsys: enum_value(btf, "cgroup_subsys_id", "pids_cgrp_id")
+            .unwrap_or(unresolved.cgroup_v1_subsys),
+        reserved: 0,
+    }
+}
+
+fn enum_value(btf: &Btf, name: &str, variant: &str) -> Option<u32> {
+    btf.resolve_types_by_name(name).ok()?.into_iter().find_map(|ty| {
+        let Type::Enum(ty) = ty else {
+            return None;
+        };
+        ty.members
+            .iter()
+            .find(|member| btf.resolve_name(*member).is_ok_and(|found| found == variant))
+            .map(|member| member.val())
+    })
+}

@@ -1,0 +1,361 @@
+//! Events from the ring, decoded. The kernel's layouts end here.
+
+use lkm_monitor_common::{
+    event::{self, EventHeader, EventKind, WIRE_VERSION, header_flags},
+    section::{self, CallEnd, ExecRecord, PathHead, SectionHeader, Tag, file_flags, flags, process_flags},
+};
+use zerocopy::FromBytes;
+
+use super::path_bytes;
+use crate::model::{
+    Abi, ArgumentsSource, Bytes, FileFacts, Ids, Namespaces, Process, SeenPath, process::Tty,
+};
+
+/// Why an event is not one.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("{0} bytes are no event header")]
+    Short(usize),
+    #[error("wire version {0}, expected {WIRE_VERSION}")]
+    Version(u16),
+    #[error("unknown event kind {0}")]
+    Kind(u16),
+    #[error("section {tag} of {len} bytes does not fit")]
+    Section { tag: u16, len: u32 },
+}
+
+/// One event: the thread that it happened in, and whatever the probe had to say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub kind: EventKind,
+    pub cpu: u32,
+    pub boot_ns: u64,
+    /// Enter time of the call that it belongs to; 0 when there is none.
+    pub call_id: u64,
+    /// The thread's process, as far as the event's head knows it.
+    pub thread: Process,
+    /// Sections were left out because the event was full.
+    pub sections_dropped: bool,
+    pub call: Option<CallArguments>,
+    pub end: Option<CallEnd>,
+    pub file: Option<FileFacts>,
+    pub image: Option<section::Image>,
+    /// `None` inside: there, but not readable.
+    pub parameters: Option<Option<Bytes>>,
+    pub module_name: Option<Bytes>,
+    pub taints: Option<u64>,
+    pub version: Option<Bytes>,
+    pub srcversion: Option<Bytes>,
+    pub waits: bool,
+    /// The caller first, then its ancestors.
+    pub processes: Vec<Process>,
+    pub more_ancestors: bool,
+}
+
+/// A call's arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallArguments {
+    pub syscall: u8,
+    pub abi: Option<Abi>,
+    pub flags: u32,
+    pub fd: i32,
+    pub image_bytes: u64,
+}
+
+/// Decodes one event. Any bytes are safe to pass; sections of unknown tag are passed over.
+pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
+    let (header, mut rest) =
+        EventHeader::read_from_prefix(bytes).map_err(|_| DecodeError::Short(bytes.len()))?;
+    if header.version != WIRE_VERSION {
+        return Err(DecodeError::Version(header.version));
+    }
+    let kind = EventKind::from_raw(header.kind).ok_or(DecodeError::Kind(header.kind))?;
+    let mut event = empty(kind, &header);
+    while !rest.is_empty() {
+        let Ok((head, content)) = SectionHeader::read_from_prefix(rest) else {
+            return Err(DecodeError::Section { tag: 0, len: u32::try_from(rest.len()).unwrap_or(u32::MAX) });
+        };
+        let malformed = DecodeError::Section { tag: head.tag, len: head.len };
+        let len = usize::try_from(head.len).map_err(|_| malformed.clone())?;
+        let content_and_padding = content.get(..len).zip(content.get(len.next_multiple_of(8)..));
+        let Some((content, next)) = content_and_padding else {
+            return Err(malformed);
+        };
+        event.take(head, content).ok_or(malformed)?;
+        rest = next;
+    }
+    Ok(event)
+}
+
+fn empty(kind: EventKind, header: &EventHeader) -> Event {
+    Event {
+        kind,
+        cpu: header.cpu,
+        boot_ns: header.boot_ns,
+        call_id: header.call_id,
+        thread: thread(header),
+        sections_dropped: header.flags & header_flags::SECTIONS_DROPPED != 0,
+        call: None,
+        end: None,
+        file: None,
+        image: None,
+        parameters: None,
+        module_name: None,
+        taints: None,
+        version: None,
+        srcversion: None,
+        waits: false,
+        processes: Vec::new(),
+        more_ancestors: false,
+    }
+}
+
+fn thread(header: &event::EventHeader) -> Process {
+    Process {
+        pid: header.tgid,
+        tid: header.tid,
+        start_boot_ns: header.process_start_boot_ns,
+        name: until_nul(&header.comm),
+        ids: Some(Ids {
+            uid: header.uid,
+            gid: header.gid,
+            euid: header.euid,
+            egid: header.egid,
+            suid: header.suid,
+            sgid: header.sgid,
+        }),
+        ..Process::default()
+    }
+}
+
+impl Event {
+    /// Takes one section in; `None` when its content is not what its tag says.
+    fn take(&mut self, head: SectionHeader, content: &[u8]) -> Option<()> {
+        let text = || Bytes { bytes: content.to_vec(), truncated: head.flags & flags::TRUNCATED != 0 };
+        let readable = head.flags & flags::UNREADABLE == 0;
+        match tag(head.tag) {
+            Some(Tag::Call) => self.call = Some(call(&read(content)?)),
+            Some(Tag::CallEnd) => self.end = Some(read(content)?),
+            Some(Tag::File) => self.file = Some(file(&read(content)?)),
+            Some(Tag::FilePath) => {
+                let path = path_bytes::decode(content, head.flags)?;
+                self.file.get_or_insert_default().path = path;
+            }
+            Some(Tag::Image) => self.image = Some(read(content)?),
+            Some(Tag::Parameters) => self.parameters = Some(readable.then(text)),
+            Some(Tag::ModuleName) if readable => self.module_name = Some(text()),
+            Some(Tag::Module) => self.taints = Some(read::<section::Module>(content)?.taints),
+            Some(Tag::ModuleVersion) if readable => self.version = Some(text()),
+            Some(Tag::ModuleSrcversion) if readable => self.srcversion = Some(text()),
+            Some(Tag::Request) => self.waits = read::<section::Request>(content)?.wait != 0,
+            Some(Tag::Process) => {
+                let raw: section::Process = read(content)?;
+                self.more_ancestors |= raw.flags & process_flags::MORE_ANCESTORS != 0;
+                self.processes.push(process(&raw));
+            }
+            Some(tag) => {
+                if let Some(process) = self.processes.last_mut() {
+                    describe(process, tag, head.flags, content)?;
+                }
+            }
+            None => {}
+        }
+        Some(())
+    }
+}
+
+/// Takes in a section that belongs to a process.
+fn describe(process: &mut Process, tag: Tag, section_flags: u16, content: &[u8]) -> Option<()> {
+    let readable = section_flags & flags::UNREADABLE == 0;
+    let truncated = section_flags & flags::TRUNCATED != 0;
+    match tag {
+        Tag::ExecutablePath => process.executable = Some(path_bytes::decode(content, section_flags)?),
+        Tag::WorkingDirectory => {
+            process.working_directory = Some(path_bytes::decode(content, section_flags)?);
+        }
+        Tag::RootDirectory => {
+            let root: SeenPath = path_bytes::decode(content, section_flags)?;
+            process.root_directory = (root.absolute != b"/" && !root.unreadable).then_some(root.absolute);
+        }
+        Tag::Arguments if readable => {
+            process.arguments = split_arguments(content, truncated);
+            process.arguments_truncated = truncated;
+            process.arguments_source = ArgumentsSource::Memory;
+        }
+        Tag::ExecArguments => recall_exec(process, &read(content)?)?,
+        Tag::ControlGroup if readable => process.control_group = Some(path_bytes::control_group(content)),
+        Tag::Terminal if readable => process.tty.get_or_insert_default().name = content.to_vec(),
+        _ => {}
+    }
+    Some(())
+}
+
+/// Compares the process with what it was executed as; the exec's word counts.
+fn recall_exec(process: &mut Process, record: &ExecRecord) -> Option<()> {
+    let executed = record.args.get(..usize::from(record.len))?;
+    let truncated = record.truncated != 0;
+    if record.exe_inode != 0 && process.executable_inode != 0 {
+        process.executable_replaced = (record.exe_inode, device(record.exe_device))
+            != (process.executable_inode, process.executable_device);
+    }
+    let arguments = split_arguments(executed, truncated);
+    if process.arguments_source == ArgumentsSource::Memory {
+        let same = process.arguments == arguments
+            || truncated && starts_with(&process.arguments, &arguments);
+        if same {
+            return Some(());
+        }
+        process.arguments_rewritten = true;
+    }
+    process.arguments = arguments;
+    process.arguments_truncated = truncated;
+    process.arguments_source = ArgumentsSource::Exec;
+    Some(())
+}
+
+/// Whether `whole` begins with `cut`, of which the last argument may be cut short.
+fn starts_with(whole: &[Bytes], cut: &[Bytes]) -> bool {
+    let Some((last, first)) = cut.split_last() else {
+        return true;
+    };
+    whole.starts_with(first)
+        && whole.get(first.len()).is_some_and(|argument| argument.bytes.starts_with(&last.bytes))
+}
+
+fn split_arguments(bytes: &[u8], truncated: bool) -> Vec<Bytes> {
+    if bytes.is_empty() {
+        return Vec::new();
+    }
+    let ended = bytes.last() == Some(&0);
+    let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
+    let mut arguments: Vec<_> = bytes.split(|&byte| byte == 0).map(Bytes::whole).collect();
+    if let Some(last) = arguments.last_mut() {
+        last.truncated = truncated && !ended;
+    }
+    arguments
+}
+
+fn call(raw: &section::Call) -> CallArguments {
+    CallArguments {
+        syscall: raw.syscall,
+        abi: abi(raw.abi),
+        flags: raw.flags,
+        fd: raw.fd,
+        image_bytes: raw.image_bytes,
+    }
+}
+
+/// The entry of a call, `None` when it was not seen.
+pub fn abi(raw: u8) -> Option<Abi> {
+    match raw {
+        1 => Some(Abi::X86_64),
+        2 => Some(Abi::I386),
+        3 => Some(Abi::X32),
+        _ => None,
+    }
+}
+
+fn file(raw: &section::File) -> FileFacts {
+    let (device_major, device_minor) = device(raw.device);
+    FileFacts {
+        path: SeenPath::default(),
+        inode: raw.inode,
+        device_major,
+        device_minor,
+        size: raw.size,
+        mode: raw.mode,
+        uid: raw.uid,
+        gid: raw.gid,
+        links: raw.links,
+        fs_magic: raw.fs_magic,
+        unlinked: raw.flags & file_flags::UNLINKED != 0,
+        kernel_mount: raw.flags & file_flags::KERNEL_MOUNT != 0,
+    }
+}
+
+/// Splits the kernel's `dev_t` (MKDEV of include/linux/kdev_t.h).
+const fn device(device: u32) -> (u32, u32) {
+    (device >> 20, device & 0xf_ffff)
+}
+
+fn process(raw: &section::Process) -> Process {
+    let set = |id: u32| (id != u32::MAX).then_some(id);
+    Process {
+        pid: raw.pid,
+        tid: raw.tid,
+        namespace_pid: raw.namespace_pid,
+        start_boot_ns: raw.start_boot_ns,
+        name: until_nul(&raw.comm),
+        executable_inode: raw.exe_inode,
+        executable_device: device(raw.exe_device),
+        executable_unlinked: raw.flags & process_flags::EXECUTABLE_UNLINKED != 0,
+        ids: Some(Ids {
+            uid: raw.uid,
+            gid: raw.gid,
+            euid: raw.euid,
+            egid: raw.egid,
+            suid: raw.suid,
+            sgid: raw.sgid,
+        }),
+        capabilities: raw.capabilities,
+        login_uid: set(raw.loginuid),
+        audit_session: set(raw.audit_session),
+        process_group: raw.process_group,
+        session: raw.session,
+        tty: (raw.tty_major != 0).then(|| Tty {
+            name: Vec::new(),
+            major: raw.tty_major,
+            minor: raw.tty_minor,
+        }),
+        control_group_id: raw.cgroup_id,
+        namespaces: Namespaces {
+            mount: raw.mount_ns,
+            pid: raw.pid_ns,
+            net: raw.net_ns,
+            user: raw.user_ns,
+            uts: raw.uts_ns,
+            ipc: raw.ipc_ns,
+            cgroup: raw.cgroup_ns,
+        },
+        kernel_thread: raw.flags & process_flags::KERNEL_THREAD != 0,
+        ..Process::default()
+    }
+}
+
+fn read<T: FromBytes>(content: &[u8]) -> Option<T> {
+    T::read_from_bytes(content).ok()
+}
+
+fn until_nul(bytes: &[u8]) -> Vec<u8> {
+    bytes.split(|&byte| byte == 0).next().unwrap_or_default().to_vec()
+}
+
+fn tag(raw: u16) -> Option<Tag> {
+    const TAGS: [Tag; 19] = [
+        Tag::Call,
+        Tag::CallEnd,
+        Tag::File,
+        Tag::FilePath,
+        Tag::Image,
+        Tag::Parameters,
+        Tag::ModuleName,
+        Tag::Module,
+        Tag::ModuleVersion,
+        Tag::ModuleSrcversion,
+        Tag::Process,
+        Tag::ExecutablePath,
+        Tag::WorkingDirectory,
+        Tag::RootDirectory,
+        Tag::Arguments,
+        Tag::ExecArguments,
+        Tag::ControlGroup,
+        Tag::Terminal,
+        Tag::Request,
+    ];
+    TAGS.into_iter().find(|&tag| tag as u16 == raw)
+}
+
+const _: () = assert!(size_of::<PathHead>() == 8, "path_bytes reads the head itself");
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,279 @@
+use lkm_monitor_common::section::{CallEnd, Image, Syscall};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    model::{Bytes, CallOutcome, LoadStage, Operation, Part, Process},
+    sensor::decode::CallArguments,
+};
+
+const SECOND: u64 = 1_000_000_000;
+
+fn event(kind: EventKind, call_id: u64, boot_ns: u64) -> Event {
+    Event {
+        kind,
+        cpu: 0,
+        boot_ns,
+        call_id,
+        thread: Process { pid: 7, tid: 7, name: b"insmod".to_vec(), ..Process::default() },
+        sections_dropped: false,
+        call: None,
+        end: None,
+        file: None,
+        image: None,
+        parameters: None,
+        module_name: None,
+        taints: None,
+        version: None,
+        srcversion: None,
+        waits: false,
+        processes: Vec::new(),
+        more_ancestors: false,
+    }
+}
+
+fn enter(call_id: u64) -> Event {
+    Event {
+        call: Some(CallArguments {
+            syscall: Syscall::FinitModule as u8,
+            abi: None,
+            flags: 0,
+            fd: 3,
+            image_bytes: 0,
+        }),
+        processes: vec![Process { pid: 7, tid: 7, ..Process::default() }],
+        ..event(EventKind::CallEnter, call_id, call_id)
+    }
+}
+
+fn exit(call_id: u64, ret: i64, parts: &[EventKind]) -> Event {
+    let bits = parts.iter().fold(0, |bits, kind| bits | kind.bit());
+    Event {
+        end: Some(CallEnd {
+            ret,
+            happened: bits,
+            sent: bits,
+            syscall: Syscall::FinitModule as u8,
+            abi: 1,
+            reserved: [0; 6],
+        }),
+        ..event(EventKind::CallExit, call_id, call_id + 50)
+    }
+}
+
+fn image(call_id: u64) -> Event {
+    Event {
+        image: Some(Image { size: 4711, source: Image::FROM_FILE, reserved: 0 }),
+        ..event(EventKind::ImageRead, call_id, call_id + 10)
+    }
+}
+
+fn loaded(call_id: u64) -> Event {
+    Event {
+        module_name: Some(Bytes::whole(*b"dummy")),
+        taints: Some(1 << 13),
+        ..event(EventKind::ModuleLoaded, call_id, call_id + 20)
+    }
+}
+
+const LOAD: [EventKind; 3] = [EventKind::CallEnter, EventKind::ImageRead, EventKind::ModuleLoaded];
+
+fn whole_load(call_id: u64) -> Vec<Event> {
+    vec![enter(call_id), image(call_id), loaded(call_id), exit(call_id, 0, &LOAD)]
+}
+
+fn push_all(join: &mut Join, events: Vec<Event>) -> Vec<ModuleCall> {
+    let mut out = Vec::new();
+    for event in events {
+        join.push(event, 0, &mut out);
+    }
+    calls(out)
+}
+
+fn calls(observations: Vec<Observation>) -> Vec<ModuleCall> {
+    observations
+        .into_iter()
+        .filter_map(|observation| match observation {
+            Observation::Call(call) => Some(*call),
+            Observation::Request(_) => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_load_in_order_is_one_call() {
+    let mut join = Join::default();
+    let calls = push_all(&mut join, whole_load(100));
+    let [call] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!(call.operation, Operation::FinitModule);
+    assert_eq!(call.stage, LoadStage::Live);
+    assert_eq!(call.module.name, Some(Bytes::whole(*b"dummy")));
+    assert_eq!(call.module.taints, Some(1 << 13));
+    assert_eq!(call.image_bytes, Some(4711));
+    assert_eq!(call.outcome, Some(CallOutcome { ret: 0, boot_ns: 150 }));
+    assert!(call.missing.is_empty() && !call.late);
+    assert_eq!(join.depth(), 0);
+}
+
+#[test]
+fn a_failed_init_is_told_from_a_refusal() {
+    let mut join = Join::default();
+    let failed = push_all(&mut join, vec![enter(1), image(1), loaded(1), exit(1, -19, &LOAD)]);
+    assert_eq!(failed[0].stage, LoadStage::InitFailed);
+    assert_eq!(failed[0].errno(), Some(19));
+    let refused = push_all(&mut join, vec![enter(2), exit(2, -1, &LOAD[..1])]);
+    assert_eq!(refused[0].stage, LoadStage::Refused);
+}
+
+#[test]
+fn success_without_a_load_of_its_own_is_shared() {
+    let mut join = Join::default();
+    let calls = push_all(&mut join, vec![enter(1), exit(1, 0, &LOAD[..1])]);
+    assert_eq!(calls[0].stage, LoadStage::Shared);
+}
+
+#[test]
+fn a_call_whose_enter_was_lost_says_so_at_once() {
+    let mut join = Join::default();
+    let mut end = exit(1, 0, &LOAD);
+    end.end.as_mut().unwrap().sent &= !EventKind::CallEnter.bit();
+    let calls = push_all(&mut join, vec![image(1), loaded(1), end]);
+    assert_eq!(calls[0].missing, vec![Part::Enter]);
+    assert_eq!(calls[0].stage, LoadStage::Live);
+    assert_eq!(calls[0].process.as_ref().unwrap().caller.name, b"insmod");
+}
+
+#[test]
+fn a_part_that_was_sent_is_waited_for_and_then_missed() {
+    let mut join = Join::default();
+    let mut out = Vec::new();
+    join.push(enter(1), 0, &mut out);
+    join.push(exit(1, 0, &LOAD), 0, &mut out);
+    join.expire(SECOND - 1, &mut out);
+    assert!(out.is_empty());
+    join.expire(SECOND, &mut out);
+    assert_eq!(calls(out)[0].missing, vec![Part::Image, Part::Loaded]);
+}
+
+#[test]
+fn an_init_that_does_not_return_is_passed_on_and_completed_later() {
+    let mut join = Join::default();
+    let mut out = Vec::new();
+    for part in [enter(1), image(1), loaded(1)] {
+        join.push(part, 0, &mut out);
+    }
+    join.expire(10 * SECOND, &mut out);
+    join.expire(20 * SECOND, &mut out);
+    let first = calls(std::mem::take(&mut out));
+    assert_eq!(first.len(), 1);
+    assert_eq!(first[0].stage, LoadStage::InitRunning);
+    assert_eq!(first[0].missing, vec![Part::Exit]);
+    join.push(exit(1, 0, &LOAD), 30 * SECOND, &mut out);
+    let second = calls(out);
+    assert!(second[0].late);
+    assert_eq!(second[0].stage, LoadStage::Live);
+    assert_eq!(second[0].module.name, Some(Bytes::whole(*b"dummy")));
+    assert_eq!(join.depth(), 0);
+}
+
+#[test]
+fn loads_whose_system_call_is_unseen_are_told_apart_by_their_repetition() {
+    let mut join = Join::default();
+    let mut out = Vec::new();
+    for part in [image(0), loaded(0), image(0), loaded(0)] {
+        join.push(part, 0, &mut out);
+    }
+    join.expire(SECOND, &mut out);
+    let calls = calls(out);
+    assert_eq!(calls.len(), 2);
+    for call in calls {
+        assert_eq!(call.operation, Operation::UnknownLoad);
+        assert_eq!(call.missing, vec![Part::Enter, Part::Exit]);
+    }
+    assert_eq!(join.depth(), 0);
+}
+
+#[test]
+fn a_load_by_the_kernels_modprobe_answers_the_request() {
+    let mut join = Join::default();
+    let mut out = Vec::new();
+    let mut request = event(EventKind::ModuleRequested, 0, 1);
+    request.module_name = Some(Bytes::whole(*b"net-pf-40"));
+    join.push(request, 0, &mut out);
+    let mut load = whole_load(100);
+    let modprobe = &mut load[0].processes;
+    modprobe[0].arguments =
+        ["/sbin/modprobe", "-q", "--", "net-pf-40"].map(Bytes::whole).into_iter().collect();
+    modprobe.push(Process { pid: 2, kernel_thread: true, ..Process::default() });
+    let answered = push_all(&mut join, load.clone());
+    assert_eq!(answered[0].request.as_ref().unwrap().name, Bytes::whole(*b"net-pf-40"));
+
+    // The same command line by a person is no answer.
+    load[0].processes[1].kernel_thread = false;
+    assert_eq!(push_all(&mut join, load)[0].request, None);
+}
+
+#[test]
+fn the_oldest_makes_room() {
+    let mut join = Join::with_limits(Limits { pending: 2, ..Limits::default() });
+    let mut out = Vec::new();
+    for call_id in 1..=5 {
+        join.push(enter(call_id), 0, &mut out);
+    }
+    let pushed_out: Vec<_> = calls(out).iter().map(|call| call.call_id).collect();
+    assert_eq!(pushed_out, [1, 2, 3]);
+    assert_eq!(join.depth(), 2);
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    (1..8u16, 0..6u64, 0..4u32, -40..2i64, any::<u32>(), any::<u32>()).prop_map(
+        |(kind, call_id, tid, ret, happened, sent)| {
+            let kind = EventKind::from_raw(kind).unwrap();
+            let mut event = event(kind, call_id, call_id + u64::from(tid));
+            event.thread.tid = tid;
+            if kind == EventKind::CallExit {
+                event.end = Some(CallEnd { ret, happened, sent, syscall: 2, abi: 1, reserved: [0; 6] });
+            }
+            event
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn a_load_in_any_order_is_the_same_call(order in Just(whole_load(100)).prop_shuffle()) {
+        let expected = push_all(&mut Join::default(), whole_load(100));
+        let mut join = Join::default();
+        let got = push_all(&mut join, order);
+        prop_assert_eq!(got, expected);
+        prop_assert_eq!(join.depth(), 0);
+    }
+
+    #[test]
+    fn any_events_leave_a_bounded_state(events in proptest::collection::vec((any_event(), 0..5u64), 0..300)) {
+        let limits = Limits { pending: 8, unfinished: 4, requests: 4, ..Limits::default() };
+        let mut join = Join::with_limits(limits);
+        let mut out = Vec::new();
+        let mut now = 0;
+        for (event, seconds) in events {
+            now += seconds * SECOND;
+            join.push(event, now, &mut out);
+            join.expire(now, &mut out);
+            prop_assert!(join.depth() <= limits.pending);
+            prop_assert!(join.arrivals.len() <= 2 * limits.pending + 1);
+            prop_assert!(join.unfinished.len() <= limits.unfinished);
+            prop_assert!(join.requests.len() <= limits.requests);
+        }
+        join.drain(now, &mut out);
+        join.expire(now + 100 * SECOND, &mut out);
+        prop_assert!(join.depth() <= limits.unfinished);
+    }
+
+    #[test]
+    fn interleaved_calls_each_come_out_once(order in Just((1..=6).flat_map(whole_load).collect::<Vec<_>>()).prop_shuffle()) {
+        let mut join = Join::default();
+        let mut ids: Vec<_> = push_all(&mut join, order).iter().map(|call| call.call_id).collect();
+        ids.sort_unstable();
+        prop_assert_eq!(ids, vec![1, 2, 3, 4, 5, 6]);
+    }
+}

@@ -1,0 +1,71 @@
+//! What the kernel side lost, and what it did.
+
+use std::os::fd::AsFd as _;
+use std::os::fd::AsRawFd as _;
+
+use aya::maps::{MapData, MapError, PerCpuArray};
+use lkm_monitor_common::counter::Counter;
+
+use super::attach::{AttachError, Programs};
+
+/// Totals since the probes were attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub calls_entered: u64,
+    /// Calls of which nothing but a count is left.
+    pub calls_unseen: u64,
+    pub ring_full: u64,
+    pub scratch_exhausted: u64,
+    pub in_flight_full: u64,
+    pub submitted: u64,
+    /// Runs of a probe that the kernel skipped because the same probe was running on that CPU (5.12 and later tell).
+    pub probe_skipped: u64,
+}
+
+/// Reads the probes' counters.
+pub struct Counters {
+    map: PerCpuArray<MapData, u64>,
+    /// /proc/self/fdinfo files of the programs.
+    program_infos: Vec<std::path::PathBuf>,
+}
+
+impl Counters {
+    /// Takes the counter map out of `programs`.
+    pub fn open(programs: &mut Programs) -> Result<Self, AttachError> {
+        let map = programs.ebpf.take_map("COUNTERS").ok_or(AttachError::Incomplete("COUNTERS"))?;
+        let program_infos = programs
+            .ebpf
+            .programs()
+            .filter_map(|(_, program)| program.fd().ok())
+            .map(|fd| format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()).into())
+            .collect();
+        Ok(Self { map: PerCpuArray::try_from(map)?, program_infos })
+    }
+
+    /// The totals now, all CPUs together.
+    pub fn read(&self) -> Result<Totals, MapError> {
+        let mut totals = Totals { probe_skipped: self.skipped(), ..Totals::default() };
+        for counter in Counter::ALL {
+            let total = self.map.get(&(counter as u32), 0)?.iter().sum();
+            match counter {
+                Counter::CallsEntered => totals.calls_entered = total,
+                Counter::CallsUnseen => totals.calls_unseen = total,
+                Counter::RingFull => totals.ring_full = total,
+                Counter::ScratchExhausted => totals.scratch_exhausted = total,
+                Counter::InFlightFull => totals.in_flight_full = total,
+                Counter::Submitted => totals.submitted = total,
+            }
+        }
+        Ok(totals)
+    }
+
+    fn skipped(&self) -> u64 {
+        self.program_infos
+            .iter()
+            .filter_map(|path| std::fs::read_to_string(path).ok())
+            .filter_map(|info| {
+                info.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse::<u64>().ok())
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,15 @@
+//! The sensor: probes in the kernel, events out of the rings, calls joined.
+//!
+//! `btf` learns the kernel's structures, `probes` is the table of hooks, `attach` puts them in place, `rings` reads,
+//! `decode` ends the kernel's layouts, `join` and `assemble` make observations, `losses` counts what did not make it.
+
+pub mod assemble;
+pub mod attach;
+pub mod btf;
+pub mod decode;
+pub mod join;
+pub mod kernel;
+pub mod losses;
+mod path_bytes;
+pub mod probes;
+pub mod rings;

@@ -1,0 +1,211 @@
+//! The table of probes: which hook each one needs, what stands in for it, and what is not seen without it.
+
+use crate::config::SyscallHooks;
+
+/// A place in the kernel that a program is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// BPF trampoline before a kernel function.
+    Fentry(&'static str),
+    /// BPF trampoline behind a kernel function.
+    Fexit(&'static str),
+    /// Raw tracepoint with typed arguments.
+    BtfTracepoint(&'static str),
+    /// Trace event, `category` and name.
+    Tracepoint(&'static str, &'static str),
+    /// Breakpoint on a kernel function.
+    Kprobe(&'static str),
+}
+
+impl Hook {
+    /// The kind of hook, as documents and `doctor` name it.
+    pub const fn kind(self) -> &'static str {
+        match self {
+            Self::Fentry(_) => "fentry",
+            Self::Fexit(_) => "fexit",
+            Self::BtfTracepoint(_) => "tp_btf",
+            Self::Tracepoint(..) => "tracepoint",
+            Self::Kprobe(_) => "kprobe",
+        }
+    }
+
+    /// The function or event.
+    pub fn target(self) -> String {
+        match self {
+            Self::Fentry(name) | Self::Fexit(name) | Self::BtfTracepoint(name) | Self::Kprobe(name) => {
+                name.to_owned()
+            }
+            Self::Tracepoint(category, name) => format!("{category}:{name}"),
+        }
+    }
+}
+
+/// When a probe is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// Always.
+    Core,
+    /// System calls through trampolines: 64-bit callers.
+    Fentry,
+    /// System calls through trampolines: 32-bit callers, on kernels that serve them.
+    FentryCompat,
+    /// System calls through trace events, the fallback.
+    Tracepoint,
+}
+
+/// One program of the eBPF object.
+#[derive(Debug)]
+pub struct Probe {
+    /// Its name in the object.
+    pub program: &'static str,
+    pub hook: Hook,
+    pub set: Set,
+    /// The first kernel that offers the hook to this kind of program.
+    pub minimum_kernel: &'static str,
+    /// What takes its place.
+    pub fallback: &'static str,
+    /// What is not seen without it.
+    pub lost: &'static str,
+}
+
+const ENTER_LOST: &str = "arguments and process of the call before it is decided";
+const EXIT_LOST: &str = "the return value: whether a call succeeded, and why it failed";
+const COMPAT_LOST: &str = "calls by 32-bit programs";
+
+macro_rules! syscall {
+    ($enter:literal, $exit:literal, $function:literal, $set:ident, $enter_lost:expr, $exit_lost:expr) => {
+        [
+            Probe {
+                program: $enter,
+                hook: Hook::Fentry($function),
+                set: Set::$set,
+                minimum_kernel: "5.5",
+                fallback: "the syscall tracepoints (64-bit callers only)",
+                lost: $enter_lost,
+            },
+            Probe {
+                program: $exit,
+                hook: Hook::Fexit($function),
+                set: Set::$set,
+                minimum_kernel: "5.5",
+                fallback: "the syscall tracepoints (64-bit callers only)",
+                lost: $exit_lost,
+            },
+        ]
+    };
+}
+
+macro_rules! trace_event {
+    ($program:literal, $lost:expr) => {
+        Probe {
+            program: $program,
+            hook: Hook::Tracepoint("syscalls", $program),
+            set: Set::Tracepoint,
+            minimum_kernel: "4.7",
+            fallback: "none",
+            lost: $lost,
+        }
+    };
+}
+
+const CORE: [Probe; 7] = [
+    Probe {
+        program: "sched_process_exec",
+        hook: Hook::BtfTracepoint("sched_process_exec"),
+        set: Set::Core,
+        minimum_kernel: "5.5",
+        fallback: "/proc/PID/cmdline, read after the event",
+        lost: "command lines of parents that are gone, and of processes that overwrote theirs",
+    },
+    Probe {
+        program: "security_kernel_post_read_file",
+        hook: Hook::Fentry("security_kernel_post_read_file"),
+        set: Set::Core,
+        minimum_kernel: "5.5",
+        fallback: "the file behind the caller's descriptor at the enter",
+        lost: "a file exchanged between the call and the kernel's reading of it",
+    },
+    Probe {
+        program: "security_kernel_post_load_data",
+        hook: Hook::Fentry("security_kernel_post_load_data"),
+        set: Set::Core,
+        minimum_kernel: "5.10",
+        fallback: "the length that the caller gave",
+        lost: "whether the kernel read an image from memory",
+    },
+    Probe {
+        program: "parse_args",
+        hook: Hook::Kprobe("parse_args"),
+        set: Set::Core,
+        minimum_kernel: "4.1",
+        fallback: "the caller's memory at the enter",
+        lost: "module parameters as the kernel took them",
+    },
+    Probe {
+        program: "module_load",
+        hook: Hook::BtfTracepoint("module_load"),
+        set: Set::Core,
+        minimum_kernel: "5.5",
+        fallback: "the return value of the call",
+        lost: "the kernel's word on a load: name, taints, version, and whether init ran",
+    },
+    Probe {
+        program: "module_free",
+        hook: Hook::BtfTracepoint("module_free"),
+        set: Set::Core,
+        minimum_kernel: "5.5",
+        fallback: "the return value of the call",
+        lost: "the kernel's word on an unload",
+    },
+    Probe {
+        program: "module_request",
+        hook: Hook::BtfTracepoint("module_request"),
+        set: Set::Core,
+        minimum_kernel: "5.5",
+        fallback: "none",
+        lost: "which process made the kernel load a module by itself",
+    },
+];
+
+const NATIVE: [[Probe; 2]; 3] = [
+    syscall!("x64_init_module", "x64_init_module_exit", "__x64_sys_init_module", Fentry, ENTER_LOST, EXIT_LOST),
+    syscall!("x64_finit_module", "x64_finit_module_exit", "__x64_sys_finit_module", Fentry, ENTER_LOST, EXIT_LOST),
+    syscall!("x64_delete_module", "x64_delete_module_exit", "__x64_sys_delete_module", Fentry, ENTER_LOST, EXIT_LOST),
+];
+
+const COMPAT: [[Probe; 2]; 3] = [
+    syscall!("ia32_init_module", "ia32_init_module_exit", "__ia32_sys_init_module", FentryCompat, COMPAT_LOST, COMPAT_LOST),
+    syscall!("ia32_finit_module", "ia32_finit_module_exit", "__ia32_sys_finit_module", FentryCompat, COMPAT_LOST, COMPAT_LOST),
+    syscall!("ia32_delete_module", "ia32_delete_module_exit", "__ia32_sys_delete_module", FentryCompat, COMPAT_LOST, COMPAT_LOST),
+];
+
+const TRACE_EVENTS: [Probe; 6] = [
+    trace_event!("sys_enter_init_module", ENTER_LOST),
+    trace_event!("sys_exit_init_module", EXIT_LOST),
+    trace_event!("sys_enter_finit_module", ENTER_LOST),
+    trace_event!("sys_exit_finit_module", EXIT_LOST),
+    trace_event!("sys_enter_delete_module", ENTER_LOST),
+    trace_event!("sys_exit_delete_module", EXIT_LOST),
+];
+
+/// All probes, in the order in which they are attached: what describes first, then what reports.
+pub fn all() -> impl Iterator<Item = &'static Probe> {
+    CORE.iter()
+        .chain(NATIVE.iter().flatten())
+        .chain(COMPAT.iter().flatten())
+        .chain(TRACE_EVENTS.iter())
+}
+
+/// The probes of one set.
+pub fn in_set(set: Set) -> impl Iterator<Item = &'static Probe> {
+    all().filter(move |probe| probe.set == set)
+}
+
+/// The sets of system call probes to try, best first.
+pub const fn syscall_sets(hooks: SyscallHooks) -> &'static [Set] {
+    match hooks {
+        SyscallHooks::Auto => &[Set::Fentry, Set::Tracepoint],
+        SyscallHooks::Fentry => &[Set::Fentry],
+        SyscallHooks::Tracepoint => &[Set::Tracepoint],
+    }
+}

@@ -1,0 +1,68 @@
+//! Reads the two rings.
+
+use aya::maps::{MapData, MapError, RingBuf};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::attach::{AttachError, Programs};
+
+/// Events taken from one ring before the other has its turn and signals and timers are looked at.
+const BATCH: usize = 256;
+
+/// Both rings, ready to be waited for.
+pub struct Rings {
+    truth: AsyncFd<RingBuf<MapData>>,
+    calls: AsyncFd<RingBuf<MapData>>,
+}
+
+/// Why the rings cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum RingError {
+    #[error(transparent)]
+    Programs(#[from] AttachError),
+    #[error("a ring cannot be mapped: {0}")]
+    Map(#[from] MapError),
+    #[error("a ring cannot be waited for: {0}")]
+    Wait(#[from] std::io::Error),
+}
+
+impl Rings {
+    /// Takes the rings out of `programs`. Needs a tokio runtime with I/O.
+    pub fn open(programs: &mut Programs) -> Result<Self, RingError> {
+        Ok(Self { truth: ring(programs, "TRUTH")?, calls: ring(programs, "CALLS")? })
+    }
+
+    /// Waits until a ring holds something.
+    pub async fn readable(&mut self) -> Result<(), RingError> {
+        let Self { truth, calls } = self;
+        tokio::select! {
+            guard = truth.readable() => guard?.clear_ready(),
+            guard = calls.readable() => guard?.clear_ready(),
+        }
+        Ok(())
+    }
+
+    /// Hands up to [`BATCH`] events of each ring to `take`, the kernel's own word first. Whether there may be more.
+    pub fn read(&mut self, mut take: impl FnMut(&[u8])) -> bool {
+        let more_truth = read_batch(self.truth.get_mut(), &mut take);
+        let more_calls = read_batch(self.calls.get_mut(), &mut take);
+        more_truth || more_calls
+    }
+}
+
+fn read_batch(ring: &mut RingBuf<MapData>, take: &mut impl FnMut(&[u8])) -> bool {
+    for _ in 0..BATCH {
+        match ring.next() {
+            Some(item) => take(&item),
+            None => return false,
+        }
+    }
+    true
+}
+
+fn ring(programs: &mut Programs, name: &'static str) -> Result<AsyncFd<RingBuf<MapData>>, RingError> {
+    let map = programs.ebpf.take_map(name).ok_or(AttachError::Incomplete(name))?;
+    let ring = RingBuf::try_from(map)?;
+    // SAFETY: the ring owns its map's descriptor, keeps it open as long as it lives, and always returns the same one.
+    let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+    Ok(registered.map_err(std::io::Error::from)?)
+}
