@@ -5,9 +5,9 @@
 
 use std::{
     io::Write,
-    sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, channel, sync_channel},
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// Documents that may wait. At the most 16 KiB each.
@@ -16,8 +16,10 @@ const QUEUE: usize = 2048;
 /// The writing end.
 #[derive(Debug)]
 pub struct Output {
-    queue: Option<SyncSender<Vec<u8>>>,
-    writer: Option<JoinHandle<std::io::Result<()>>>,
+    queue: SyncSender<Vec<u8>>,
+    writer: JoinHandle<std::io::Result<()>>,
+    /// Nothing ever comes out of it; the writer holds the other end as long as it lives.
+    alive: Receiver<()>,
 }
 
 /// What became of a document.
@@ -45,35 +47,31 @@ impl Output {
     /// Starts to write to `target`.
     pub fn start(target: impl Write + Send + 'static) -> std::io::Result<Self> {
         let (queue, documents) = sync_channel(QUEUE);
-        let writer = std::thread::Builder::new()
-            .name("output".to_owned())
-            .spawn(move || write_all(documents, target))?;
-        Ok(Self { queue: Some(queue), writer: Some(writer) })
+        let (life, alive) = channel();
+        let writer = std::thread::Builder::new().name("output".to_owned()).spawn(move || {
+            let _life = life;
+            write_all(documents, target)
+        })?;
+        Ok(Self { queue, writer, alive })
     }
 
     /// Queues one document, its newline included. Never waits.
     pub fn send(&self, document: Vec<u8>) -> Sent {
-        match self.queue.as_ref().map(|queue| queue.try_send(document)) {
-            Some(Ok(())) => Sent::Queued,
-            Some(Err(TrySendError::Full(_))) => Sent::Full,
-            Some(Err(TrySendError::Disconnected(_))) | None => Sent::Closed,
+        match self.queue.try_send(document) {
+            Ok(()) => Sent::Queued,
+            Err(TrySendError::Full(_)) => Sent::Full,
+            Err(TrySendError::Disconnected(_)) => Sent::Closed,
         }
     }
 
     /// Waits until everything queued is written, at the most for `patience`.
-    pub fn finish(mut self, patience: Duration) -> Result<(), OutputError> {
-        self.queue = None;
-        let Some(writer) = self.writer.take() else {
-            return Ok(());
-        };
-        let deadline = Instant::now() + patience;
-        while !writer.is_finished() {
-            if Instant::now() >= deadline {
-                return Err(OutputError::Stuck(patience));
-            }
-            std::thread::park_timeout(Duration::from_millis(5));
+    pub fn finish(self, patience: Duration) -> Result<(), OutputError> {
+        drop(self.queue);
+        match self.alive.recv_timeout(patience) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
+            Err(RecvTimeoutError::Timeout) => return Err(OutputError::Stuck(patience)),
         }
-        Ok(writer.join().map_err(|_| OutputError::Died)??)
+        Ok(self.writer.join().map_err(|_| OutputError::Died)??)
     }
 }
 

@@ -140,7 +140,9 @@ impl Join {
             deadline_ns: now_ns.saturating_add(limits.call_window_ns),
             passed_on: false,
         });
-        if event.call_id == 0 || event.kind == EventKind::CallExit {
+        // A load that tells who did it, because its enter never reached a ring, will hardly see its exit reach one.
+        let enter_lost = event.kind == EventKind::ModuleLoaded && !event.processes.is_empty();
+        if event.call_id == 0 || enter_lost || event.kind == EventKind::CallExit {
             pending.deadline_ns = now_ns.saturating_add(limits.part_window_ns);
         }
         if let Some(slot) = pending.parts.slot(event.kind) {

@@ -12,4 +12,5 @@ pub mod kernel;
 pub mod losses;
 mod path_bytes;
 pub mod probes;
+pub mod report;
 pub mod rings;

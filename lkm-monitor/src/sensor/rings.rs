@@ -5,8 +5,9 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::attach::{AttachError, Programs};
 
-/// Events taken from one ring before the other has its turn and signals and timers are looked at.
-const BATCH: usize = 256;
+/// Events taken from one ring before the other has its turn and signals and timers are looked at: few enough that what
+/// the kernel confirmed does not wait behind a flood of calls.
+const BATCH: usize = 32;
 
 /// Both rings, ready to be waited for.
 pub struct Rings {

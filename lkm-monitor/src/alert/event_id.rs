@@ -1,0 +1,81 @@
+//! Ids that follow from what they name.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::model::{Loss, ModuleCall, ModuleRequest, Process, SensorChange, SensorState};
+
+/// What tells an event of one boot from all others.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EventKey<'a> {
+    pub(super) boot_ns: u64,
+    tid: u32,
+    cpu: u32,
+    kind: &'a str,
+    /// A call that outlives the sensor's patience has two documents.
+    late: bool,
+}
+
+impl EventKey<'_> {
+    pub(super) fn of_call(call: &ModuleCall) -> Self {
+        let kind = if call.operation.is_load() { "load" } else { "unload" };
+        Self { boot_ns: call.boot_ns, tid: call.tid, cpu: call.cpu, kind, late: call.late }
+    }
+
+    pub(super) fn of_request(request: &ModuleRequest) -> Self {
+        let ModuleRequest { boot_ns, cpu, process, .. } = request;
+        Self { boot_ns: *boot_ns, tid: process.caller.tid, cpu: *cpu, kind: "request", late: false }
+    }
+
+    pub(super) fn of_loss(loss: &Loss) -> Self {
+        Self { boot_ns: loss.boot_ns, tid: 0, cpu: 0, kind: loss.reason.name(), late: false }
+    }
+
+    pub(super) fn of_state(state: &SensorState) -> Self {
+        let kind = match state.change {
+            SensorChange::Started => "sensor-started",
+            SensorChange::Stopped => "sensor-stopped",
+        };
+        Self { boot_ns: state.boot_ns, tid: 0, cpu: 0, kind, late: false }
+    }
+
+    /// `event.id`: 32 hexadecimal digits.
+    pub(super) fn id(&self, boot_id: &str) -> String {
+        let Self { boot_ns, tid, cpu, kind, late } = self;
+        digest(&format!("event {boot_id} {boot_ns} {tid} {cpu} {kind} {late}"))
+    }
+}
+
+/// `process.entity_id`: the same for a process in all documents, for no other process of any host.
+pub(super) fn entity_id(boot_id: &str, process: &Process) -> String {
+    digest(&format!("process {boot_id} {} {}", process.pid, process.start_boot_ns))
+}
+
+/// The first half of a SHA-256: 128 bits are far more than any number of events needs.
+fn digest(input: &str) -> String {
+    let digest = Sha256::digest(input);
+    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_part_counts() {
+        let key = EventKey { boot_ns: 1, tid: 2, cpu: 3, kind: "load", late: false };
+        let ids = [
+            key.id("boot"),
+            key.id("other boot"),
+            EventKey { boot_ns: 2, ..key }.id("boot"),
+            EventKey { tid: 3, ..key }.id("boot"),
+            EventKey { cpu: 4, ..key }.id("boot"),
+            EventKey { kind: "unload", ..key }.id("boot"),
+            EventKey { late: true, ..key }.id("boot"),
+        ];
+        assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
+        assert!(ids.iter().all(|id| id.len() == 32));
+        assert_eq!(key.id("boot"), ids[0]);
+    }
+}

@@ -1,0 +1,83 @@
+//! The alert's part of a document: rule, severity, ATT&CK.
+
+use serde_json::{Value, json};
+
+use crate::model::{Finding, Technique, Verdict, verdict::ATTACK_VERSION};
+
+const ATTACK: &str = "https://attack.mitre.org";
+
+/// Empty without findings.
+pub(super) fn render(verdict: &Verdict) -> Value {
+    let Some(lead) = verdict.lead() else { return json!({}) };
+    let techniques: Vec<_> = verdict.findings.iter().flat_map(|finding| finding.rule.techniques).collect();
+    json!({
+        "message": lead.rule.name,
+        "event": {
+            "kind": "alert",
+            "code": lead.rule.code.to_string(),
+            "severity": lead.severity.number(),
+            "risk_score": lead.severity.number(),
+            "reason": lead.reason,
+        },
+        "rule": {
+            "id": lead.rule.id,
+            "name": lead.rule.name,
+            "description": lead.rule.description,
+            "version": lead.rule.version.to_string(),
+            "reference": lead.rule.techniques.first().map(technique_url),
+            "ruleset": "lkm-monitor",
+        },
+        "threat": threat(&techniques),
+        "lkm_monitor": {
+            "attack_version": ATTACK_VERSION,
+            "findings": verdict.findings.iter().map(finding).collect::<Vec<_>>(),
+        },
+    })
+}
+
+fn finding(finding: &Finding) -> Value {
+    json!({
+        "code": finding.rule.code.to_string(),
+        "id": finding.rule.id,
+        "name": finding.rule.name,
+        "severity": finding.severity.number(),
+        "reason": finding.reason,
+    })
+}
+
+/// The techniques of all findings, each once, those of the leading one first. Id, name and reference of one technique have
+/// the same place in their arrays.
+fn threat(techniques: &[&Technique]) -> Value {
+    let tactics = techniques.iter().map(|technique| {
+        let url = format!("{ATTACK}/tactics/{}/", technique.tactic_id);
+        (technique.tactic_id, technique.tactic_name, url)
+    });
+    let whole = techniques.iter().map(|technique| (technique.id, technique.name, url_of(technique.id)));
+    let parts = techniques.iter().filter_map(|technique| technique.subtechnique);
+    let parts = parts.map(|(id, name)| (id, name, url_of(id)));
+
+    let mut technique = columns(whole);
+    technique["subtechnique"] = columns(parts);
+    json!({ "framework": "MITRE ATT&CK", "tactic": columns(tactics), "technique": technique })
+}
+
+/// Rows of id, name and reference as three arrays, every id once.
+fn columns(rows: impl Iterator<Item = (&'static str, &'static str, String)>) -> Value {
+    let (mut ids, mut names, mut references) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, name, reference) in rows {
+        if !ids.contains(&id) {
+            ids.push(id);
+            names.push(name);
+            references.push(reference);
+        }
+    }
+    json!({ "id": ids, "name": names, "reference": references })
+}
+
+fn technique_url(technique: &Technique) -> String {
+    url_of(technique.subtechnique.map_or(technique.id, |(id, _)| id))
+}
+
+fn url_of(id: &str) -> String {
+    format!("{ATTACK}/techniques/{}/", id.replace('.', "/"))
+}

@@ -1,0 +1,143 @@
+//! Keeps documents small enough for every reader on their way.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::model::text::shorten;
+
+/// Bytes of a document with its newline, at most one less than this. Fluent Bit stops reading a file at a line of 32 KiB, and
+/// other shippers wrap the line into one of their own.
+pub const MAX_DOCUMENT_BYTES: usize = 16 * 1024;
+
+/// What is given up, least evidence first; nothing is, as long as the document fits.
+const STEPS: [Step; 8] = [
+    drop_ancestors_arguments,
+    drop_distant_ancestors,
+    shorten_arguments,
+    shorten_parameters,
+    |document, cut| shorten_everything(document, 1024, 64, cut),
+    |document, cut| shorten_everything(document, 320, 48, cut),
+    |document, cut| shorten_everything(document, 128, 24, cut),
+    |document, cut| shorten_everything(document, 64, 8, cut),
+];
+
+/// Changes a document and names the fields that it cut.
+type Step = fn(&mut Value, &mut BTreeSet<String>);
+
+const ANCESTORS: &str = "/lkm_monitor/ancestors";
+const KEPT_ANCESTORS: usize = 2;
+const KEPT_ARGUMENTS: usize = 32;
+const KEPT_ARGUMENT_BYTES: usize = 256;
+const KEPT_COMMAND_LINE_BYTES: usize = 2048;
+const KEPT_PARAMETER_BYTES: usize = 512;
+
+/// The document as one line, cut where it is too long; `lkm_monitor.truncated` then names what was cut.
+pub(super) fn line(mut document: Value) -> Vec<u8> {
+    let mut line = serialize(&document);
+    let mut cut = BTreeSet::new();
+    for step in STEPS {
+        if line.len() < MAX_DOCUMENT_BYTES {
+            break;
+        }
+        step(&mut document, &mut cut);
+        name_cut_fields(&mut document, &cut);
+        line = serialize(&document);
+    }
+    line
+}
+
+fn serialize(document: &Value) -> Vec<u8> {
+    format!("{document}\n").into_bytes()
+}
+
+/// Adds to the fields that the sensor had cut already.
+fn name_cut_fields(document: &mut Value, cut: &BTreeSet<String>) {
+    if cut.is_empty() {
+        return;
+    }
+    let before = document.pointer("/lkm_monitor/truncated").and_then(Value::as_array).into_iter().flatten();
+    let mut all: BTreeSet<String> = before.filter_map(Value::as_str).map(str::to_owned).collect();
+    all.extend(cut.iter().cloned());
+    document["lkm_monitor"]["truncated"] = json!(all);
+}
+
+fn drop_ancestors_arguments(document: &mut Value, cut: &mut BTreeSet<String>) {
+    let ancestors = document.pointer_mut(ANCESTORS).and_then(Value::as_array_mut);
+    for ancestor in ancestors.into_iter().flatten() {
+        drop_arguments(ancestor, "lkm_monitor.ancestors", cut);
+    }
+    if let Some(parent) = document.pointer_mut("/process/parent") {
+        drop_arguments(parent, "process.parent", cut);
+    }
+}
+
+fn drop_arguments(process: &mut Value, field: &str, cut: &mut BTreeSet<String>) {
+    let Some(members) = process.as_object_mut() else { return };
+    for key in ["args", "command_line"] {
+        if members.remove(key).is_some() {
+            cut.insert(format!("{field}.{key}"));
+        }
+    }
+}
+
+fn drop_distant_ancestors(document: &mut Value, cut: &mut BTreeSet<String>) {
+    let ancestors = document.pointer_mut(ANCESTORS).and_then(Value::as_array_mut);
+    if let Some(ancestors) = ancestors.filter(|ancestors| ancestors.len() > KEPT_ANCESTORS) {
+        ancestors.truncate(KEPT_ANCESTORS);
+        cut.insert("lkm_monitor.ancestors".to_owned());
+    }
+}
+
+fn shorten_arguments(document: &mut Value, cut: &mut BTreeSet<String>) {
+    if let Some(arguments) = document.pointer_mut("/process/args") {
+        shorten_within(arguments, "process.args", KEPT_ARGUMENT_BYTES, KEPT_ARGUMENTS, cut);
+    }
+    for field in ["process.command_line", "lkm_monitor.request.process.command_line"] {
+        if let Some(line) = document.pointer_mut(&pointer(field)) {
+            shorten_within(line, field, KEPT_COMMAND_LINE_BYTES, 0, cut);
+        }
+    }
+}
+
+fn shorten_parameters(document: &mut Value, cut: &mut BTreeSet<String>) {
+    let field = "lkm_monitor.module.params";
+    if let Some(parameters) = document.pointer_mut(&pointer(field)) {
+        shorten_within(parameters, field, KEPT_PARAMETER_BYTES, 0, cut);
+    }
+}
+
+/// Paths, names and sentences: whatever is left that is long.
+fn shorten_everything(document: &mut Value, max_bytes: usize, max_elements: usize, cut: &mut BTreeSet<String>) {
+    shorten_within(document, "", max_bytes, max_elements, cut);
+}
+
+/// Shortens every string and array in `value`, which stands at `field`.
+fn shorten_within(value: &mut Value, field: &str, max_bytes: usize, max_elements: usize, cut: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) if text.len() > max_bytes => {
+            *text = shorten(text, max_bytes);
+            cut.insert(field.to_owned());
+        }
+        Value::Array(elements) => {
+            if elements.len() > max_elements {
+                elements.truncate(max_elements);
+                cut.insert(field.to_owned());
+            }
+            for element in elements {
+                shorten_within(element, field, max_bytes, max_elements, cut);
+            }
+        }
+        Value::Object(members) => {
+            for (key, member) in members.iter_mut().filter(|(key, _)| *key != "truncated") {
+                let field = if field.is_empty() { key.clone() } else { format!("{field}.{key}") };
+                shorten_within(member, &field, max_bytes, max_elements, cut);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn pointer(field: &str) -> String {
+    format!("/{}", field.replace('.', "/"))
+}

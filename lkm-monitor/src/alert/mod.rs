@@ -1,0 +1,138 @@
+//! Renders what happened as documents of the Elastic Common Schema 9.4. Pure but for the sequence number: it reads no file
+//! and no clock.
+//!
+//! Every document stays under [`limit::MAX_DOCUMENT_BYTES`], holds no empty value and no number that a SIEM could not store,
+//! whatever the observed process put into its names, paths and arguments.
+
+mod call;
+mod event_id;
+mod file;
+mod finding;
+mod json;
+pub mod limit;
+mod process;
+mod request;
+mod scene;
+mod sensor;
+#[cfg(test)]
+mod tests;
+
+use serde_json::{Value, json};
+
+use crate::model::{Accounts, Agent, Clock, Host, Loss, Observation, SensorState, Verdict};
+use event_id::EventKey;
+use scene::Scene;
+
+/// The version of ECS that the documents follow.
+pub const ECS_VERSION: &str = "9.4.0";
+
+/// `event.dataset` and `data_stream.dataset`.
+pub const DATASET: &str = "lkm_monitor.events";
+
+/// One rendered document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// `event.id`: the same for the same event, so that sending it twice does not make two of it.
+    pub id: String,
+    /// A JSON object in one line, with its newline.
+    pub line: Vec<u8>,
+}
+
+/// Renders documents and numbers them.
+#[derive(Debug)]
+pub struct Renderer {
+    host: Host,
+    agent: Agent,
+    clock: Clock,
+    sequence: u64,
+}
+
+impl Renderer {
+    /// Documents of this run of the daemon on this host.
+    pub fn new(host: Host, agent: Agent, clock: Clock) -> Self {
+        Self { host, agent, clock, sequence: 0 }
+    }
+
+    /// Follows a step of the wall clock.
+    pub fn set_clock(&mut self, clock: Clock) {
+        self.clock = clock;
+    }
+
+    /// The alert of an observation with findings; telemetry of one without.
+    pub fn render_observation(
+        &mut self,
+        observation: &Observation,
+        verdict: &Verdict,
+        accounts: &Accounts,
+    ) -> Document {
+        let scene = Scene { host: &self.host, clock: self.clock, accounts };
+        let (key, mut document) = match observation {
+            Observation::Call(observed) => (EventKey::of_call(observed), call::render(observed, &scene)),
+            Observation::Request(observed) => (EventKey::of_request(observed), request::render(observed, &scene)),
+        };
+        json::merge(&mut document, finding::render(verdict));
+        self.finish(&key, document)
+    }
+
+    /// The metric of a loss.
+    pub fn render_loss(&mut self, loss: &Loss) -> Document {
+        self.finish(&EventKey::of_loss(loss), sensor::render_loss(loss))
+    }
+
+    /// What the sensor can see, at its start and its stop.
+    pub fn render_state(&mut self, state: &SensorState) -> Document {
+        self.finish(&EventKey::of_state(state), sensor::render_state(state))
+    }
+
+    /// Adds what all documents have. Each gets the next number, so what is rendered should be sent: a gap means loss.
+    fn finish(&mut self, key: &EventKey<'_>, document: Value) -> Document {
+        self.sequence += 1;
+        let id = key.id(&self.host.boot_id);
+        let mut whole = self.common(key.boot_ns, &id);
+        json::merge(&mut whole, document);
+        let related = json!({ "user": scene::user_names(&whole), "hosts": [self.host.hostname] });
+        whole["related"] = related;
+        json::prune(&mut whole);
+        Document { id, line: limit::line(whole) }
+    }
+
+    fn common(&self, boot_ns: u64, id: &str) -> Value {
+        let Host { hostname, machine_id, boot_id, kernel_release, architecture, operating_system, .. } = &self.host;
+        let version = env!("CARGO_PKG_VERSION");
+        json!({
+            "@timestamp": scene::timestamp(self.clock, boot_ns),
+            "ecs": { "version": ECS_VERSION },
+            "event": {
+                "id": id,
+                "sequence": json::long(self.sequence),
+                "dataset": DATASET,
+                "module": "lkm_monitor",
+            },
+            "data_stream": { "type": "logs", "dataset": DATASET, "namespace": "default" },
+            "host": {
+                "hostname": hostname,
+                "name": hostname,
+                "id": machine_id,
+                "architecture": architecture,
+                "boot": { "id": boot_id },
+                "os": {
+                    "type": "linux",
+                    "kernel": kernel_release,
+                    "family": operating_system.family,
+                    "name": operating_system.name,
+                    "platform": operating_system.platform,
+                    "version": operating_system.version,
+                    "full": operating_system.full,
+                },
+            },
+            "agent": {
+                "type": "lkm-monitor",
+                "version": version,
+                "id": self.agent.id,
+                "ephemeral_id": self.agent.ephemeral_id,
+                "name": hostname,
+            },
+            "observer": { "type": "sensor", "product": "lkm-monitor", "vendor": "lkm-monitor", "version": version },
+        })
+    }
+}

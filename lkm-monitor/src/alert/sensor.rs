@@ -1,0 +1,68 @@
+//! The sensor itself: what it sees, and what it lost.
+
+use serde_json::{Map, Value, json};
+
+use super::json::long;
+use crate::model::{Loss, ProbeState, SensorChange, SensorState, text::text};
+
+/// The document of a loss.
+pub(super) fn render_loss(loss: &Loss) -> Value {
+    json!({
+        "message": "Kernel module events lost",
+        "event": {
+            "kind": "metric",
+            "category": ["host"],
+            "type": ["info"],
+            "action": "lost-events",
+            "provider": "lkm-monitor",
+        },
+        "lkm_monitor": {
+            "loss": {
+                "stage": loss.reason.stage(),
+                "reason": loss.reason.name(),
+                "count": long(loss.count),
+                "total": long(loss.total),
+                "calls_unseen": loss.calls_unseen.map(long),
+            },
+        },
+    })
+}
+
+/// The document of a start or stop.
+pub(super) fn render_state(state: &SensorState) -> Value {
+    let (message, action) = match state.change {
+        SensorChange::Started => ("Kernel module sensor started", "sensor-started"),
+        SensorChange::Stopped => ("Kernel module sensor stopped", "sensor-stopped"),
+    };
+    let counters: Map<_, _> =
+        state.counters.iter().map(|&(name, count)| (name.to_owned(), long(count).into())).collect();
+    json!({
+        "message": message,
+        "event": {
+            "kind": "state",
+            "category": ["host"],
+            "type": ["info"],
+            "action": action,
+            "provider": "lkm-monitor",
+        },
+        "lkm_monitor": {
+            "sensor": {
+                "status": state.coverage.name(),
+                "syscall_hooks": state.syscall_hooks.name(),
+                "probes": state.probes.iter().map(probe).collect::<Vec<_>>(),
+                "blind": state.blind.iter().map(|sentence| text(sentence.as_bytes())).collect::<Vec<_>>(),
+                "counters": counters,
+            },
+        },
+    })
+}
+
+fn probe(probe: &ProbeState) -> Value {
+    json!({
+        "name": probe.name,
+        "hook": probe.hook,
+        "kind": probe.kind,
+        "attached": probe.attached,
+        "error": probe.error.as_ref().map(|error| text(error.as_bytes())),
+    })
+}

@@ -1,0 +1,103 @@
+//! Weighs an observation with rules. Pure: the same observation in the same context gives the same verdict.
+//!
+//! One file per theme holds its rules beside their conditions; a rule's number and id never change their meaning.
+
+mod attack;
+mod autoload;
+mod integrity;
+mod loader;
+mod origin;
+mod phrase;
+#[cfg(test)]
+mod samples;
+mod system;
+mod unload;
+
+use std::cmp::Reverse;
+
+use crate::model::{Accounts, Finding, Host, ModuleCall, Observation, Rule, Severity, Verdict};
+
+/// What an observation is weighed against.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub host: &'a Host,
+    /// For the sentences.
+    pub accounts: &'a Accounts,
+}
+
+/// A rule and its condition.
+struct Detection {
+    rule: Rule,
+    matches: fn(&ModuleCall, &Context<'_>) -> Option<Match>,
+}
+
+/// A rule's condition holds.
+struct Match {
+    severity: Severity,
+    reason: String,
+}
+
+static LOAD: [&[Detection]; 4] = [origin::DETECTIONS, integrity::DETECTIONS, loader::DETECTIONS, autoload::DETECTIONS];
+static UNLOAD: [&[Detection]; 1] = [unload::DETECTIONS];
+
+/// All findings, the most severe first. A request for a module is telemetry: the load that answers it is what counts.
+pub fn assess(observation: &Observation, context: &Context<'_>) -> Verdict {
+    let Observation::Call(call) = observation else { return Verdict::default() };
+    let detections: &[&'static [Detection]] = if call.operation.is_load() { &LOAD } else { &UNLOAD };
+
+    let finding = |detection: &'static Detection| {
+        let Match { severity, reason } = (detection.matches)(call, context)?;
+        Some(Finding { rule: &detection.rule, severity, reason })
+    };
+    let mut findings: Vec<_> = detections.iter().copied().flatten().filter_map(finding).collect();
+    findings.sort_by_key(|finding| (Reverse(finding.severity), finding.rule.code));
+    Verdict { findings }
+}
+
+/// Every rule there is.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    LOAD.into_iter().chain(UNLOAD).flatten().map(|detection| &detection.rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::model::{LoadStage, ModuleRequest, taint};
+
+    #[test]
+    fn codes_and_ids_are_unique() {
+        let codes: HashSet<_> = rules().map(|rule| rule.code).collect();
+        let ids: HashSet<_> = rules().map(|rule| rule.id).collect();
+        assert_eq!((codes.len(), ids.len()), (rules().count(), rules().count()));
+        assert_eq!(codes.len(), 17);
+    }
+
+    #[test]
+    fn ordinary_load_is_telemetry() {
+        assert_eq!(samples::findings(&samples::load()), []);
+    }
+
+    #[test]
+    fn most_severe_finding_leads_and_codes_break_ties() {
+        let mut call = samples::load_from("/tmp/foo.ko");
+        call.module.taints = Some(taint::UNSIGNED);
+        call.stage = LoadStage::InitFailed;
+        let severities: Vec<_> =
+            samples::findings(&call).into_iter().map(|(code, severity, _)| (code, severity)).collect();
+        assert_eq!(severities, [(104, Severity::High), (107, Severity::High), (105, Severity::Medium)]);
+    }
+
+    #[test]
+    fn a_request_is_telemetry() {
+        let request = ModuleRequest {
+            name: crate::model::Bytes::whole("net-pf-10"),
+            wait: true,
+            boot_ns: 1,
+            cpu: 0,
+            process: samples::tree(),
+        };
+        assert_eq!(samples::assess(&Observation::Request(Box::new(request))), Verdict::default());
+    }
+}

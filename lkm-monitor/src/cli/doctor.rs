@@ -1,0 +1,207 @@
+//! `lkm-monitor doctor`: what can be seen on this host, by trying.
+
+use std::{io::Write as _, process::ExitCode};
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use crate::{
+    config::SensorConfig,
+    lifecycle::exit,
+    sensor::{
+        attach::{self, AttachError, Programs, State},
+        kernel::KernelSupport,
+        probes::{Probe, Set},
+        report,
+    },
+};
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// How to print what was found
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// What was found. The keys of `--format json`.
+#[derive(Debug, Serialize)]
+struct Diagnosis {
+    /// `full`, `partial` or `blind`.
+    status: &'static str,
+    kernel: KernelSupport,
+    /// `fentry`, `tracepoint` or `none`.
+    syscall_hooks: &'static str,
+    probes: Vec<ProbeDiagnosis>,
+    /// What is not seen.
+    blind: Vec<String>,
+    /// What to do.
+    advice: Vec<String>,
+    /// Why nothing can be attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct ProbeDiagnosis {
+    name: &'static str,
+    kind: &'static str,
+    hook: String,
+    minimum_kernel: &'static str,
+    fallback: &'static str,
+    /// What is not seen without it.
+    lost_without: &'static str,
+    /// `attached`, `unneeded`, `absent` or `failed`.
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// Attaches every probe, reports, and takes them away again. Exit code 69 where nothing can be attached.
+pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+    let diagnosis = diagnose(attach::attach(&SensorConfig::default()));
+    let text = match args.format {
+        Format::Json => serde_json::to_string_pretty(&diagnosis)? + "\n",
+        Format::Text => describe(&diagnosis),
+    };
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(ExitCode::from(if diagnosis.status == "blind" { exit::SENSOR_UNAVAILABLE } else { 0 }))
+}
+
+fn diagnose(attached: Result<Programs, AttachError>) -> Diagnosis {
+    let kernel = KernelSupport::read();
+    let mut advice = kernel.advice();
+    match attached {
+        Ok(programs) => {
+            let blind = programs.blind_spots();
+            if programs.syscalls == Some(Set::Tracepoint) {
+                advice.push(
+                    "Trampolines do not work on this kernel, so the syscall tracepoints are used: they slow every system \
+                     call of the host down a little and do not report 32-bit programs."
+                        .to_owned(),
+                );
+            }
+            Diagnosis {
+                status: if blind.is_empty() { "full" } else { "partial" },
+                kernel,
+                syscall_hooks: report::syscall_hooks(&programs).name(),
+                probes: programs.probes.iter().map(|attached| probe(attached.probe, &attached.state)).collect(),
+                blind,
+                advice,
+                error: None,
+            }
+        }
+        Err(error) => {
+            if advice.is_empty() {
+                advice.push(
+                    "The kernel offers what is needed but refuses it. Look for a sandbox, a container without \
+                     CAP_SYS_ADMIN, or a security module that forbids bpf(2)."
+                        .to_owned(),
+                );
+            }
+            Diagnosis {
+                status: "blind",
+                kernel,
+                syscall_hooks: "none",
+                probes: Vec::new(),
+                blind: vec!["every load and unload of a kernel module".to_owned()],
+                advice,
+                error: Some(error.to_string()),
+            }
+        }
+    }
+}
+
+fn probe(probe: &'static Probe, state: &State) -> ProbeDiagnosis {
+    let (state, error) = match state {
+        State::Attached => ("attached", None),
+        State::Unneeded => ("unneeded", None),
+        State::Absent => ("absent", None),
+        State::Failed(error) => ("failed", Some(error.clone())),
+    };
+    ProbeDiagnosis {
+        name: probe.program,
+        kind: probe.hook.kind(),
+        hook: probe.hook.target(),
+        minimum_kernel: probe.minimum_kernel,
+        fallback: probe.fallback,
+        lost_without: probe.lost,
+        state,
+        error,
+    }
+}
+
+fn describe(diagnosis: &Diagnosis) -> String {
+    let Diagnosis { status, kernel, syscall_hooks, probes, blind, advice, error } = diagnosis;
+    let yes = |value: bool| if value { "yes" } else { "no" };
+    let mut text = format!(
+        "Kernel            {}\n\
+         Type information  {}\n\
+         Modules           {}{}\n\
+         Lockdown          {}\n\
+         Trace file system {}\n\
+         Privileged        {}\n\
+         System calls      {syscall_hooks}\n",
+        kernel.release,
+        yes(kernel.btf),
+        yes(kernel.modules),
+        if kernel.modules_disabled { ", loading is disabled until the next boot" } else { "" },
+        kernel.lockdown.as_deref().unwrap_or("not in this kernel"),
+        yes(kernel.tracefs),
+        yes(kernel.privileged),
+    );
+    if !probes.is_empty() {
+        text.push_str("\nProbes\n");
+    }
+    for probe in probes {
+        text.push_str(&format!("  {:<9} {:<10} {}\n", probe.state, probe.kind, probe.hook));
+        if let Some(error) = &probe.error {
+            text.push_str(&format!(
+                "            why: {error}\n            not seen: {}\n            instead: {}\n            needs Linux {}\n",
+                probe.lost_without, probe.fallback, probe.minimum_kernel
+            ));
+        }
+    }
+    list(&mut text, "Not seen", blind);
+    list(&mut text, "What to do", advice);
+    if let Some(error) = error {
+        text.push_str(&format!("\nError: {error}\n"));
+    }
+    let verdict = match *status {
+        "full" => "Every load, unload and request of kernel modules on this host can be seen.",
+        "partial" => "This host can be watched, with the gaps above.",
+        _ => "This host cannot be watched.",
+    };
+    text + "\n" + verdict + "\n"
+}
+
+fn list(text: &mut String, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    text.push_str(&format!("\n{title}\n"));
+    for line in lines {
+        text.push_str(&format!("  - {line}\n"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_that_refuses_is_explained() {
+        let diagnosis = diagnose(Err(AttachError::Blind("module_load: Operation not permitted".to_owned())));
+        let text = describe(&diagnosis);
+        assert_eq!(diagnosis.status, "blind");
+        assert!(text.contains("This host cannot be watched."), "{text}");
+        assert!(text.contains("Operation not permitted"), "{text}");
+        assert!(!diagnosis.advice.is_empty());
+    }
+}

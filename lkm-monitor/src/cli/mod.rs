@@ -1,0 +1,53 @@
+//! The command line, one file per subcommand.
+
+mod doctor;
+mod run;
+mod show;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+
+use crate::lifecycle::exit;
+
+#[derive(Debug, Parser)]
+#[command(name = "lkm-monitor", version, about = "Sees kernel modules being loaded, unloaded and asked for, and tells the SIEM")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch this host and emit documents
+    Run(run::RunArgs),
+    /// Say what can be seen on this host, what cannot, and what to do about it
+    Doctor(doctor::DoctorArgs),
+    /// Show documents the way people read them
+    Show(show::ShowArgs),
+}
+
+/// Runs the command that the command line names.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Fails only when the terminal is gone.
+            let _ = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
+                _ => ExitCode::from(exit::USAGE),
+            };
+        }
+    };
+    crate::telemetry::start();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Show(args) => show::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        ExitCode::FAILURE
+    })
+}

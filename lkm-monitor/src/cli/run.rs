@@ -1,0 +1,141 @@
+//! `lkm-monitor run`: the daemon.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context as _;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::{
+    config,
+    lifecycle::{DRAIN, Shutdown, exit},
+    output::Output,
+    pipeline::{Pipeline, boot_ns},
+    sensor::{
+        attach::{self, Programs, State},
+        kernel::KernelSupport,
+        losses::{Counters, Totals},
+        report,
+        rings::Rings,
+    },
+};
+
+/// How often calls expire and losses are looked for.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Arguments of `run`.
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// Write documents to standard output, one JSON object a line
+    #[arg(long, required = true)]
+    stdout: bool,
+    /// Write telemetry too: what no rule finds worth an alert
+    #[arg(long)]
+    events: bool,
+    /// Settings to use [default: /etc/lkm-monitor/config.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+/// Attaches, watches until SIGTERM or SIGINT, drains, ends.
+pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let config = match config::load(args.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!("{error}");
+            return Ok(ExitCode::from(exit::CONFIG));
+        }
+    };
+    let programs = match attach::attach(&config.sensor) {
+        Ok(programs) => programs,
+        Err(error) => {
+            tracing::error!(%error, "nothing can be watched on this host");
+            for advice in KernelSupport::read().advice() {
+                tracing::error!("{advice}");
+            }
+            tracing::error!("`lkm-monitor doctor` explains in full");
+            return Ok(ExitCode::from(exit::SENSOR_UNAVAILABLE));
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(watch(args, programs))
+}
+
+async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCode> {
+    let mut shutdown = Shutdown::listen().context("cannot listen for signals")?;
+    let output = Output::start(std::io::stdout()).context("cannot start the output")?;
+    let mut pipeline = Pipeline::new(output, args.events)?;
+    let counters = Counters::open(&mut programs)?;
+    let mut rings = Rings::open(&mut programs)?;
+
+    pipeline.tell_state(&report::started(&programs, boot_ns()));
+    announce(&programs);
+
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Whether a ring may hold more than the last batch. Batches let signals and losses have their turn in a flood.
+    let mut more = true;
+    let signal = loop {
+        tokio::select! {
+            biased;
+            signal = shutdown.requested() => break signal,
+            _ = ticks.tick() => pipeline.tick(read_totals(&counters)),
+            ready = rings.readable(), if !more => {
+                ready?;
+                more = true;
+            }
+            () = std::future::ready(()), if more => more = rings.read(|event| pipeline.take(event)),
+        }
+        if pipeline.output_is_closed() {
+            anyhow::bail!("standard output was closed: there is nobody to tell");
+        }
+    };
+    tracing::info!(signal, "stopping: what was seen is passed on");
+
+    let totals = read_totals(&counters);
+    let mut state = report::stopped(&programs, totals.unwrap_or_default());
+    // Detached first, so that what follows ends.
+    drop(programs);
+    while rings.read(|event| pipeline.take(event)) {}
+    pipeline.drain();
+    pipeline.tick(totals);
+    state.boot_ns = boot_ns();
+    state.counters.push(("documents", pipeline.documents() + 1));
+    pipeline.tell_state(&state);
+    pipeline.into_output().finish(DRAIN)?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The counters; a failure to read them is said and does not end the watch.
+fn read_totals(counters: &Counters) -> Option<Totals> {
+    counters
+        .read()
+        .inspect_err(|error| tracing::error!(%error, "the probes' counters cannot be read: losses are not seen"))
+        .ok()
+}
+
+/// Says in the log what is watched from now on. Tests and service managers wait for `sensor ready`.
+fn announce(programs: &Programs) {
+    for attached in &programs.probes {
+        if let State::Failed(error) = &attached.state {
+            tracing::warn!(
+                probe = attached.probe.program,
+                hook = attached.probe.hook.target(),
+                lost = attached.probe.lost,
+                fallback = attached.probe.fallback,
+                %error,
+                "probe is not attached"
+            );
+        }
+    }
+    let hooks = report::syscall_hooks(programs).name();
+    let blind = programs.blind_spots();
+    if blind.is_empty() {
+        tracing::info!(syscall_hooks = hooks, "sensor ready");
+    } else {
+        tracing::warn!(syscall_hooks = hooks, not_seen = blind.join("; "), "sensor ready, but partly blind");
+    }
+}

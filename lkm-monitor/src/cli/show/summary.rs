@@ -1,0 +1,365 @@
+//! A few lines about one document.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::model::{Severity, text::shorten};
+
+/// Bytes of one line's text: what is longer can be read in the document.
+const MAX_TEXT_BYTES: usize = 400;
+
+/// Colours, or none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Palette {
+    pub(super) colored: bool,
+}
+
+impl Palette {
+    /// `text` in a style: the parameters of the control sequence SGR (ECMA-48).
+    fn paint(self, style: &str, text: &str) -> String {
+        if self.colored { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+const BOLD: &str = "1";
+const DIM: &str = "2";
+
+/// The summary, without a newline at its end.
+pub(super) fn summary(document: &Value, palette: Palette) -> String {
+    let fields = Fields(document);
+    let (word, style) = headline(&fields);
+    let time = fields.text("/@timestamp").unwrap_or_else(|| "-".to_owned());
+    let title = fields.text("/message").unwrap_or_else(|| "document without a message".to_owned());
+    let mut lines = format!(
+        "{} {} {}",
+        palette.paint(style, &format!("{word:<8}")),
+        palette.paint(DIM, &time),
+        palette.paint(BOLD, &title)
+    );
+    if let Some(reason) = fields.text("/event/reason") {
+        let _ = write!(lines, "\n  {reason}");
+    }
+    for (label, text) in rows(&fields).into_iter().filter(|(_, text)| !text.is_empty()) {
+        let _ = write!(lines, "\n  {} {text}", palette.paint(DIM, &format!("{label:<9}")));
+    }
+    lines
+}
+
+/// The first word and its style.
+fn headline(fields: &Fields<'_>) -> (&'static str, &'static str) {
+    let severity = fields.value("/event/severity").and_then(Value::as_u64);
+    match (severity, fields.text("/event/kind").as_deref()) {
+        (Some(number), _) => severity_word(number),
+        (None, Some("metric")) => ("LOSS", "1;35"),
+        (None, Some("state")) => ("STATE", "1;34"),
+        _ => ("EVENT", DIM),
+    }
+}
+
+fn severity_word(number: u64) -> (&'static str, &'static str) {
+    let at_least = |severity: Severity| number >= u64::from(severity.number());
+    match () {
+        () if at_least(Severity::Critical) => ("CRITICAL", "1;97;41"),
+        () if at_least(Severity::High) => ("HIGH", "1;31"),
+        () if at_least(Severity::Medium) => ("MEDIUM", "1;33"),
+        () => ("LOW", "1;36"),
+    }
+}
+
+fn rows(fields: &Fields<'_>) -> Vec<(&'static str, String)> {
+    if fields.value("/lkm_monitor/sensor").is_some() {
+        return vec![("sensor", sensor(fields)), ("blind", fields.list("/lkm_monitor/sensor/blind", " "))];
+    }
+    if fields.value("/lkm_monitor/loss").is_some() {
+        return vec![("lost", loss(fields))];
+    }
+    vec![
+        ("module", module(fields)),
+        ("file", file(fields)),
+        ("request", request(fields)),
+        ("process", process(fields)),
+        ("ancestry", ancestry(fields)),
+        ("call", call(fields)),
+        ("also", other_findings(fields)),
+    ]
+}
+
+fn module(fields: &Fields<'_>) -> String {
+    fields.join(&[
+        ("", "/lkm_monitor/module/name"),
+        ("version ", "/lkm_monitor/module/version"),
+        ("taints ", "/lkm_monitor/module/taint_flags"),
+        ("parameters ", "/lkm_monitor/module/params"),
+    ])
+}
+
+fn file(fields: &Fields<'_>) -> String {
+    fields.join(&[
+        ("", "/file/path"),
+        ("in truth ", "/lkm_monitor/file/absolute_path"),
+        ("bytes ", "/file/size"),
+        ("owner ", "/file/owner"),
+        ("mode ", "/file/mode"),
+        ("on ", "/lkm_monitor/file/fs_type"),
+        ("mounted at ", "/lkm_monitor/file/mount_point"),
+    ])
+}
+
+fn request(fields: &Fields<'_>) -> String {
+    fields.join(&[
+        ("", "/lkm_monitor/request/name"),
+        ("by ", "/lkm_monitor/request/process/command_line"),
+        ("pid ", "/lkm_monitor/request/process/pid"),
+        ("user ", "/lkm_monitor/request/process/user"),
+    ])
+}
+
+fn process(fields: &Fields<'_>) -> String {
+    let command =
+        if fields.value("/process/command_line").is_some() { "/process/command_line" } else { "/process/name" };
+    let user = if fields.value("/process/user/name").is_some() { "/process/user/name" } else { "/process/user/id" };
+    let login = "/lkm_monitor/audit/login_user";
+    let login = if fields.value(login).is_some() { login } else { "/lkm_monitor/audit/loginuid" };
+    fields.join(&[
+        ("", command),
+        ("program ", "/process/executable"),
+        ("pid ", "/process/pid"),
+        ("user ", user),
+        ("login user ", login),
+        ("container ", "/container/id"),
+    ])
+}
+
+/// The chain from the first process to the calling one.
+fn ancestry(fields: &Fields<'_>) -> String {
+    let Some(ancestors) = fields.value("/lkm_monitor/ancestors").and_then(Value::as_array) else {
+        return String::new();
+    };
+    let link = |process: &Value| {
+        let process = Fields(process);
+        let name = process.text("/name").unwrap_or_else(|| "?".to_owned());
+        format!("{name}({})", process.text("/pid").unwrap_or_else(|| "?".to_owned()))
+    };
+    let caller = fields.value("/process").map(link);
+    let chain: Vec<_> = ancestors.iter().rev().map(link).chain(caller).collect();
+    shorten(&chain.join(" > "), MAX_TEXT_BYTES)
+}
+
+fn call(fields: &Fields<'_>) -> String {
+    fields.join(&[
+        ("", "/lkm_monitor/syscall/name"),
+        ("", "/event/outcome"),
+        ("", "/lkm_monitor/syscall/errno"),
+        ("stage ", "/lkm_monitor/load/stage"),
+        ("from ", "/lkm_monitor/load/source"),
+        ("abi ", "/lkm_monitor/syscall/abi"),
+    ])
+}
+
+/// All findings but the one in the headline.
+fn other_findings(fields: &Fields<'_>) -> String {
+    let Some(findings) = fields.value("/lkm_monitor/findings").and_then(Value::as_array) else { return String::new() };
+    let name = |finding: &Value| {
+        let number = finding.get("severity").and_then(Value::as_u64).unwrap_or_default();
+        let name = Fields(finding).text("/name").unwrap_or_else(|| "?".to_owned());
+        format!("{name} ({})", severity_word(number).0.to_lowercase())
+    };
+    findings.iter().skip(1).map(name).collect::<Vec<_>>().join("; ")
+}
+
+fn sensor(fields: &Fields<'_>) -> String {
+    let probes =
+        fields.value("/lkm_monitor/sensor/probes").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let attached = probes.iter().filter(|probe| probe.get("attached") == Some(&Value::Bool(true))).count();
+    let sees = fields.join(&[("", "/lkm_monitor/sensor/status"), ("hooks ", "/lkm_monitor/sensor/syscall_hooks")]);
+    format!("{sees}, {attached} of {} probes attached", probes.len())
+}
+
+fn loss(fields: &Fields<'_>) -> String {
+    fields.join(&[
+        ("", "/lkm_monitor/loss/count"),
+        ("in the ", "/lkm_monitor/loss/stage"),
+        ("", "/lkm_monitor/loss/reason"),
+        ("in all ", "/lkm_monitor/loss/total"),
+        ("calls unseen ", "/lkm_monitor/loss/calls_unseen"),
+    ])
+}
+
+/// Fields of a document of which nothing is certain.
+struct Fields<'a>(&'a Value);
+
+impl<'a> Fields<'a> {
+    fn value(&self, pointer: &str) -> Option<&'a Value> {
+        self.0.pointer(pointer)
+    }
+
+    /// A scalar as text that a terminal can show.
+    fn text(&self, pointer: &str) -> Option<String> {
+        match self.value(pointer)? {
+            Value::String(text) if !text.is_empty() => Some(harmless(text)),
+            Value::Number(number) => Some(number.to_string()),
+            Value::Bool(value) => Some(value.to_string()),
+            _ => None,
+        }
+    }
+
+    /// Those of the fields that are there, each behind its label.
+    fn join(&self, fields: &[(&str, &str)]) -> String {
+        let present = fields.iter().filter_map(|(label, pointer)| Some(format!("{label}{}", self.text(pointer)?)));
+        present.collect::<Vec<_>>().join(", ")
+    }
+
+    fn list(&self, pointer: &str, separator: &str) -> String {
+        let elements = self.value(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        elements.iter().filter_map(Value::as_str).map(harmless).collect::<Vec<_>>().join(separator)
+    }
+}
+
+/// Text without what moves a cursor or turns the direction of writing. The renderer has escaped control characters, but the
+/// file may come from elsewhere; direction marks are valid text there, and deceive only eyes.
+fn harmless(text: &str) -> String {
+    let mut harmless = String::with_capacity(text.len());
+    for character in text.chars() {
+        let turns = matches!(character, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if character.is_control() || turns {
+            let _ = write!(harmless, "\\u{{{:x}}}", u32::from(character));
+        } else {
+            harmless.push(character);
+        }
+    }
+    shorten(&harmless, MAX_TEXT_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const PLAIN: Palette = Palette { colored: false };
+
+    fn alert() -> Value {
+        json!({
+            "@timestamp": "2023-11-14T22:30:00.000000Z",
+            "message": "Kernel module loaded from a non-standard path",
+            "event": {
+                "kind": "alert",
+                "severity": 73,
+                "outcome": "success",
+                "reason": "module foo was loaded from /tmp/foo.ko, outside /lib/modules, by /usr/bin/kmod run by root",
+            },
+            "file": { "path": "/tmp/foo.ko", "size": 8192, "owner": "alice", "mode": "0644" },
+            "process": { "name": "insmod", "pid": 901, "command_line": "insmod foo.ko", "user": { "id": "0", "name": "root" } },
+            "lkm_monitor": {
+                "module": { "name": "foo", "taint_flags": "OE" },
+                "file": { "fs_type": "ext4" },
+                "syscall": { "name": "finit_module", "abi": "x86_64" },
+                "load": { "stage": "live", "source": "file" },
+                "audit": { "loginuid": 1000, "login_user": "alice" },
+                "ancestors": [
+                    { "name": "bash", "pid": 812 },
+                    { "name": "sshd", "pid": 700 },
+                    { "name": "systemd", "pid": 1 },
+                ],
+                "findings": [
+                    { "name": "Kernel module loaded from a non-standard path", "severity": 73 },
+                    { "name": "Tainting kernel module loaded", "severity": 47 },
+                ],
+            },
+        })
+    }
+
+    #[test]
+    fn alert_in_a_few_lines() {
+        insta::assert_snapshot!(summary(&alert(), PLAIN), @r"
+        HIGH     2023-11-14T22:30:00.000000Z Kernel module loaded from a non-standard path
+          module foo was loaded from /tmp/foo.ko, outside /lib/modules, by /usr/bin/kmod run by root
+          module    foo, taints OE
+          file      /tmp/foo.ko, bytes 8192, owner alice, mode 0644, on ext4
+          process   insmod foo.ko, pid 901, user root, login user alice
+          ancestry  systemd(1) > sshd(700) > bash(812) > insmod(901)
+          call      finit_module, success, stage live, from file, abi x86_64
+          also      Tainting kernel module loaded (medium)
+        ");
+    }
+
+    #[test]
+    fn state_and_loss_in_two_lines() {
+        let state = json!({
+            "@timestamp": "t", "message": "Kernel module sensor started", "event": { "kind": "state" },
+            "lkm_monitor": { "sensor": {
+                "status": "partial", "syscall_hooks": "fentry",
+                "probes": [{ "attached": true }, { "attached": false }], "blind": ["One.", "Two."],
+            } },
+        });
+        insta::assert_snapshot!(summary(&state, PLAIN), @r"
+        STATE    t Kernel module sensor started
+          sensor    partial, hooks fentry, 1 of 2 probes attached
+          blind     One. Two.
+        ");
+        let loss = json!({
+            "@timestamp": "t", "message": "Kernel module events lost", "event": { "kind": "metric" },
+            "lkm_monitor": { "loss": { "stage": "kernel", "reason": "ring_full", "count": 3, "total": 10 } },
+        });
+        insta::assert_snapshot!(summary(&loss, PLAIN), @r"
+        LOSS     t Kernel module events lost
+          lost      3, in the kernel, ring_full, in all 10
+        ");
+    }
+
+    #[test]
+    fn colours_on_demand_only() {
+        assert!(!summary(&alert(), PLAIN).contains('\x1b'));
+        assert!(summary(&alert(), Palette { colored: true }).starts_with("\x1b[1;31mHIGH    \x1b[0m "));
+    }
+
+    #[test]
+    fn what_foreign_files_say_stays_text() {
+        let document = json!({ "message": "a\u{1b}[2Jb\nc\u{202e}d", "process": { "pid": [1] }, "lkm_monitor": 7 });
+        assert_eq!(summary(&document, PLAIN), "EVENT    - a\\u{1b}[2Jb\\u{a}c\\u{202e}d");
+    }
+
+    /// Documents in which any field may be anything.
+    fn any_document() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        let key = prop::sample::select(vec![
+            "event",
+            "severity",
+            "kind",
+            "message",
+            "process",
+            "pid",
+            "name",
+            "lkm_monitor",
+            "ancestors",
+            "findings",
+            "sensor",
+            "probes",
+            "blind",
+            "loss",
+            "@timestamp",
+        ]);
+        leaf.prop_recursive(5, 64, 8, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                prop::collection::btree_map(key.clone().prop_map(str::to_owned), inner, 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_document_has_a_harmless_summary(document in any_document()) {
+            let summary = summary(&document, PLAIN);
+            prop_assert!(!summary.chars().any(|character| character.is_control() && character != '\n'));
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! The host: who it is, and how its clocks relate.
+
+use std::{fs, io, path::Path};
+
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{mounts, os_release};
+use crate::model::{Clock, Host, Namespaces, text::text};
+
+/// Why the host cannot be described.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    #[error("cannot read {BOOT_ID}, without which documents have no stable id")]
+    BootId(#[source] io::Error),
+}
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Reads the facts once. What is missing besides the boot id stays empty: a rescue system or an initramfs has no machine
+/// id, and a daemon without privileges may not look at process 1.
+pub fn read_host() -> Result<Host, HostError> {
+    let boot_id = fs::read_to_string(BOOT_ID).map_err(HostError::BootId)?;
+    let uname = rustix::system::uname();
+    let mounts = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+    let holding = |directory: &str| {
+        let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.into());
+        mounts::holding(&mounts, &directory)
+    };
+    Ok(Host {
+        hostname: text(uname.nodename().to_bytes()),
+        machine_id: machine_id(&fs::read_to_string("/etc/machine-id").unwrap_or_default()),
+        boot_id: boot_id.trim().to_owned(),
+        kernel_release: text(uname.release().to_bytes()),
+        architecture: text(uname.machine().to_bytes()),
+        operating_system: os_release::read(),
+        initial_namespaces: namespaces(Path::new("/proc/1/ns")),
+        modules_mount: holding("/lib/modules"),
+        programs_mount: holding("/usr/bin"),
+    })
+}
+
+/// Relates CLOCK_BOOTTIME, which the probes use, to wall time. Steps of the wall clock show only in a new reading.
+pub fn read_clock() -> Clock {
+    // The wall clock is read between two readings of the other one, which are less than a microsecond apart.
+    let before = boot_time_ns();
+    let realtime = Timestamp::now().as_nanosecond();
+    let after = boot_time_ns();
+    let boot_time = before + (after - before) / 2;
+    Clock { realtime_offset_ns: i64::try_from(realtime - boot_time).unwrap_or_default() }
+}
+
+/// Nanoseconds since boot, suspend included, as `ktime_get_boot_ns` counts them.
+fn boot_time_ns() -> i128 {
+    let time = clock_gettime(ClockId::Boottime);
+    i128::from(time.tv_sec) * 1_000_000_000 + i128::from(time.tv_nsec)
+}
+
+/// The id in a machine-id file; `uninitialized` is what systemd writes there on the first boot.
+fn machine_id(file: &str) -> String {
+    let id = file.trim();
+    if id == "uninitialized" { String::new() } else { id.to_owned() }
+}
+
+/// The namespaces that the links in a /proc/PID/ns directory name.
+fn namespaces(directory: &Path) -> Namespaces {
+    let number = |kind: &str| {
+        let link = fs::read_link(directory.join(kind)).ok();
+        link.and_then(|target| namespace_number(target.to_str()?)).unwrap_or_default()
+    };
+    Namespaces {
+        mount: number("mnt"),
+        pid: number("pid"),
+        net: number("net"),
+        user: number("user"),
+        uts: number("uts"),
+        ipc: number("ipc"),
+        cgroup: number("cgroup"),
+    }
+}
+
+/// The number in `mnt:[4026531841]`.
+fn namespace_number(link: &str) -> Option<u32> {
+    link.split_once(":[")?.1.strip_suffix(']')?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_of_namespaces() {
+        assert_eq!(namespace_number("mnt:[4026531841]"), Some(4_026_531_841));
+        assert_eq!(namespace_number("mnt:[]"), None);
+        assert_eq!(namespace_number("/proc/1"), None);
+        assert_ne!(namespaces(Path::new("/proc/self/ns")).mount, 0);
+        assert_eq!(namespaces(Path::new("/nowhere")), Namespaces::default());
+    }
+
+    #[test]
+    fn machine_ids() {
+        assert_eq!(machine_id("0123456789abcdef0123456789abcdef\n"), "0123456789abcdef0123456789abcdef");
+        assert_eq!(machine_id("uninitialized\n"), "");
+        assert_eq!(machine_id(""), "");
+    }
+
+    #[test]
+    fn this_host() {
+        let host = read_host().unwrap();
+        assert_eq!(host.boot_id.len(), 36);
+        assert!(!host.kernel_release.is_empty() && !host.architecture.is_empty());
+    }
+
+    #[test]
+    fn boot_time_becomes_wall_time() {
+        let now = u64::try_from(boot_time_ns()).unwrap();
+        let distance = read_clock().realtime_ns(now) - Timestamp::now().as_nanosecond();
+        assert!(distance.abs() < 1_000_000_000, "{distance}");
+    }
+}

@@ -1,0 +1,14 @@
+//! Facts of the host that the kernel probes do not bring: who the host and this agent are, names of accounts, and command
+//! lines of processes that were running before the probes were.
+
+pub mod agent;
+pub mod arguments;
+pub mod host;
+pub mod mounts;
+pub mod os_release;
+pub mod users;
+
+pub use agent::identify_agent;
+pub use arguments::{ProcFiles, complete_arguments};
+pub use host::{HostError, read_clock, read_host};
+pub use users::AccountFiles;

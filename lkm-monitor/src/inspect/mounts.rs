@@ -1,0 +1,45 @@
+//! /proc/PID/mountinfo (Documentation/filesystems/proc.rst).
+
+use std::path::Path;
+
+use crate::model::SystemMount;
+
+/// The mount through which `path` is seen: the deepest one above it and, of several in one place, the last, which hides
+/// the others.
+pub fn holding(mountinfo: &str, path: &Path) -> Option<SystemMount> {
+    let above = mountinfo.lines().filter_map(parse).filter(|(point, _)| path.starts_with(point));
+    // The last of equal elements is what max_by_key returns.
+    above.max_by_key(|(point, _)| point.len()).map(|(_, mount)| mount)
+}
+
+/// Mount point and mount of a line. Mount points with escaped characters lie above none of the paths of interest.
+fn parse(line: &str) -> Option<(&str, SystemMount)> {
+    let mut fields = line.split(' ').skip(2);
+    let (major, minor) = fields.next()?.split_once(':')?;
+    let root = fields.next()?;
+    let point = fields.next()?;
+    let device = (major.parse().ok()?, minor.parse().ok()?);
+    Some((point, SystemMount { device, partial: root != "/" }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+1 1 0:2 / / rw - rootfs rootfs rw
+22 27 0:21 / /proc rw,relatime - proc proc rw
+27 1 254:1 /@root / rw,relatime shared:1 - btrfs /dev/vda1 rw
+28 27 254:2 / /usr ro,relatime shared:2 - ext4 /dev/vda2 ro
+29 28 254:3 / /usr/lib/mod rw - ext4 /dev/vda3 rw
+malformed line
+";
+
+    #[test]
+    fn deepest_and_last_mount() {
+        let holding = |path| holding(MOUNTS, Path::new(path));
+        assert_eq!(holding("/usr/lib/modules"), Some(SystemMount { device: (254, 2), partial: false }));
+        assert_eq!(holding("/lib/modules"), Some(SystemMount { device: (254, 1), partial: true }));
+        assert_eq!(holding("relative"), None);
+    }
+}

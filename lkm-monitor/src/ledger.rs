@@ -1,0 +1,120 @@
+//! The book of losses: what was lost, where, and how much of it has been told.
+
+use crate::{
+    model::{Loss, LossReason},
+    sensor::losses::Totals,
+};
+
+const REASONS: [LossReason; 7] = [
+    LossReason::RingFull,
+    LossReason::ScratchExhausted,
+    LossReason::InFlightFull,
+    LossReason::ProbeSkipped,
+    LossReason::DecodeError,
+    LossReason::JoinEvicted,
+    LossReason::OutputFull,
+];
+
+/// Running totals by reason.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    entries: [Entry; REASONS.len()],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    total: u64,
+    told: u64,
+    /// Calls of which nothing was seen or nothing could be told.
+    calls: Option<u64>,
+    calls_told: u64,
+}
+
+impl Ledger {
+    /// Adds a loss of the daemon's own.
+    pub fn add(&mut self, reason: LossReason, count: u64, calls: Option<u64>) {
+        let entry = self.entry(reason);
+        entry.total += count;
+        if let Some(calls) = calls {
+            *entry.calls.get_or_insert_default() += calls;
+        }
+    }
+
+    /// Takes in the probes' counters, which are totals.
+    pub fn observe(&mut self, totals: Totals) {
+        self.entry(LossReason::RingFull).total = totals.ring_full;
+        self.entry(LossReason::ScratchExhausted).total = totals.scratch_exhausted;
+        self.entry(LossReason::InFlightFull).total = totals.in_flight_full;
+        self.entry(LossReason::ProbeSkipped).total = totals.probe_skipped;
+        // A call goes unseen because both its events found no room: in the ring, as a rule, or else no buffer.
+        let reason =
+            if totals.ring_full > 0 { LossReason::RingFull } else { LossReason::ScratchExhausted };
+        self.entry(reason).calls = Some(totals.calls_unseen);
+    }
+
+    /// The losses that grew since they were last told.
+    pub fn grown(&self, boot_ns: u64) -> Vec<Loss> {
+        REASONS
+            .into_iter()
+            .zip(&self.entries)
+            .filter(|(_, entry)| entry.total > entry.told || entry.calls.unwrap_or(0) > entry.calls_told)
+            .map(|(reason, entry)| Loss {
+                reason,
+                count: entry.total.saturating_sub(entry.told),
+                total: entry.total,
+                calls_unseen: entry.calls.map(|calls| calls.saturating_sub(entry.calls_told)),
+                boot_ns,
+            })
+            .collect()
+    }
+
+    /// Notes that a loss was told.
+    pub fn told(&mut self, loss: &Loss) {
+        let entry = self.entry(loss.reason);
+        entry.told = loss.total;
+        entry.calls_told += loss.calls_unseen.unwrap_or(0);
+    }
+
+    fn entry(&mut self, reason: LossReason) -> &mut Entry {
+        // The entries follow the order of the reasons, which derive `Ord` by declaration.
+        &mut self.entries[reason as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_follows_the_declaration() {
+        for (index, reason) in REASONS.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+
+    #[test]
+    fn a_loss_is_told_once_and_again_when_it_grows() {
+        let mut ledger = Ledger::default();
+        let totals = Totals { ring_full: 5, calls_unseen: 2, ..Totals::default() };
+        ledger.observe(totals);
+        let grown = ledger.grown(1);
+        assert_eq!(grown.len(), 1);
+        assert_eq!((grown[0].count, grown[0].total, grown[0].calls_unseen), (5, 5, Some(2)));
+        ledger.told(&grown[0]);
+        ledger.observe(totals);
+        assert!(ledger.grown(2).is_empty());
+        ledger.observe(Totals { ring_full: 8, calls_unseen: 3, ..totals });
+        let grown = ledger.grown(3);
+        assert_eq!((grown[0].count, grown[0].total, grown[0].calls_unseen), (3, 8, Some(1)));
+    }
+
+    #[test]
+    fn what_could_not_be_told_stays_in_the_book() {
+        let mut ledger = Ledger::default();
+        ledger.add(LossReason::OutputFull, 1, Some(1));
+        ledger.grown(1);
+        ledger.add(LossReason::OutputFull, 1, Some(0));
+        let grown = ledger.grown(2);
+        assert_eq!((grown[0].count, grown[0].calls_unseen), (2, Some(1)));
+    }
+}

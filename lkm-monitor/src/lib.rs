@@ -1,0 +1,19 @@
+//! lkm-monitor: sees loadable kernel modules come and go, and tells the SIEM.
+//!
+//! A **probe** on a kernel hook writes a fixed-layout **event** to the ring buffer; the **sensor** decodes and joins events;
+//! **inspect** adds facts from file, process and host; **assess** weighs them with rules into a **verdict**; **alert**
+//! renders ECS; the **output** delivers it. `pipeline` wires the stages: read it first.
+#![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
+
+pub mod alert;
+pub mod assess;
+pub mod cli;
+pub mod config;
+pub mod inspect;
+pub mod ledger;
+pub mod lifecycle;
+pub mod model;
+pub mod output;
+pub mod pipeline;
+pub mod sensor;
+pub mod telemetry;

@@ -1,0 +1,31 @@
+//! A file as its inode describes it.
+
+use super::SeenPath;
+
+/// Facts of an open file, taken from the kernel's own structures.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileFacts {
+    pub path: SeenPath,
+    pub inode: u64,
+    pub device_major: u32,
+    pub device_minor: u32,
+    pub size: u64,
+    /// Type and permission bits.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    pub links: u32,
+    /// `statfs` magic of the file system.
+    pub fs_magic: u64,
+    /// Its name was removed while it stayed open, or it never had one (O_TMPFILE).
+    pub unlinked: bool,
+    /// On a file system that the kernel mounts for itself.
+    pub kernel_mount: bool,
+}
+
+impl FileFacts {
+    /// Created by memfd_create(2): lives in memory, has no path (its name may hold slashes). A file of that name on an ordinary mount is not one.
+    pub fn is_memfd(&self) -> bool {
+        self.kernel_mount && self.path.anonymous && self.path.seen.starts_with(b"memfd:")
+    }
+}

@@ -1,0 +1,80 @@
+//! The machine that all observations come from.
+
+use std::collections::HashMap;
+
+use super::Namespaces;
+
+/// Facts of the host that do not change while it runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Host {
+    pub hostname: String,
+    /// /etc/machine-id; empty when the host has none.
+    pub machine_id: String,
+    /// Random for each boot, in the form of a UUID (/proc/sys/kernel/random/boot_id).
+    pub boot_id: String,
+    /// `uname -r`.
+    pub kernel_release: String,
+    /// `uname -m`.
+    pub architecture: String,
+    pub operating_system: OperatingSystem,
+    /// Those of process 1; all zero where they cannot be read.
+    pub initial_namespaces: Namespaces,
+    /// The file system that holds /usr/lib/modules, as process 1 sees it.
+    pub modules_mount: Option<SystemMount>,
+    /// The file system that holds /usr/bin, as process 1 sees it.
+    pub programs_mount: Option<SystemMount>,
+}
+
+/// os-release(5). Empty where the file does not say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OperatingSystem {
+    /// `debian`, `redhat`, `suse`, or the first of ID_LIKE, or ID.
+    pub family: String,
+    /// NAME.
+    pub name: String,
+    /// ID.
+    pub platform: String,
+    /// VERSION_ID.
+    pub version: String,
+    /// PRETTY_NAME.
+    pub full: String,
+}
+
+/// A mounted file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SystemMount {
+    /// Major and minor number, `s_dev` of the file system.
+    pub device: (u32, u32),
+    /// The mount shows a part of the file system only, such as a btrfs subvolume.
+    pub partial: bool,
+}
+
+/// Turns the kernel's time since boot into wall time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Clock {
+    /// CLOCK_REALTIME minus CLOCK_BOOTTIME, in nanoseconds.
+    pub realtime_offset_ns: i64,
+}
+
+impl Clock {
+    /// Nanoseconds since 1970 of a time since boot.
+    pub fn realtime_ns(self, boot_ns: u64) -> i128 {
+        i128::from(boot_ns) + i128::from(self.realtime_offset_ns)
+    }
+}
+
+/// This daemon, in the terms of a fleet of agents.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agent {
+    /// The same for every run on this host, in the form of a UUID.
+    pub id: String,
+    /// Another for every run, in the form of a UUID.
+    pub ephemeral_id: String,
+}
+
+/// Names of users and groups of the host, as bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accounts {
+    pub users: HashMap<u32, Vec<u8>>,
+    pub groups: HashMap<u32, Vec<u8>>,
+}

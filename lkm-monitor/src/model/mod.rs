@@ -1,0 +1,55 @@
+//! What happened, as plain data. Nothing here knows the kernel's layouts, ECS, or any other stage.
+
+pub mod call;
+pub mod container;
+pub mod errno;
+pub mod file;
+pub mod host;
+pub mod loss;
+pub mod origin;
+pub mod path;
+pub mod process;
+pub mod request;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod state;
+pub mod taint;
+pub mod text;
+pub mod verdict;
+
+pub use call::{Abi, CallOutcome, ImageSource, LoadStage, ModuleCall, ModuleFacts, Operation, Part};
+pub use container::Container;
+pub use errno::errno_name;
+pub use file::FileFacts;
+pub use host::{Accounts, Agent, Clock, Host, OperatingSystem, SystemMount};
+pub use loss::{Loss, LossReason};
+pub use origin::{NameSource, Origin};
+pub use path::SeenPath;
+pub use process::{ArgumentsSource, Ids, Namespaces, Process, ProcessTree, Tty};
+pub use request::ModuleRequest;
+pub use state::{Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
+pub use verdict::{Finding, Rule, Severity, Technique, Verdict};
+
+/// Something that the sensor observed, complete or with what is missing named.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Observation {
+    /// A load or an unload.
+    Call(Box<ModuleCall>),
+    /// The kernel asked user space for a module.
+    Request(Box<ModuleRequest>),
+}
+
+/// A byte string from the kernel or a process: not text, and perhaps cut.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bytes {
+    pub bytes: Vec<u8>,
+    /// Cut at a documented limit.
+    pub truncated: bool,
+}
+
+impl Bytes {
+    /// Uncut bytes.
+    pub fn whole(bytes: impl Into<Vec<u8>>) -> Self {
+        Self { bytes: bytes.into(), truncated: false }
+    }
+}

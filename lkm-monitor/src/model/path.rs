@@ -1,0 +1,34 @@
+//! Paths as the kernel walked them.
+
+/// A file's path, seen from the root of the mount namespace and from the process's own root.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SeenPath {
+    /// Absolute path as the process sees it. Without a leading slash when the file hangs in no tree (memfd).
+    pub seen: Vec<u8>,
+    /// Absolute path from the root of the mount namespace; differs from `seen` in a chroot.
+    pub absolute: Vec<u8>,
+    /// Where the mount that holds the file is mounted, in terms of `absolute`.
+    pub mount_point: Option<Vec<u8>>,
+    /// That mount shows a part of a file system only.
+    pub bind_mount: bool,
+    /// The file lies outside the process's root directory, or on a mount that is no longer attached.
+    pub outside_root: bool,
+    /// The file has no place in any directory tree.
+    pub anonymous: bool,
+    /// Cut at the root side: `seen` and `absolute` begin somewhere below the root, with `...`.
+    pub truncated: bool,
+    /// The kernel's structures could not be followed to the end.
+    pub unreadable: bool,
+}
+
+impl SeenPath {
+    /// The last component.
+    pub fn name(&self) -> &[u8] {
+        self.seen.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+    }
+
+    /// Whether the process looks at the file system through a root of its own.
+    pub fn in_chroot(&self) -> bool {
+        !self.anonymous && self.seen != self.absolute
+    }
+}

@@ -1,0 +1,125 @@
+//! An ordinary host, load and unload for tests, each to be changed by the test that needs something else.
+
+use super::{
+    Abi, Accounts, Bytes, CallOutcome, FileFacts, Host, Ids, ImageSource, LoadStage, ModuleCall, ModuleFacts,
+    Namespaces, OperatingSystem, Operation, Process, ProcessTree, SeenPath, SystemMount,
+};
+
+const NAMESPACES: Namespaces = Namespaces {
+    mount: 4_026_531_841,
+    pid: 4_026_531_836,
+    net: 4_026_531_840,
+    user: 4_026_531_837,
+    uts: 4_026_531_838,
+    ipc: 4_026_531_839,
+    cgroup: 4_026_531_835,
+};
+
+pub(crate) fn path(path: &str) -> SeenPath {
+    SeenPath { seen: path.into(), absolute: path.into(), mount_point: Some(b"/".to_vec()), ..SeenPath::default() }
+}
+
+/// kmod, run by root in the login session of alice.
+pub(crate) fn tree() -> ProcessTree {
+    let caller = Process {
+        pid: 901,
+        tid: 901,
+        name: b"modprobe".to_vec(),
+        executable: Some(path("/usr/bin/kmod")),
+        executable_device: (254, 1),
+        ids: Some(Ids::default()),
+        capabilities: u64::MAX,
+        login_uid: Some(1000),
+        control_group: Some(b"/user.slice/user-1000.slice/session-2.scope".to_vec()),
+        namespaces: NAMESPACES,
+        ..Process::default()
+    };
+    ProcessTree { caller, ..ProcessTree::default() }
+}
+
+pub(crate) fn load_from(file: &str) -> ModuleCall {
+    ModuleCall {
+        operation: Operation::FinitModule,
+        tid: 901,
+        call_id: 100,
+        boot_ns: 100,
+        cpu: 1,
+        abi: Some(Abi::X86_64),
+        flags: Some(0),
+        fd: Some(3),
+        offered_bytes: None,
+        image_bytes: Some(8192),
+        image_source: Some(ImageSource::File),
+        file: Some(FileFacts {
+            path: path(file),
+            device_major: 254,
+            device_minor: 1,
+            size: 8192,
+            links: 1,
+            ..FileFacts::default()
+        }),
+        file_swapped: false,
+        parameters: None,
+        parameters_rewritten: false,
+        requested_name: None,
+        module: ModuleFacts { name: Some(Bytes::whole("foo")), taints: Some(0), ..ModuleFacts::default() },
+        outcome: Some(CallOutcome { ret: 0, boot_ns: 200 }),
+        stage: LoadStage::Live,
+        freed: false,
+        process: Some(tree()),
+        request: None,
+        missing: Vec::new(),
+        late: false,
+    }
+}
+
+pub(crate) fn load() -> ModuleCall {
+    load_from("/usr/lib/modules/6.1.0/kernel/foo.ko")
+}
+
+pub(crate) fn unload() -> ModuleCall {
+    ModuleCall {
+        operation: Operation::DeleteModule,
+        file: None,
+        image_bytes: None,
+        image_source: None,
+        requested_name: Some(Bytes::whole("foo")),
+        freed: true,
+        ..load()
+    }
+}
+
+/// The call with this answer of the kernel.
+pub(crate) fn refused(call: ModuleCall, errno: i32) -> ModuleCall {
+    let outcome = Some(CallOutcome { ret: -i64::from(errno), boot_ns: 200 });
+    ModuleCall { outcome, stage: LoadStage::Refused, freed: false, ..call }
+}
+
+/// A Debian host whose system files are all on one file system.
+pub(crate) fn host() -> Host {
+    let mount = Some(SystemMount { device: (254, 1), partial: false });
+    Host {
+        hostname: "web-1".to_owned(),
+        machine_id: "0123456789abcdef0123456789abcdef".to_owned(),
+        boot_id: "11111111-2222-4333-8444-555555555555".to_owned(),
+        kernel_release: "6.1.0-28-amd64".to_owned(),
+        architecture: "x86_64".to_owned(),
+        operating_system: OperatingSystem {
+            family: "debian".to_owned(),
+            name: "Debian GNU/Linux".to_owned(),
+            platform: "debian".to_owned(),
+            version: "12".to_owned(),
+            full: "Debian GNU/Linux 12 (bookworm)".to_owned(),
+        },
+        initial_namespaces: NAMESPACES,
+        modules_mount: mount,
+        programs_mount: mount,
+    }
+}
+
+pub(crate) fn accounts() -> Accounts {
+    Accounts {
+        users: [(0, b"root".to_vec()), (1000, b"alice".to_vec())].into(),
+        groups: [(0, b"root".to_vec()), (1000, b"alice".to_vec())].into(),
+    }
+}

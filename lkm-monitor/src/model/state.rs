@@ -1,0 +1,74 @@
+//! What the sensor is able to see.
+
+/// The sensor when it starts or stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SensorState {
+    pub change: SensorChange,
+    /// Nanoseconds since boot.
+    pub boot_ns: u64,
+    pub coverage: Coverage,
+    pub syscall_hooks: SyscallHooks,
+    pub probes: Vec<ProbeState>,
+    /// What is not seen: one sentence each.
+    pub blind: Vec<String>,
+    /// Totals since the start, by name; empty when the sensor starts.
+    pub counters: Vec<(&'static str, u64)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SensorChange {
+    Started,
+    Stopped,
+}
+
+/// Whether everything that the daemon can see is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    Full,
+    Partial,
+}
+
+impl Coverage {
+    /// The name in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial => "partial",
+        }
+    }
+}
+
+/// How module system calls are hooked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyscallHooks {
+    /// Trampolines on the system call functions: no cost to other calls.
+    Fentry,
+    /// The `syscalls:*` tracepoints: 32-bit callers are not seen.
+    Tracepoint,
+    None,
+}
+
+impl SyscallHooks {
+    /// The name in documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fentry => "fentry",
+            Self::Tracepoint => "tracepoint",
+            Self::None => "none",
+        }
+    }
+}
+
+/// One probe.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProbeState {
+    /// The program's name.
+    pub name: String,
+    /// The function or tracepoint that it hangs on.
+    pub hook: String,
+    /// `fentry`, `fexit`, `tp_btf`, `tracepoint`, ...
+    pub kind: String,
+    pub attached: bool,
+    /// Why it is not attached.
+    pub error: Option<String>,
+}

@@ -1,0 +1,77 @@
+//! What the sensor can see, in the model's terms.
+
+use super::{
+    attach::{Attached, Programs, State},
+    losses::Totals,
+    probes::Set,
+};
+use crate::model::{Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
+
+/// The sensor as it begins to watch.
+pub fn started(programs: &Programs, boot_ns: u64) -> SensorState {
+    state(programs, SensorChange::Started, boot_ns, Vec::new())
+}
+
+/// The sensor as it ends, with what it counted. The caller sets the time and adds counters of its own.
+pub fn stopped(programs: &Programs, totals: Totals) -> SensorState {
+    let counters = vec![
+        ("calls_entered", totals.calls_entered),
+        ("calls_unseen", totals.calls_unseen),
+        ("ring_full", totals.ring_full),
+        ("scratch_exhausted", totals.scratch_exhausted),
+        ("in_flight_full", totals.in_flight_full),
+        ("probe_skipped", totals.probe_skipped),
+        ("submitted", totals.submitted),
+    ];
+    state(programs, SensorChange::Stopped, 0, counters)
+}
+
+/// How module system calls are hooked.
+pub fn syscall_hooks(programs: &Programs) -> SyscallHooks {
+    match programs.syscalls {
+        Some(Set::Tracepoint) => SyscallHooks::Tracepoint,
+        Some(_) => SyscallHooks::Fentry,
+        None => SyscallHooks::None,
+    }
+}
+
+/// The probes that are or should be attached; those that a better one makes unneeded are left out.
+pub fn probes(programs: &Programs) -> Vec<ProbeState> {
+    programs
+        .probes
+        .iter()
+        .filter(|attached| matches!(attached.state, State::Attached | State::Failed(_)))
+        .map(probe)
+        .collect()
+}
+
+fn probe(Attached { probe, state }: &Attached) -> ProbeState {
+    ProbeState {
+        name: probe.program.to_owned(),
+        hook: probe.hook.target(),
+        kind: probe.hook.kind().to_owned(),
+        attached: *state == State::Attached,
+        error: match state {
+            State::Failed(error) => Some(error.clone()),
+            _ => None,
+        },
+    }
+}
+
+fn state(
+    programs: &Programs,
+    change: SensorChange,
+    boot_ns: u64,
+    counters: Vec<(&'static str, u64)>,
+) -> SensorState {
+    let blind = programs.blind_spots();
+    SensorState {
+        change,
+        boot_ns,
+        coverage: if blind.is_empty() { Coverage::Full } else { Coverage::Partial },
+        syscall_hooks: syscall_hooks(programs),
+        probes: probes(programs),
+        blind,
+        counters,
+    }
+}

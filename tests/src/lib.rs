@@ -1,0 +1,3 @@
+//! Checks that tests on the host and in the test machine share.
+
+pub mod ecs;

@@ -1,0 +1,108 @@
+//! Chores of the work tree: `cargo xtask <command>`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is this program's only output")]
+
+mod build;
+mod demo;
+mod lint;
+mod packages;
+mod process;
+mod setup;
+mod test;
+mod vm;
+mod workspace;
+
+use std::{process::ExitCode, time::Duration};
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::vm::kernels::{self, KernelLine};
+
+#[derive(Parser)]
+#[command(about = "Chores of the lkm-monitor work tree")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Installs and fetches everything that the other commands need
+    Setup,
+    /// Builds the daemon, a static release binary
+    Build,
+    /// Shows the daemon at work in a virtual machine
+    Demo {
+        /// Kernel line to boot
+        #[arg(long, default_value = "6.1", value_parser = kernels::parse_line)]
+        kernel: &'static KernelLine,
+        #[command(flatten)]
+        limits: Limits,
+    },
+    /// Tests on this machine and on every kernel line
+    Test(TestArguments),
+    /// Format, clippy, dependencies, spelling
+    Lint,
+}
+
+#[derive(Args)]
+struct TestArguments {
+    /// Kernel line to boot, may be repeated; all of them if absent
+    #[arg(long, value_parser = kernels::parse_line)]
+    kernel: Vec<&'static KernelLine>,
+    /// Runs only the scenarios whose name contains this
+    #[arg(long, value_name = "SUBSTRING")]
+    only: Option<String>,
+    /// Boots no kernel
+    #[arg(long, conflicts_with_all = ["vm_only", "kernel", "only"])]
+    host_only: bool,
+    /// Leaves out the tests that need no kernel
+    #[arg(long)]
+    vm_only: bool,
+    #[command(flatten)]
+    limits: Limits,
+}
+
+#[derive(Args)]
+struct Limits {
+    /// Seconds after which a machine is stopped and counts as failed
+    #[arg(long, default_value_t = 600)]
+    deadline_s: u64,
+}
+
+impl Limits {
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(self.deadline_s)
+    }
+}
+
+fn main() -> ExitCode {
+    run(Arguments::parse().chore).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(chore: Chore) -> Result<ExitCode> {
+    let every_line: Vec<&'static KernelLine> = kernels::LINES.iter().collect();
+    match chore {
+        Chore::Setup => setup::setup(&every_line)?,
+        Chore::Build => {
+            setup::setup(&[])?;
+            build::daemon()?;
+        }
+        Chore::Demo { kernel, limits } => demo::demo(kernel, limits.deadline())?,
+        Chore::Test(arguments) => {
+            return test::test(&test::Selection {
+                deadline: arguments.limits.deadline(),
+                lines: if arguments.kernel.is_empty() { every_line } else { arguments.kernel },
+                only: arguments.only,
+                host: !arguments.vm_only,
+                machines: !arguments.host_only,
+            });
+        }
+        Chore::Lint => lint::lint()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

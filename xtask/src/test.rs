@@ -1,0 +1,114 @@
+//! Host tests, then the scenarios on every kernel line, then one table.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    build, process, setup,
+    vm::{self, Mode, Request, Verdict, kernels::KernelLine},
+};
+
+pub(crate) struct Selection {
+    pub(crate) lines: Vec<&'static KernelLine>,
+    pub(crate) only: Option<String>,
+    pub(crate) host: bool,
+    pub(crate) machines: bool,
+    pub(crate) deadline: Duration,
+}
+
+struct Row {
+    name: String,
+    result: Result<Verdict, String>,
+    elapsed: Duration,
+}
+
+/// Failed tests are not an error of this program: they are in the table, and in the exit status.
+pub(crate) fn test(selection: &Selection) -> Result<ExitCode> {
+    let lines: &[&KernelLine] = if selection.machines { &selection.lines } else { &[] };
+    setup::setup(lines)?;
+    let mut rows = Vec::new();
+    if selection.host {
+        rows.push(host()?);
+    }
+    if selection.machines {
+        build::daemon()?;
+        build::guest()?;
+        println!("boot {} kernels, this takes minutes", lines.len());
+        let request = Request {
+            mode: Mode::Test,
+            only: selection.only.clone(),
+            deadline: selection.deadline,
+            prefix_lines: lines.len() > 1,
+        };
+        rows.extend(vm::run(lines, &request)?.into_iter().map(|outcome| Row {
+            name: format!("kernel {}", outcome.line),
+            result: outcome.verdict,
+            elapsed: outcome.elapsed,
+        }));
+    }
+    Ok(summarise(&rows))
+}
+
+/// The eBPF package only compiles for its own target; the daemon's build script does that.
+fn host() -> Result<Row> {
+    let start = Instant::now();
+    println!("test on this machine");
+    let mut command = process::cargo(["test", "--workspace", "--exclude", "lkm-monitor-ebpf", "--no-fail-fast"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let output = child.stdout.take().context("cargo has no output")?;
+    let mut total = Verdict::default();
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        println!("{line}");
+        if let Some(counted) = harness_counts(&line) {
+            total.passed += counted.passed;
+            total.failed += counted.failed;
+        }
+    }
+    let status = child.wait()?;
+    let result =
+        if status.success() || total.failed > 0 { Ok(total) } else { Err(format!("cargo test failed ({status})")) };
+    Ok(Row { name: "host".to_owned(), result, elapsed: start.elapsed() })
+}
+
+/// From the line that closes each test program: `test result: ok. 9 passed; 0 failed; 0 ignored; ...`.
+fn harness_counts(line: &str) -> Option<Verdict> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let mut counts = counts.split("; ");
+    let passed = counts.next()?.strip_suffix(" passed")?.parse().ok()?;
+    let failed = counts.next()?.strip_suffix(" failed")?.parse().ok()?;
+    Some(Verdict { passed, failed })
+}
+
+/// A run without a verdict counts as one failure, so that the last line never looks better than it was.
+fn summarise(rows: &[Row]) -> ExitCode {
+    println!("\n{:<14} {:>7} {:>7} {:>8}", "", "passed", "failed", "seconds");
+    let mut total = Verdict::default();
+    for row in rows {
+        let verdict = row.result.as_ref().map_or(Verdict { passed: 0, failed: 1 }, |verdict| *verdict);
+        let reason = row.result.as_ref().err().map_or_else(String::new, |reason| format!("  {reason}"));
+        let seconds = row.elapsed.as_secs();
+        println!("{:<14} {:>7} {:>7} {seconds:>8}{reason}", row.name, verdict.passed, verdict.failed);
+        total.passed += verdict.passed;
+        total.failed += verdict.failed;
+    }
+    println!("\n{} passed, {} failed", total.passed, total.failed);
+    if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_the_test_harness_are_read() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s";
+        assert_eq!(harness_counts(line), Some(Verdict { passed: 12, failed: 3 }));
+        assert_eq!(harness_counts("test sensor::decode ... ok"), None);
+    }
+}

@@ -1,0 +1,74 @@
+//! Test machines: real Debian kernels in QEMU, with the guest test program as their PID 1.
+//!
+//! [`kernels`] fetches them, [`initramfs`] builds what they boot into, [`qemu`] runs them, [`verdict`] judges the run.
+
+mod apt_index;
+mod cpio;
+mod fixtures;
+mod initramfs;
+pub(crate) mod kernels;
+mod mirrors;
+mod qemu;
+mod verdict;
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Result;
+
+use self::kernels::{Kernel, KernelLine};
+pub(crate) use self::{qemu::Outcome, verdict::Verdict};
+
+/// More than this many emulated machines at a time only slow each other down.
+const MACHINES_AT_A_TIME: usize = 2;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Mode {
+    Test,
+    Demo,
+}
+
+impl Mode {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Demo => "demo",
+        }
+    }
+}
+
+/// What the machines are asked to do.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) mode: Mode,
+    /// Runs only the scenarios whose name contains this.
+    pub(crate) only: Option<String>,
+    pub(crate) deadline: Duration,
+    /// Puts the kernel line before each console line, for several machines at a time.
+    pub(crate) prefix_lines: bool,
+}
+
+/// Boots each line's kernel and returns the outcomes in the order of `lines`. An error is a fault of the harness.
+pub(crate) fn run(lines: &[&'static KernelLine], request: &Request) -> Result<Vec<Outcome>> {
+    let kernels: Vec<Kernel> = lines.iter().map(|line| kernels::unpacked(line)).collect::<Result<_>>()?;
+    let pending: Mutex<VecDeque<(usize, Kernel)>> = Mutex::new(kernels.into_iter().enumerate().collect());
+    let next = || pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    let finished = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..MACHINES_AT_A_TIME {
+            scope.spawn(|| {
+                while let Some((position, kernel)) = next() {
+                    let outcome = qemu::run(&kernel, request);
+                    finished.lock().unwrap_or_else(PoisonError::into_inner).push((position, outcome));
+                }
+            });
+        }
+    });
+    let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+    finished.sort_by_key(|(position, _)| *position);
+    finished.into_iter().map(|(_, outcome)| outcome).collect()
+}

@@ -1,0 +1,184 @@
+//! Debian's kernels for the test machines: resolved, fetched and unpacked below `target/kernels`, never installed.
+//!
+//! Each line has an apt configuration of its own, so that the machine's package lists and status stay untouched.
+//! A line that was fetched once is never looked up again: delete its folder to get a newer kernel.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use super::{apt_index, mirrors::Mirrors};
+use crate::{process, workspace};
+
+/// One of the kernel lines that the daemon is tested on.
+#[derive(Debug)]
+pub(crate) struct KernelLine {
+    pub(crate) name: &'static str,
+    version_prefix: &'static str,
+    suite: &'static str,
+    /// Backports have no suite of their own for security updates.
+    security_suite: Option<&'static str>,
+}
+
+/// From the oldest kernel that the daemon supports to the newest that Debian stable offers.
+pub(crate) static LINES: [KernelLine; 4] = [
+    KernelLine { name: "5.10", version_prefix: "5.10.", suite: "bullseye", security_suite: Some("bullseye-security") },
+    KernelLine { name: "6.1", version_prefix: "6.1.", suite: "bookworm", security_suite: Some("bookworm-security") },
+    KernelLine { name: "6.12", version_prefix: "6.12.", suite: "trixie", security_suite: Some("trixie-security") },
+    KernelLine { name: "7.x", version_prefix: "7.", suite: "trixie-backports", security_suite: None },
+];
+
+/// The machines are cloud guests; this flavour has every driver they need and a small image.
+const PACKAGE: &str = "linux-image-cloud-amd64";
+const FLAVOUR_PREFIX: &str = "linux-image-";
+/// Names the unpacked release. It is written last, and the folder is moved into place afterwards.
+const STAMP: &str = "release";
+
+/// An unpacked kernel.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) line: &'static str,
+    pub(crate) release: String,
+    pub(crate) image: PathBuf,
+    /// Holds `kernel/` and the `modules.*` lists.
+    pub(crate) modules: PathBuf,
+}
+
+/// For the command line.
+pub(crate) fn parse_line(name: &str) -> Result<&'static KernelLine> {
+    let known = || LINES.iter().map(|line| line.name).collect::<Vec<_>>().join(", ");
+    LINES.iter().find(|line| line.name == name).ok_or_else(|| anyhow!("no such kernel line; there are {}", known()))
+}
+
+/// Unpacks the line's newest kernel unless that was done before.
+pub(crate) fn fetch(line: &'static KernelLine) -> Result<Kernel> {
+    let folder = workspace::kernels().join(line.name);
+    if !folder.join(STAMP).exists() {
+        process::step(&format!("kernel {}", line.name), || download(line, &folder))?;
+    }
+    unpacked(line)
+}
+
+pub(crate) fn unpacked(line: &'static KernelLine) -> Result<Kernel> {
+    let folder = workspace::kernels().join(line.name);
+    let stamp = folder.join(STAMP);
+    let release = fs::read_to_string(&stamp).with_context(|| format!("kernel {} is not unpacked", line.name))?;
+    let release = release.trim_end().to_owned();
+    let modules = first_existing([
+        folder.join("usr/lib/modules").join(&release),
+        folder.join("lib/modules").join(&release), // packages from before the /usr merge
+    ])?;
+    let image = first_existing([folder.join("boot").join(format!("vmlinuz-{release}")), modules.join("vmlinuz")])?;
+    Ok(Kernel { line: line.name, release, image, modules })
+}
+
+fn first_existing(candidates: [PathBuf; 2]) -> Result<PathBuf> {
+    let names = format!("neither {} nor {} exists", candidates[0].display(), candidates[1].display());
+    candidates.into_iter().find(|path| path.exists()).ok_or_else(|| anyhow!(names))
+}
+
+fn download(line: &KernelLine, folder: &Path) -> Result<()> {
+    let partial = folder.with_extension("partial");
+    remove_folder(&partial)?;
+    remove_folder(folder)?;
+    let apt = partial.join("apt");
+    let root = partial.join("root");
+    fs::create_dir_all(&root)?;
+
+    let configuration = write_configuration(line, &apt)?;
+    process::capture(Command::new("apt-get").arg("-c").arg(&configuration).arg("update"))?;
+    let (release, packages) = resolve(line, &configuration)?;
+    process::capture(
+        Command::new("apt-get").arg("-c").arg(&configuration).arg("download").args(packages).current_dir(&apt),
+    )?;
+    for entry in fs::read_dir(&apt)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            process::capture(Command::new("dpkg").arg("-x").arg(path).arg(&root))?;
+        }
+    }
+    fs::write(root.join(STAMP), format!("{release}\n"))?;
+    fs::rename(&root, folder)?;
+    remove_folder(&partial)
+}
+
+fn remove_folder(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An apt world of its own: nothing installed, one suite, package indexes only.
+fn write_configuration(line: &KernelLine, apt: &Path) -> Result<PathBuf> {
+    for folder in ["lists/partial", "cache/archives/partial"] {
+        fs::create_dir_all(apt.join(folder))?;
+    }
+    let mirrors = Mirrors::of_this_machine()?;
+    let options = format!("[arch=amd64 target=Packages signed-by={}]", mirrors.keyring.display());
+    let mut sources = format!("deb {options} {} {} main\n", mirrors.main, line.suite);
+    if let (Some(mirror), Some(suite)) = (&mirrors.security, line.security_suite) {
+        writeln!(sources, "deb {options} {mirror} {suite} main")?;
+    }
+    fs::write(apt.join("sources.list"), sources)?;
+
+    let folder = apt.display();
+    let configuration = format!(
+        r##"Dir::State::lists "{folder}/lists";
+Dir::State::status "/dev/null";
+Dir::Cache "{folder}/cache";
+Dir::Etc::sourcelist "{folder}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+APT::Architecture "amd64";
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::Retries "3";
+// A suite past its end of life keeps its last, expired release file.
+Acquire::Check-Valid-Until "false";
+// Hooks of the machine are meant for its own lists.
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+"##
+    );
+    let path = apt.join("apt.conf");
+    fs::write(&path, configuration)?;
+    Ok(path)
+}
+
+/// The release and the `name=version` packages that hold its image and modules. From 7.x on these are two packages
+/// behind the `linux-image` one, before that it is the `linux-image` package itself.
+fn resolve(line: &KernelLine, configuration: &Path) -> Result<(String, Vec<String>)> {
+    let show = |package: &str| {
+        process::capture_text(Command::new("apt-cache").arg("-c").arg(configuration).arg("show").arg(package))
+    };
+    let text = show(PACKAGE)?;
+    let stanzas = apt_index::stanzas(&text);
+    let newest = apt_index::newest(&stanzas, line.version_prefix)
+        .with_context(|| format!("{} has no {PACKAGE} {}*", line.suite, line.version_prefix))?;
+    let pinned = newest.exact_dependencies();
+    let image = pinned
+        .iter()
+        .find(|package| package.name.starts_with(FLAVOUR_PREFIX))
+        .with_context(|| format!("{PACKAGE} {} names no kernel image", newest.version()))?;
+    let release = image.name.trim_start_matches(FLAVOUR_PREFIX);
+
+    let image_specification = format!("{}={}", image.name, image.version);
+    let text = show(&image_specification)?;
+    let stanzas = apt_index::stanzas(&text);
+    let Some(stanza) = stanzas.first() else { bail!("no {image_specification} in the package index") };
+    let parts: Vec<String> = stanza
+        .exact_dependencies()
+        .iter()
+        .filter(|part| ["linux-binary-", "linux-modules-"].iter().any(|kind| part.name == format!("{kind}{release}")))
+        .map(|part| format!("{}={}", part.name, part.version))
+        .collect();
+    let packages = if parts.is_empty() { vec![image_specification] } else { parts };
+    Ok((release.to_owned(), packages))
+}
