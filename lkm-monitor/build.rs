@@ -12,11 +12,7 @@ fn main() -> anyhow::Result<()> {
         std::env::set_var("CARGO_TERM_QUIET", "true");
     }
     aya_build::build_ebpf(
-        [aya_build::Package {
-            name: "lkm-monitor-ebpf",
-            root_dir: "../lkm-monitor-ebpf",
-            ..Default::default()
-        }],
+        [aya_build::Package { name: "lkm-monitor-ebpf", root_dir: "../lkm-monitor-ebpf", ..Default::default() }],
         aya_build::Toolchain::Custom(&toolchain),
     )?;
     println!("cargo::rerun-if-changed=../lkm-monitor-common");

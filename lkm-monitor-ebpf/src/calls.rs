@@ -3,7 +3,7 @@
 //! A thread makes one system call at a time, so the thread names the call. The entry remembers what the probes saw and
 //! what of it reached a ring: the exit event carries both, and the daemon knows exactly what to wait for and what was lost.
 
-use aya_ebpf::{helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_boot_ns}};
+use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_boot_ns};
 use lkm_monitor_common::{counter::Counter, event::EventKind};
 
 use crate::{maps::IN_FLIGHT, submit::count};
@@ -30,14 +30,7 @@ pub(crate) fn enter(abi: u8, name_address: u64) -> u64 {
     count(Counter::CallsEntered);
     // SAFETY: no preconditions.
     let call_id = unsafe { bpf_ktime_get_boot_ns() };
-    let call = InFlight {
-        call_id,
-        name_address,
-        happened: EventKind::CallEnter.bit(),
-        sent: 0,
-        abi,
-        reserved: [0; 7],
-    };
+    let call = InFlight { call_id, name_address, happened: EventKind::CallEnter.bit(), sent: 0, abi, reserved: [0; 7] };
     if IN_FLIGHT.insert(&bpf_get_current_pid_tgid(), &call, 0).is_err() {
         count(Counter::InFlightFull);
         return 0;

@@ -4,14 +4,11 @@
 //! event size (a power of two), and the buffer is longer than that by more than the longest section. What goes past the
 //! event's limit is not kept, and the header says so.
 
-use aya_ebpf::{
-    helpers::{
-        bpf_get_current_pid_tgid,
-        generated::{
-            bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
-            bpf_probe_read_kernel, bpf_probe_read_kernel_str, bpf_probe_read_user,
-            bpf_probe_read_user_str,
-        },
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{
+        bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
+        bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
     },
 };
 use lkm_monitor_common::{
@@ -103,11 +100,7 @@ impl Event {
     #[inline(always)]
     pub(crate) fn at(self, offset: u64) -> *mut u8 {
         // SAFETY: masked to less than EVENT_BYTES, and `data` is longer than that.
-        unsafe {
-            (&raw mut (*self.scratch).data)
-                .cast::<u8>()
-                .add((offset & OFFSET_MASK) as usize)
-        }
+        unsafe { (&raw mut (*self.scratch).data).cast::<u8>().add((offset & OFFSET_MASK) as usize) }
     }
 
     /// Offset at which the next section begins.
@@ -165,11 +158,7 @@ impl Event {
         const { assert!(MAX as usize <= WRITE_BYTES) };
         // SAFETY: `content` has room for WRITE_BYTES; the helper checks the source.
         let read = unsafe {
-            bpf_probe_read_kernel_str(
-                self.content().cast(),
-                MAX,
-                core::ptr::with_exposed_provenance(address as usize),
-            )
+            bpf_probe_read_kernel_str(self.content().cast(), MAX, core::ptr::with_exposed_provenance(address as usize))
         };
         self.close_str::<MAX>(tag, read);
     }
@@ -180,11 +169,7 @@ impl Event {
         const { assert!(MAX as usize <= WRITE_BYTES) };
         // SAFETY: `content` has room for WRITE_BYTES; the helper checks the source.
         let read = unsafe {
-            bpf_probe_read_user_str(
-                self.content().cast(),
-                MAX,
-                core::ptr::with_exposed_provenance(address as usize),
-            )
+            bpf_probe_read_user_str(self.content().cast(), MAX, core::ptr::with_exposed_provenance(address as usize))
         };
         self.close_str::<MAX>(tag, read);
     }
@@ -229,11 +214,7 @@ impl Event {
         const { assert!(SIZE as usize <= WRITE_BYTES) };
         // SAFETY: `content` has room for WRITE_BYTES; the helper checks the source.
         unsafe {
-            bpf_probe_read_kernel(
-                self.content().cast(),
-                SIZE,
-                core::ptr::with_exposed_provenance(address as usize),
-            );
+            bpf_probe_read_kernel(self.content().cast(), SIZE, core::ptr::with_exposed_provenance(address as usize));
         }
         self.close(tag, 0, SIZE as u64);
     }

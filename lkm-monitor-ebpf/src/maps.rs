@@ -37,8 +37,7 @@ pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(
 
 /// Command lines at exec, by process id. A parent's own memory cannot be read from its child's context.
 #[map]
-pub(crate) static EXEC_RECORDS: LruHashMap<u32, ExecRecord> =
-    LruHashMap::with_max_entries(limits::EXEC_RECORDS, 0);
+pub(crate) static EXEC_RECORDS: LruHashMap<u32, ExecRecord> = LruHashMap::with_max_entries(limits::EXEC_RECORDS, 0);
 
 /// Where the exec probe builds its record; the kernel never runs one program twice on one CPU at a time.
 #[map]

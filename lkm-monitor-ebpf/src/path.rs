@@ -68,10 +68,7 @@ pub(crate) fn push_path(event: Event, tag: Tag, path: u64, fs: u64) {
             }
         }
         let mut flags = (*walk).flags as u16;
-        if (*walk).root_at == PathHead::NONE
-            && (*walk).root_dentry != 0
-            && flags & (TRUNCATED | ANONYMOUS) == 0
-        {
+        if (*walk).root_at == PathHead::NONE && (*walk).root_dentry != 0 && flags & (TRUNCATED | ANONYMOUS) == 0 {
             flags |= OUTSIDE_ROOT;
         }
         let head = event.content().cast::<PathHead>();
@@ -90,8 +87,7 @@ pub(crate) fn push_file(event: Event, file: u64) {
     let links = member!(u32, inode, inode_nlink);
     let mut flags = 0;
     // An unlinked dentry is taken out of its hash chain (`d_unhashed`), a root one was never in one.
-    let unhashed = member!(u64, dentry, dentry_hash_pprev) == 0
-        && member!(u64, dentry, dentry_parent) != dentry;
+    let unhashed = member!(u64, dentry, dentry_hash_pprev) == 0 && member!(u64, dentry, dentry_parent) != dentry;
     if unhashed || links == 0 {
         flags |= file_flags::UNLINKED;
     }

@@ -129,16 +129,14 @@ fn push_process(event: Event, task: u64, leader: u64, generation: u32, has_paren
         (*content).loginuid = audit_id(task, offset!(task_loginuid));
         (*content).audit_session = audit_id(task, offset!(task_sessionid));
         (*content).tty_major = member!(u32, tty_driver, tty_driver_major);
-        (*content).tty_minor =
-            member!(u32, tty_driver, tty_driver_minor_start) + member!(u32, tty, tty_index);
+        (*content).tty_minor = member!(u32, tty_driver, tty_driver_minor_start) + member!(u32, tty, tty_index);
         (*content).mount_ns = member!(u32, member!(u64, nsproxy, nsproxy_mnt), mnt_ns_inum);
         (*content).pid_ns = pid_ns;
         (*content).net_ns = member!(u32, member!(u64, nsproxy, nsproxy_net), net_ns_inum);
         (*content).user_ns = member!(u32, member!(u64, cred, cred_user_ns), user_ns_inum);
         (*content).uts_ns = member!(u32, member!(u64, nsproxy, nsproxy_uts), uts_ns_inum);
         (*content).ipc_ns = member!(u32, member!(u64, nsproxy, nsproxy_ipc), ipc_ns_inum);
-        (*content).cgroup_ns =
-            member!(u32, member!(u64, nsproxy, nsproxy_cgroup), cgroup_ns_inum);
+        (*content).cgroup_ns = member!(u32, member!(u64, nsproxy, nsproxy_cgroup), cgroup_ns_inum);
         (*content).generation = generation;
         (*content).flags = flags;
         (*content).comm = member!([u8; 16], task, task_comm);

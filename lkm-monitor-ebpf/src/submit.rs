@@ -38,14 +38,7 @@ pub(crate) fn submit_truth(event: Event) -> bool {
 fn submit(ring: &'static RingBuf, event: Event) -> bool {
     let len = event.end() & (EVENT_BYTES as u64 - 1);
     // SAFETY: `len` is less than the buffer; the ring is a map of the right type (`RingBuf` is a transparent map definition).
-    let failed = unsafe {
-        bpf_ringbuf_output(
-            core::ptr::from_ref(ring).cast_mut().cast(),
-            event.at(0).cast(),
-            len,
-            0,
-        )
-    };
+    let failed = unsafe { bpf_ringbuf_output(core::ptr::from_ref(ring).cast_mut().cast(), event.at(0).cast(), len, 0) };
     // A push fails only on a full stack, and this slot was taken from it.
     let _ = FREE_SLOTS.push(&event.slot, 0);
     count(if failed == 0 { Counter::Submitted } else { Counter::RingFull });

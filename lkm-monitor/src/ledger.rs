@@ -47,8 +47,7 @@ impl Ledger {
         self.entry(LossReason::InFlightFull).total = totals.in_flight_full;
         self.entry(LossReason::ProbeSkipped).total = totals.probe_skipped;
         // A call goes unseen because both its events found no room: in the ring, as a rule, or else no buffer.
-        let reason =
-            if totals.ring_full > 0 { LossReason::RingFull } else { LossReason::ScratchExhausted };
+        let reason = if totals.ring_full > 0 { LossReason::RingFull } else { LossReason::ScratchExhausted };
         self.entry(reason).calls = Some(totals.calls_unseen);
     }
 

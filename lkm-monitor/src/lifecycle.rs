@@ -27,10 +27,7 @@ pub struct Shutdown {
 impl Shutdown {
     /// Begins to listen. Needs a tokio runtime with I/O.
     pub fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// Waits for SIGTERM or SIGINT and names it.

@@ -5,7 +5,7 @@
 
 use std::{
     io::Write,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, channel, sync_channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel},
     thread::JoinHandle,
     time::Duration,
 };
@@ -80,11 +80,8 @@ fn write_all(documents: Receiver<Vec<u8>>, target: impl Write) -> std::io::Resul
     let mut target = std::io::BufWriter::with_capacity(64 * 1024, target);
     while let Ok(document) = documents.recv() {
         target.write_all(&document)?;
-        loop {
-            match documents.try_recv() {
-                Ok(document) => target.write_all(&document)?,
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
+        while let Ok(document) = documents.try_recv() {
+            target.write_all(&document)?;
         }
         target.flush()?;
     }

@@ -29,11 +29,7 @@ fn remember_exec(task: u64, binprm: u64) {
     let start: u64 = member!(u64, mm, mm_arg_start);
     let len = member!(u64, mm, mm_arg_end).wrapping_sub(start);
     let inode: u64 = member!(u64, member!(u64, binprm, binprm_file), file_inode);
-    let (size, truncated) = if len > EXEC_ARGS_BYTES as u64 {
-        (EXEC_ARGS_BYTES as u64, 1)
-    } else {
-        (len, 0)
-    };
+    let (size, truncated) = if len > EXEC_ARGS_BYTES as u64 { (EXEC_ARGS_BYTES as u64, 1) } else { (len, 0) };
     // SAFETY: this CPU's record, which only this program uses; the helper checks the source address.
     unsafe {
         (*record).start_boot_ns = member!(u64, task, task_start_boot);

@@ -60,10 +60,7 @@ fn report_module(kind: EventKind, module: u64) {
     let mut sent = false;
     if let Some(event) = Event::begin(kind, calls::id(call)) {
         event.push(Tag::Module, Module { taints: member!(u64, module, module_taints) });
-        event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(
-            Tag::ModuleName,
-            address!(module, module_name),
-        );
+        event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(Tag::ModuleName, address!(module, module_name));
         push_text(event, Tag::ModuleVersion, member!(u64, module, module_version));
         push_text(event, Tag::ModuleSrcversion, member!(u64, module, module_srcversion));
         // Who did it is known from the enter event, unless a flood pushed that out or no probe saw it.

@@ -101,15 +101,8 @@ fn enter(syscall: Syscall, (abi, Arguments(args)): (Abi, Arguments)) {
 
 #[inline(always)]
 fn push_call(event: Event, syscall: Syscall, abi: Abi, args: [u64; 3]) {
-    let mut call = Call {
-        syscall: syscall as u8,
-        abi: abi as u8,
-        reserved: 0,
-        flags: 0,
-        fd: -1,
-        reserved2: 0,
-        image_bytes: 0,
-    };
+    let mut call =
+        Call { syscall: syscall as u8, abi: abi as u8, reserved: 0, flags: 0, fd: -1, reserved2: 0, image_bytes: 0 };
     match syscall {
         Syscall::InitModule => call.image_bytes = args[1],
         Syscall::FinitModule => {
@@ -163,14 +156,7 @@ fn exit(syscall: Syscall, ret: i64) {
     }
     let mut delivered = false;
     if let Some(event) = Event::begin(EventKind::CallExit, calls::id(call)) {
-        event.push(Tag::CallEnd, CallEnd {
-            ret,
-            happened,
-            sent,
-            syscall: syscall as u8,
-            abi,
-            reserved: [0; 6],
-        });
+        event.push(Tag::CallEnd, CallEnd { ret, happened, sent, syscall: syscall as u8, abi, reserved: [0; 6] });
         // At the enter the page may not have been present; the kernel has touched it since.
         if name_address != 0 {
             event.push_user_str::<{ NAME_ARGUMENT_BYTES as u32 }>(Tag::ModuleName, name_address);

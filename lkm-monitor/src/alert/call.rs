@@ -8,7 +8,7 @@ use super::{
     process, request,
     scene::Scene,
 };
-use crate::model::{Bytes, ModuleCall, NameSource, Operation, Part, errno_name, text::text};
+use crate::model::{Bytes, CallerText, ModuleCall, NameSource, Operation, Part, errno_name, text::text};
 
 /// The telemetry document of a call.
 pub(super) fn render(call: &ModuleCall, scene: &Scene<'_>) -> Value {
@@ -37,6 +37,7 @@ pub(super) fn render(call: &ModuleCall, scene: &Scene<'_>) -> Value {
             "missing": call.missing.iter().copied().map(Part::name).collect::<Vec<_>>(),
             "late": call.late.then_some(true),
             "truncated": truncated(call),
+            "unreadable": call.unreadable.iter().copied().map(unreadable).collect::<Vec<_>>(),
         },
     });
     if let Some(facts) = &call.file {
@@ -130,6 +131,14 @@ fn truncated(call: &ModuleCall) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(field, cut)| cut.then_some(field))
     .collect()
+}
+
+/// The field that stays empty because the caller's memory could not be read.
+fn unreadable(text: CallerText) -> &'static str {
+    match text {
+        CallerText::ModuleName => "lkm_monitor.module.name",
+        CallerText::Parameters => "lkm_monitor.module.params",
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ const CAP_SYS_MODULE: u64 = 1 << 16;
 fn for_unprivileged(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     let request = call.request.as_ref()?;
     let process = &request.process.caller;
-    if !is_unprivileged(process) {
+    if !is_unprivileged(process, context) {
         return None;
     }
     let asking = phrase::process(process, context);
@@ -33,8 +33,12 @@ fn for_unprivileged(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     Some(Match { severity: Severity::Low, reason })
 }
 
-fn is_unprivileged(process: &Process) -> bool {
-    process.ids.is_some_and(|ids| ids.euid != 0) && process.capabilities & CAP_SYS_MODULE == 0
+/// Capabilities count in the initial user namespace only: anybody may have all of them in a namespace of their own.
+fn is_unprivileged(process: &Process, context: &Context<'_>) -> bool {
+    let namespace = context.host.initial_namespaces.user;
+    let capable =
+        process.capabilities & CAP_SYS_MODULE != 0 && (namespace == 0 || process.namespaces.user == namespace);
+    process.ids.is_some_and(|ids| ids.euid != 0) && !capable
 }
 
 #[cfg(test)]
@@ -65,6 +69,15 @@ mod tests {
             "module foo was loaded for /home/alice/exploit run by alice, which asked for net-pf-21 and may not load modules \
              itself, by /usr/bin/kmod run by root"
         );
+    }
+
+    #[test]
+    fn capabilities_in_a_namespace_of_ones_own_are_no_privilege() {
+        let asked = asked_for_by(|process| {
+            process.capabilities = u64::MAX;
+            process.namespaces.user = 4_026_532_999;
+        });
+        assert!(finding(&asked, 130).is_some());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::{
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
-pub struct DoctorArgs {
+pub(super) struct DoctorArgs {
     /// How to print what was found
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -64,7 +64,7 @@ struct ProbeDiagnosis {
 }
 
 /// Attaches every probe, reports, and takes them away again. Exit code 69 where nothing can be attached.
-pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let diagnosis = diagnose(attach::attach(&SensorConfig::default()));
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&diagnosis)? + "\n",

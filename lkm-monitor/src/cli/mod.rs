@@ -11,7 +11,11 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 use crate::lifecycle::exit;
 
 #[derive(Debug, Parser)]
-#[command(name = "lkm-monitor", version, about = "Sees kernel modules being loaded, unloaded and asked for, and tells the SIEM")]
+#[command(
+    name = "lkm-monitor",
+    version,
+    about = "Sees kernel modules being loaded, unloaded and asked for, and tells the SIEM"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

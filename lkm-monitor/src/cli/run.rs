@@ -24,7 +24,7 @@ const TICK: Duration = Duration::from_millis(500);
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
-pub struct RunArgs {
+pub(super) struct RunArgs {
     /// Write documents to standard output, one JSON object a line
     #[arg(long, required = true)]
     stdout: bool,
@@ -37,7 +37,7 @@ pub struct RunArgs {
 }
 
 /// Attaches, watches until SIGTERM or SIGINT, drains, ends.
-pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = match config::load(args.config.as_deref()) {
         Ok(config) => config,
         Err(error) => {
@@ -56,10 +56,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::SENSOR_UNAVAILABLE));
         }
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(watch(args, programs))
 }
 

@@ -73,10 +73,9 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
 fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let config: Config = toml::from_str(text)
         .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-    for (key, value) in [
-        ("calls_ring_bytes", config.sensor.calls_ring_bytes),
-        ("truth_ring_bytes", config.sensor.truth_ring_bytes),
-    ] {
+    for (key, value) in
+        [("calls_ring_bytes", config.sensor.calls_ring_bytes), ("truth_ring_bytes", config.sensor.truth_ring_bytes)]
+    {
         let (min, max) = (64 * 1024, 1 << 30);
         if !value.is_power_of_two() || !(min..=max).contains(&value) {
             return Err(ConfigError::RingBytes { path: path.to_owned(), key, value, min, max });
@@ -100,8 +99,7 @@ mod tests {
 
     #[test]
     fn settings_are_taken() {
-        let config = parse_text("[sensor]\nsyscall_hooks = \"tracepoint\"\ncalls_ring_bytes = 65536\n")
-            .expect("valid");
+        let config = parse_text("[sensor]\nsyscall_hooks = \"tracepoint\"\ncalls_ring_bytes = 65536\n").expect("valid");
         assert_eq!(config.sensor.syscall_hooks, SyscallHooks::Tracepoint);
         assert_eq!(config.sensor.calls_ring_bytes, 65536);
     }

@@ -84,6 +84,13 @@ impl Part {
     }
 }
 
+/// A text that the caller passes by its address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallerText {
+    ModuleName,
+    Parameters,
+}
+
 /// How far a load came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadStage {
@@ -181,6 +188,9 @@ pub struct ModuleCall {
     pub parameters_rewritten: bool,
     /// The name that delete_module was given.
     pub requested_name: Option<Bytes>,
+    /// The caller's name or parameters could not be read: their page was not in memory, and the kernel refused the call
+    /// before it looked at them.
+    pub unreadable: Vec<CallerText>,
     pub module: ModuleFacts,
     pub outcome: Option<CallOutcome>,
     pub stage: LoadStage,

@@ -17,7 +17,7 @@ pub mod taint;
 pub mod text;
 pub mod verdict;
 
-pub use call::{Abi, CallOutcome, ImageSource, LoadStage, ModuleCall, ModuleFacts, Operation, Part};
+pub use call::{Abi, CallOutcome, CallerText, ImageSource, LoadStage, ModuleCall, ModuleFacts, Operation, Part};
 pub use container::Container;
 pub use errno::errno_name;
 pub use file::FileFacts;

@@ -62,6 +62,7 @@ pub(crate) fn load_from(file: &str) -> ModuleCall {
         parameters: None,
         parameters_rewritten: false,
         requested_name: None,
+        unreadable: Vec::new(),
         module: ModuleFacts { name: Some(Bytes::whole("foo")), taints: Some(0), ..ModuleFacts::default() },
         outcome: Some(CallOutcome { ret: 0, boot_ns: 200 }),
         stage: LoadStage::Live,
@@ -84,6 +85,7 @@ pub(crate) fn unload() -> ModuleCall {
         image_bytes: None,
         image_source: None,
         requested_name: Some(Bytes::whole("foo")),
+        unreadable: Vec::new(),
         freed: true,
         ..load()
     }

@@ -10,7 +10,7 @@ use super::{
     join::Parts,
 };
 use crate::model::{
-    CallOutcome, ImageSource, LoadStage, ModuleCall, ModuleFacts, ModuleRequest, Operation, Part,
+    CallOutcome, CallerText, ImageSource, LoadStage, ModuleCall, ModuleFacts, ModuleRequest, Operation, Part,
     ProcessTree,
 };
 
@@ -52,11 +52,9 @@ pub fn call(parts: &Parts) -> ModuleCall {
             (Some(offered), Some(kernel)) if !offered.truncated && offered.bytes != kernel.bytes),
         parameters: kernel_parameters.or(offered_parameters),
         requested_name: requested_name(parts),
+        unreadable: unreadable(parts),
         module: module(parts),
-        outcome: parts
-            .exit
-            .as_ref()
-            .and_then(|exit| Some(CallOutcome { ret: exit.end?.ret, boot_ns: exit.boot_ns })),
+        outcome: parts.exit.as_ref().and_then(|exit| Some(CallOutcome { ret: exit.end?.ret, boot_ns: exit.boot_ns })),
         stage: stage(operation, end.map(|end| end.ret), happened, parts),
         freed: happened & EventKind::ModuleFreed.bit() != 0,
         process: process(parts),
@@ -82,9 +80,7 @@ fn operation(syscall: Option<u8>, parts: &Parts) -> Operation {
         Some(raw) if raw == Syscall::InitModule as u8 => Operation::InitModule,
         Some(raw) if raw == Syscall::FinitModule as u8 => Operation::FinitModule,
         Some(raw) if raw == Syscall::DeleteModule as u8 => Operation::DeleteModule,
-        _ if parts.image.is_none() && parts.parameters.is_none() && parts.loaded.is_none() => {
-            Operation::UnknownUnload
-        }
+        _ if parts.image.is_none() && parts.parameters.is_none() && parts.loaded.is_none() => Operation::UnknownUnload,
         _ => Operation::UnknownLoad,
     }
 }
@@ -101,6 +97,15 @@ fn image_source(image: Option<Image>, operation: Operation) -> Option<ImageSourc
 /// delete_module's argument: read at the enter, or at the exit when its page was not present before.
 fn requested_name(parts: &Parts) -> Option<crate::model::Bytes> {
     [&parts.enter, &parts.exit].into_iter().flatten().find_map(|event| event.module_name.clone())
+}
+
+fn unreadable(parts: &Parts) -> Vec<CallerText> {
+    let name = requested_name(parts).is_none() && parts.present().any(|event| event.module_name_unreadable);
+    let offered = parts.enter.as_ref().is_some_and(|enter| enter.parameters == Some(None));
+    [(CallerText::ModuleName, name), (CallerText::Parameters, offered && parts.parameters.is_none())]
+        .into_iter()
+        .filter_map(|(text, unreadable)| unreadable.then_some(text))
+        .collect()
 }
 
 fn module(parts: &Parts) -> ModuleFacts {
@@ -134,11 +139,7 @@ fn stage(operation: Operation, ret: Option<i64>, happened: u32, parts: &Parts) -
 
 /// Who: the description that came with the first part that has one, else what every event's head says.
 fn process(parts: &Parts) -> Option<ProcessTree> {
-    parts
-        .present()
-        .find(|event| !event.processes.is_empty())
-        .or_else(|| parts.present().next())
-        .map(tree)
+    parts.present().find(|event| !event.processes.is_empty()).or_else(|| parts.present().next()).map(tree)
 }
 
 fn tree(event: &Event) -> ProcessTree {

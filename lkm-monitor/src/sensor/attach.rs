@@ -17,8 +17,7 @@ use super::{
 use crate::config::SensorConfig;
 
 /// The probes, compiled by the build script. Aligned as the ELF parser wants it.
-static OBJECT: &[u8] =
-    aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lkm-monitor-probes"));
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lkm-monitor-probes"));
 
 /// Scratch buffers beyond one for each CPU: probes can be preempted while they hold one.
 const SPARE_SLOTS: u32 = 8;
@@ -202,10 +201,8 @@ fn in_one_line(error: &ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
         let statistics = ["processed", "stack depth", "verification time"];
-        let reason = log
-            .lines()
-            .rev()
-            .find(|line| !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word)));
+        let reason =
+            log.lines().rev().find(|line| !line.is_empty() && !statistics.iter().any(|word| line.starts_with(word)));
         return match reason {
             Some(reason) => format!("the verifier refuses it: {io_error}: {reason}"),
             None => format!("the kernel refuses it: {io_error}"),
@@ -240,9 +237,7 @@ impl Programs {
             EventKind::ModuleFreed => "module_free",
             EventKind::ModuleRequested => "module_request",
         };
-        self.probes
-            .iter()
-            .any(|attached| attached.probe.program == program && attached.state == State::Attached)
+        self.probes.iter().any(|attached| attached.probe.program == program && attached.state == State::Attached)
     }
 
     /// What is not seen, a sentence each; empty when everything is.

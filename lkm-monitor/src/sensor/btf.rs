@@ -29,8 +29,7 @@ pub struct KernelLayout {
 
 /// Reads the type information at `path` and resolves every member of [`Offsets::MEMBERS`].
 pub fn resolve(path: &Path) -> Result<KernelLayout, BtfError> {
-    let btf = Btf::from_file(path)
-        .map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
+    let btf = Btf::from_file(path).map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
     let mut offsets = Vec::with_capacity(Offsets::MEMBERS.len());
     let mut missing = Vec::new();
     for member in Offsets::MEMBERS {
@@ -49,8 +48,7 @@ pub fn resolve(path: &Path) -> Result<KernelLayout, BtfError> {
 }
 
 fn describe(member: &Member) -> String {
-    let names: Vec<_> =
-        member.candidates.iter().map(|(ty, name)| format!("{ty}.{name}")).collect();
+    let names: Vec<_> = member.candidates.iter().map(|(ty, name)| format!("{ty}.{name}")).collect();
     names.join(" or ")
 }
 
@@ -110,25 +108,17 @@ fn resolve_aliases(btf: &Btf, mut ty: Type) -> Option<Type> {
 fn resolve_values(btf: &Btf) -> KernelValues {
     let unresolved = KernelValues::UNRESOLVED;
     KernelValues {
-        reading_module: enum_value(btf, "kernel_read_file_id", "READING_MODULE")
-            .unwrap_or(unresolved.reading_module),
-        reading_module_compressed: enum_value(
-            btf,
-            "kernel_read_file_id",
-            "READING_MODULE_COMPRESSED",
-        )
-        .unwrap_or(unresolved.reading_module_compressed),
-        loading_module: enum_value(btf, "kernel_load_data_id", "LOADING_MODULE")
-            .unwrap_or(unresolved.loading_module),
+        reading_module: enum_value(btf, "kernel_read_file_id", "READING_MODULE").unwrap_or(unresolved.reading_module),
+        reading_module_compressed: enum_value(btf, "kernel_read_file_id", "READING_MODULE_COMPRESSED")
+            .unwrap_or(unresolved.reading_module_compressed),
+        loading_module: enum_value(btf, "kernel_load_data_id", "LOADING_MODULE").unwrap_or(unresolved.loading_module),
         upid_bytes: match structure(btf, "upid") {
             Some(Type::Struct(upid)) => u32::try_from(upid.size()).unwrap_or(unresolved.upid_bytes),
             _ => unresolved.upid_bytes,
         },
-        pidtype_pgid: enum_value(btf, "pid_type", "PIDTYPE_PGID")
-            .unwrap_or(unresolved.pidtype_pgid),
+        pidtype_pgid: enum_value(btf, "pid_type", "PIDTYPE_PGID").unwrap_or(unresolved.pidtype_pgid),
         pidtype_sid: enum_value(btf, "pid_type", "PIDTYPE_SID").unwrap_or(unresolved.pidtype_sid),
-        cgroup_v1_subsys: enum_value(btf, "cgroup_subsys_id", "pids_cgrp_id")
-            .unwrap_or(unresolved.cgroup_v1_subsys),
+        cgroup_v1_subsys: enum_value(btf, "cgroup_subsys_id", "pids_cgrp_id").unwrap_or(unresolved.cgroup_v1_subsys),
         reserved: 0,
     }
 }

@@ -7,9 +7,7 @@ use lkm_monitor_common::{
 use zerocopy::FromBytes;
 
 use super::path_bytes;
-use crate::model::{
-    Abi, ArgumentsSource, Bytes, FileFacts, Ids, Namespaces, Process, SeenPath, process::Tty,
-};
+use crate::model::{Abi, ArgumentsSource, Bytes, FileFacts, Ids, Namespaces, Process, SeenPath, process::Tty};
 
 /// Why an event is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,6 +41,8 @@ pub struct Event {
     /// `None` inside: there, but not readable.
     pub parameters: Option<Option<Bytes>>,
     pub module_name: Option<Bytes>,
+    /// There is a name, but it could not be read.
+    pub module_name_unreadable: bool,
     pub taints: Option<u64>,
     pub version: Option<Bytes>,
     pub srcversion: Option<Bytes>,
@@ -64,8 +64,7 @@ pub struct CallArguments {
 
 /// Decodes one event. Any bytes are safe to pass; sections of unknown tag are passed over.
 pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
-    let (header, mut rest) =
-        EventHeader::read_from_prefix(bytes).map_err(|_| DecodeError::Short(bytes.len()))?;
+    let (header, mut rest) = EventHeader::read_from_prefix(bytes).map_err(|_| DecodeError::Short(bytes.len()))?;
     if header.version != WIRE_VERSION {
         return Err(DecodeError::Version(header.version));
     }
@@ -101,6 +100,7 @@ fn empty(kind: EventKind, header: &EventHeader) -> Event {
         image: None,
         parameters: None,
         module_name: None,
+        module_name_unreadable: false,
         taints: None,
         version: None,
         srcversion: None,
@@ -144,6 +144,7 @@ impl Event {
             Some(Tag::Image) => self.image = Some(read(content)?),
             Some(Tag::Parameters) => self.parameters = Some(readable.then(text)),
             Some(Tag::ModuleName) if readable => self.module_name = Some(text()),
+            Some(Tag::ModuleName) => self.module_name_unreadable = true,
             Some(Tag::Module) => self.taints = Some(read::<section::Module>(content)?.taints),
             Some(Tag::ModuleVersion) if readable => self.version = Some(text()),
             Some(Tag::ModuleSrcversion) if readable => self.srcversion = Some(text()),
@@ -195,13 +196,12 @@ fn recall_exec(process: &mut Process, record: &ExecRecord) -> Option<()> {
     let executed = record.args.get(..usize::from(record.len))?;
     let truncated = record.truncated != 0;
     if record.exe_inode != 0 && process.executable_inode != 0 {
-        process.executable_replaced = (record.exe_inode, device(record.exe_device))
-            != (process.executable_inode, process.executable_device);
+        process.executable_replaced =
+            (record.exe_inode, device(record.exe_device)) != (process.executable_inode, process.executable_device);
     }
     let arguments = split_arguments(executed, truncated);
     if process.arguments_source == ArgumentsSource::Memory {
-        let same = process.arguments == arguments
-            || truncated && starts_with(&process.arguments, &arguments);
+        let same = process.arguments == arguments || truncated && starts_with(&process.arguments, &arguments);
         if same {
             return Some(());
         }
@@ -218,8 +218,7 @@ fn starts_with(whole: &[Bytes], cut: &[Bytes]) -> bool {
     let Some((last, first)) = cut.split_last() else {
         return true;
     };
-    whole.starts_with(first)
-        && whole.get(first.len()).is_some_and(|argument| argument.bytes.starts_with(&last.bytes))
+    whole.starts_with(first) && whole.get(first.len()).is_some_and(|argument| argument.bytes.starts_with(&last.bytes))
 }
 
 fn split_arguments(bytes: &[u8], truncated: bool) -> Vec<Bytes> {
@@ -289,24 +288,13 @@ fn process(raw: &section::Process) -> Process {
         executable_inode: raw.exe_inode,
         executable_device: device(raw.exe_device),
         executable_unlinked: raw.flags & process_flags::EXECUTABLE_UNLINKED != 0,
-        ids: Some(Ids {
-            uid: raw.uid,
-            gid: raw.gid,
-            euid: raw.euid,
-            egid: raw.egid,
-            suid: raw.suid,
-            sgid: raw.sgid,
-        }),
+        ids: Some(Ids { uid: raw.uid, gid: raw.gid, euid: raw.euid, egid: raw.egid, suid: raw.suid, sgid: raw.sgid }),
         capabilities: raw.capabilities,
         login_uid: set(raw.loginuid),
         audit_session: set(raw.audit_session),
         process_group: raw.process_group,
         session: raw.session,
-        tty: (raw.tty_major != 0).then(|| Tty {
-            name: Vec::new(),
-            major: raw.tty_major,
-            minor: raw.tty_minor,
-        }),
+        tty: (raw.tty_major != 0).then(|| Tty { name: Vec::new(), major: raw.tty_major, minor: raw.tty_minor }),
         control_group_id: raw.cgroup_id,
         namespaces: Namespaces {
             mount: raw.mount_ns,

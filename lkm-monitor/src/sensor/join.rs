@@ -72,9 +72,7 @@ impl Parts {
 
     /// All parts that are here, in the order in which a call makes them.
     pub fn present(&self) -> impl Iterator<Item = &Event> {
-        [&self.enter, &self.image, &self.parameters, &self.loaded, &self.freed, &self.exit]
-            .into_iter()
-            .flatten()
+        [&self.enter, &self.image, &self.parameters, &self.loaded, &self.freed, &self.exit].into_iter().flatten()
     }
 
     /// [`EventKind::bit`]s of the parts that are here.
@@ -123,9 +121,10 @@ impl Join {
         }
         let key = (event.thread.tid, event.call_id);
         // Parts without a known call are held together by their thread alone; a part that is there already begins another call.
-        let repeated = self.pending.get_mut(&key).is_some_and(|pending| {
-            pending.parts.slot(event.kind).is_some_and(|slot| slot.is_some())
-        });
+        let repeated = self
+            .pending
+            .get_mut(&key)
+            .is_some_and(|pending| pending.parts.slot(event.kind).is_some_and(|slot| slot.is_some()));
         if repeated {
             self.pass_on(key, now_ns, out);
             self.pending.remove(&key);

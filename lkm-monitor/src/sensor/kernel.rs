@@ -49,14 +49,23 @@ impl KernelSupport {
                 advice.push(text.to_owned());
             }
         };
-        add(!self.privileged, "Run as root: loading tracing programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN before Linux 5.8.");
-        add(!self.btf, "This kernel shows no type information (/sys/kernel/btf/vmlinux). Use one built with CONFIG_DEBUG_INFO_BTF=y, Linux 5.10 or later.");
+        add(
+            !self.privileged,
+            "Run as root: loading tracing programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN before Linux 5.8.",
+        );
+        add(
+            !self.btf,
+            "This kernel shows no type information (/sys/kernel/btf/vmlinux). Use one built with CONFIG_DEBUG_INFO_BTF=y, Linux 5.10 or later.",
+        );
         add(
             self.lockdown.as_deref() == Some("confidentiality"),
             "The kernel is locked down for confidentiality, which forbids programs that read kernel memory. Use lockdown=integrity to be watched.",
         );
         add(!self.modules, "This kernel was built without loadable modules: there is nothing to watch.");
-        add(!self.tracefs, "Mount tracefs on /sys/kernel/tracing: module parameters and the syscall tracepoints need it.");
+        add(
+            !self.tracefs,
+            "Mount tracefs on /sys/kernel/tracing: module parameters and the syscall tracepoints need it.",
+        );
         advice
     }
 }

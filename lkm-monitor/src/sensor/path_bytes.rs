@@ -6,7 +6,7 @@ use zerocopy::FromBytes as _;
 use crate::model::SeenPath;
 
 /// Decodes the content of a path section; `None` when it has no head.
-pub fn decode(content: &[u8], section_flags: u16) -> Option<SeenPath> {
+pub(super) fn decode(content: &[u8], section_flags: u16) -> Option<SeenPath> {
     let (head, bytes) = PathHead::read_from_prefix(content).ok()?;
     let truncated = section_flags & flags::TRUNCATED != 0;
     let anonymous = section_flags & flags::ANONYMOUS != 0;
@@ -17,11 +17,7 @@ pub fn decode(content: &[u8], section_flags: u16) -> Option<SeenPath> {
     }
     let root_known = head.root_at != PathHead::NONE;
     let absolute = join(components.iter().map(|&(_, name)| name), truncated);
-    let seen = if root_known {
-        join(below(&components, head.root_at), false)
-    } else {
-        absolute.clone()
-    };
+    let seen = if root_known { join(below(&components, head.root_at), false) } else { absolute.clone() };
     let mount_point = (head.mount_at != PathHead::NONE)
         .then(|| join(components.iter().filter(|(at, _)| *at >= head.mount_at).map(|&(_, name)| name), truncated));
     Some(SeenPath {
@@ -37,7 +33,7 @@ pub fn decode(content: &[u8], section_flags: u16) -> Option<SeenPath> {
 }
 
 /// Decodes the names of a control group, leaf first.
-pub fn control_group(bytes: &[u8]) -> Vec<u8> {
+pub(super) fn control_group(bytes: &[u8]) -> Vec<u8> {
     join(components(bytes).iter().map(|&(_, name)| name), false)
 }
 
@@ -122,7 +118,8 @@ mod tests {
 
     #[test]
     fn a_cut_path_says_so() {
-        let path = decode(&section(PathHead::NONE, PathHead::NONE, &["x.ko", "deep"]), flags::TRUNCATED).expect("a path");
+        let path =
+            decode(&section(PathHead::NONE, PathHead::NONE, &["x.ko", "deep"]), flags::TRUNCATED).expect("a path");
         assert_eq!(path.seen, b".../deep/x.ko");
         assert!(path.truncated);
     }

@@ -32,9 +32,7 @@ impl Hook {
     /// The function or event.
     pub fn target(self) -> String {
         match self {
-            Self::Fentry(name) | Self::Fexit(name) | Self::BtfTracepoint(name) | Self::Kprobe(name) => {
-                name.to_owned()
-            }
+            Self::Fentry(name) | Self::Fexit(name) | Self::BtfTracepoint(name) | Self::Kprobe(name) => name.to_owned(),
             Self::Tracepoint(category, name) => format!("{category}:{name}"),
         }
     }
@@ -174,9 +172,30 @@ const NATIVE: [[Probe; 2]; 3] = [
 ];
 
 const COMPAT: [[Probe; 2]; 3] = [
-    syscall!("ia32_init_module", "ia32_init_module_exit", "__ia32_sys_init_module", FentryCompat, COMPAT_LOST, COMPAT_LOST),
-    syscall!("ia32_finit_module", "ia32_finit_module_exit", "__ia32_sys_finit_module", FentryCompat, COMPAT_LOST, COMPAT_LOST),
-    syscall!("ia32_delete_module", "ia32_delete_module_exit", "__ia32_sys_delete_module", FentryCompat, COMPAT_LOST, COMPAT_LOST),
+    syscall!(
+        "ia32_init_module",
+        "ia32_init_module_exit",
+        "__ia32_sys_init_module",
+        FentryCompat,
+        COMPAT_LOST,
+        COMPAT_LOST
+    ),
+    syscall!(
+        "ia32_finit_module",
+        "ia32_finit_module_exit",
+        "__ia32_sys_finit_module",
+        FentryCompat,
+        COMPAT_LOST,
+        COMPAT_LOST
+    ),
+    syscall!(
+        "ia32_delete_module",
+        "ia32_delete_module_exit",
+        "__ia32_sys_delete_module",
+        FentryCompat,
+        COMPAT_LOST,
+        COMPAT_LOST
+    ),
 ];
 
 const TRACE_EVENTS: [Probe; 6] = [
@@ -190,10 +209,7 @@ const TRACE_EVENTS: [Probe; 6] = [
 
 /// All probes, in the order in which they are attached: what describes first, then what reports.
 pub fn all() -> impl Iterator<Item = &'static Probe> {
-    CORE.iter()
-        .chain(NATIVE.iter().flatten())
-        .chain(COMPAT.iter().flatten())
-        .chain(TRACE_EVENTS.iter())
+    CORE.iter().chain(NATIVE.iter().flatten()).chain(COMPAT.iter().flatten()).chain(TRACE_EVENTS.iter())
 }
 
 /// The probes of one set.

@@ -58,12 +58,7 @@ fn probe(Attached { probe, state }: &Attached) -> ProbeState {
     }
 }
 
-fn state(
-    programs: &Programs,
-    change: SensorChange,
-    boot_ns: u64,
-    counters: Vec<(&'static str, u64)>,
-) -> SensorState {
+fn state(programs: &Programs, change: SensorChange, boot_ns: u64, counters: Vec<(&'static str, u64)>) -> SensorState {
     let blind = programs.blind_spots();
     SensorState {
         change,

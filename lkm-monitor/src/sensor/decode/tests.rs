@@ -91,10 +91,10 @@ fn a_call_is_decoded() {
         reserved2: 0,
         image_bytes: 0,
     };
-    let event = decode(&event_bytes(EventKind::CallEnter, &[
-        section(Tag::Call, 0, call.as_bytes()),
-        section(Tag::Parameters, 0, b"numdummies=1"),
-    ]))
+    let event = decode(&event_bytes(
+        EventKind::CallEnter,
+        &[section(Tag::Call, 0, call.as_bytes()), section(Tag::Parameters, 0, b"numdummies=1")],
+    ))
     .unwrap();
     let call = event.call.unwrap();
     assert_eq!((call.abi, call.flags, call.fd), (Some(Abi::I386), 3, 9));

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::{Bytes, CallOutcome, LoadStage, Operation, Part, Process},
+    model::{Bytes, CallOutcome, CallerText, LoadStage, Operation, Part, Process},
     sensor::decode::CallArguments,
 };
 
@@ -23,6 +23,7 @@ fn event(kind: EventKind, call_id: u64, boot_ns: u64) -> Event {
         image: None,
         parameters: None,
         module_name: None,
+        module_name_unreadable: false,
         taints: None,
         version: None,
         srcversion: None,
@@ -34,13 +35,7 @@ fn event(kind: EventKind, call_id: u64, boot_ns: u64) -> Event {
 
 fn enter(call_id: u64) -> Event {
     Event {
-        call: Some(CallArguments {
-            syscall: Syscall::FinitModule as u8,
-            abi: None,
-            flags: 0,
-            fd: 3,
-            image_bytes: 0,
-        }),
+        call: Some(CallArguments { syscall: Syscall::FinitModule as u8, abi: None, flags: 0, fd: 3, image_bytes: 0 }),
         processes: vec![Process { pid: 7, tid: 7, ..Process::default() }],
         ..event(EventKind::CallEnter, call_id, call_id)
     }
@@ -156,6 +151,22 @@ fn a_part_that_was_sent_is_waited_for_and_then_missed() {
 }
 
 #[test]
+fn a_text_of_the_caller_that_was_not_in_memory_is_said() {
+    let mut join = Join::default();
+    let mut entered = enter(1);
+    entered.parameters = Some(None);
+    let refused = push_all(&mut join, vec![entered.clone(), exit(1, -1, &LOAD[..1])]);
+    assert_eq!(refused[0].unreadable, vec![CallerText::Parameters]);
+    // The kernel's own copy makes up for it.
+    let mut kernel = event(EventKind::Parameters, 1, 15);
+    kernel.parameters = Some(Some(Bytes::whole(*b"a=1")));
+    let live = push_all(&mut join, vec![entered, kernel, exit(1, -8, &LOAD[..1])]);
+    assert!(live[0].unreadable.is_empty());
+    assert_eq!(live[0].parameters, Some(Bytes::whole(*b"a=1")));
+    assert!(!live[0].parameters_rewritten);
+}
+
+#[test]
 fn an_init_that_does_not_return_is_passed_on_and_completed_later() {
     let mut join = Join::default();
     let mut out = Vec::new();
@@ -202,8 +213,7 @@ fn a_load_by_the_kernels_modprobe_answers_the_request() {
     join.push(request, 0, &mut out);
     let mut load = whole_load(100);
     let modprobe = &mut load[0].processes;
-    modprobe[0].arguments =
-        ["/sbin/modprobe", "-q", "--", "net-pf-40"].map(Bytes::whole).into_iter().collect();
+    modprobe[0].arguments = ["/sbin/modprobe", "-q", "--", "net-pf-40"].map(Bytes::whole).into_iter().collect();
     modprobe.push(Process { pid: 2, kernel_thread: true, ..Process::default() });
     let answered = push_all(&mut join, load.clone());
     assert_eq!(answered[0].request.as_ref().unwrap().name, Bytes::whole(*b"net-pf-40"));
