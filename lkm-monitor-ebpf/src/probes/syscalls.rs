@@ -163,7 +163,8 @@ fn exit(syscall: Syscall, ret: i64) {
         }
         delivered = submit_call(event);
     }
-    if !delivered && sent == 0 {
+    // A call without an entry is not counted: the kernel skipped the probe at its enter, and counts that itself.
+    if !delivered && call.is_some() && sent == 0 {
         count(Counter::CallsUnseen);
     }
     calls::leave();

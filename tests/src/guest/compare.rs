@@ -8,9 +8,11 @@ use crate::{
 };
 
 /// What differs from run to run: times, ids, and numbers that the kernel hands out one after the other.
-const VOLATILE: [&str; 18] = [
+const VOLATILE: [&str; 19] = [
     "@timestamp",
     "agent",
+    // Whether a process was still there when its command line was looked for.
+    "arguments_source",
     "call",
     "cgroup.id",
     "device",

@@ -105,11 +105,16 @@ pub(crate) struct Sensor {
     stopped: bool,
 }
 
+/// Smaller than the default, so that an emulated machine can fill it, and read what was in it, in a short time.
+const CALLS_RING_BYTES: u32 = 512 * 1024;
+
 impl Sensor {
     /// Starts the daemon with telemetry and waits until it listens.
     pub(crate) fn start(hooks: Hooks) -> Self {
         let config = format!("/run/{}.toml", hooks.name());
-        fs::write(&config, format!("[sensor]\nsyscall_hooks = \"{}\"\n", hooks.name())).expect("write a config");
+        let settings =
+            format!("[sensor]\nsyscall_hooks = \"{}\"\ncalls_ring_bytes = {CALLS_RING_BYTES}\n", hooks.name());
+        fs::write(&config, settings).expect("write a config");
         Self::launch(&["--events", "--config", &config], None)
     }
 

@@ -23,9 +23,9 @@ use crate::{
 
 /// Of a process that loads from a file and one that loads from memory.
 const PAIRS: usize = 2;
-const CALLS_WHILE_LISTENING: u64 = 2_000;
+const CALLS_WHILE_LISTENING: u64 = 1_000;
 /// Several times what the ring for calls holds.
-const CALLS_WHILE_STANDING_STILL: u64 = 20_000;
+const CALLS_WHILE_STANDING_STILL: u64 = 5_000;
 /// Thousands of documents take their time on an emulated processor.
 const REPORT_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -64,21 +64,23 @@ pub(super) fn while_the_daemon_stands_still(stage: &mut Stage) {
     assert!(stage.sensor.documents().iter().any(lost), "the flood was meant to be more than the ring holds");
 }
 
-/// Every call is either reported or counted as lost, whatever happens.
+/// Every call is either reported or counted as lost, whatever happens. A kernel that can be preempted inside a probe skips
+/// other runs of that probe on the same processor; it counts runs, not calls, so there the sum is a bound.
 fn adds_up(stage: &mut Stage, made: u64) {
     let mut account = Account::default();
     stage.sensor.look(REPORT_DEADLINE, |document| {
         account.add(document);
-        (account.calls() >= made).then_some(())
+        (account.calls() + account.skipped >= made).then_some(())
     });
-    assert!(account.calls() >= made, "{account:?} of {made} calls");
+    assert!(account.calls() + account.skipped >= made, "{account:?} of {made} calls");
     // What comes after the last one would be one too many.
     let markers = stage.sensor.markers_set();
     stage.sensor.settle();
     let made = made + (stage.sensor.markers_set() - markers) as u64;
     let mut account = Account::default();
     stage.sensor.documents().iter().for_each(|document| account.add(document));
-    assert_eq!(account.calls(), made, "{account:?}");
+    assert!(account.calls() <= made, "{account:?} of {made} calls");
+    assert!(account.calls() + account.skipped >= made, "{account:?} of {made} calls");
 }
 
 /// What became of the calls that were made.
@@ -88,6 +90,8 @@ struct Account {
     reported: u64,
     /// Calls of which the daemon only knows that they were made.
     unseen: u64,
+    /// Runs of a probe that the kernel skipped: each may have been one half of a call.
+    skipped: u64,
 }
 
 impl Account {
@@ -96,6 +100,9 @@ impl Account {
             self.reported += u64::from(!document.is_late());
         } else if document.is_loss() {
             self.unseen += document.number("lkm_monitor.loss.calls_unseen").unwrap_or(0);
+            if document.text("lkm_monitor.loss.reason") == "probe_skipped" {
+                self.skipped += document.number("lkm_monitor.loss.count").unwrap_or(0);
+            }
         }
     }
 

@@ -152,15 +152,22 @@ pub(super) fn at_the_same_time(stage: &mut Stage) {
         let document = stage.sensor.expect("a load by each thread", |document| {
             document.is_load() && document.number("lkm_monitor.call.tid") == Some(tid)
         });
-        document.contains(json!({
-            "process": { "pid": 1, "thread": { "id": tid } },
-            "lkm_monitor": { "syscall": { "ret": -errno } },
-        }));
+        document.contains(json!({ "process": { "pid": 1, "thread": { "id": tid } } }));
+        if document.lists("lkm_monitor.missing", "exit") {
+            // Two threads in one probe on one processor: a kernel that can be preempted there skips the second, and says so.
+            stage
+                .sensor
+                .expect("the skipped probe", |document| document.text("lkm_monitor.loss.reason") == "probe_skipped");
+        } else {
+            document.contains(json!({ "lkm_monitor": { "syscall": { "ret": -errno } } }));
+        }
         (errno, document.text("lkm_monitor.load.stage").to_owned())
     });
-    let live = stages.iter().filter(|(_, stage)| stage == "live").count();
+    let live = stages.iter().filter(|(_, stage)| stage == "live" || stage == "init-running").count();
     let other = [(0, "shared"), (libc::EEXIST, "refused"), (libc::EEXIST, "shared")];
-    let plausible = |(errno, stage): &(i32, String)| stage == "live" || other.contains(&(*errno, stage.as_str()));
+    let plausible = |(errno, stage): &(i32, String)| {
+        ["live", "init-running", "unknown"].contains(&stage.as_str()) || other.contains(&(*errno, stage.as_str()))
+    };
     assert!(live == 1 && stages.iter().all(plausible), "one load is live and the other is not: {stages:?}");
 }
 
