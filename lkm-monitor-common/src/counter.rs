@@ -12,7 +12,7 @@ pub enum Counter {
     RingFull = 2,
     /// Events dropped because no scratch buffer was free.
     ScratchExhausted = 3,
-    /// Calls that could not be followed because [`limits::CALLS_IN_FLIGHT`](crate::limits::CALLS_IN_FLIGHT) others were.
+    /// Calls that could not be followed because the kernel had no memory for their entry.
     InFlightFull = 4,
     /// Events handed to a ring.
     Submitted = 5,

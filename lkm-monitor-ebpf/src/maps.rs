@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, Stack},
+    maps::{Array, LruHashMap, PerCpuArray, RingBuf, Stack},
 };
 use lkm_monitor_common::{
     counter::Counter,
@@ -31,9 +31,10 @@ pub(crate) static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 #[map]
 pub(crate) static FREE_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
 
-/// Module calls between their enter and their exit, by thread (`pid_tgid`).
+/// Module calls between their enter and their exit, by thread (`pid_tgid`). The least recently used makes room: an entry
+/// stays behind when the kernel skips the probe at an exit, and such leftovers must not push out calls to come.
 #[map]
-pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(CALLS_IN_FLIGHT, 0);
+pub(crate) static IN_FLIGHT: LruHashMap<u64, InFlight> = LruHashMap::with_max_entries(CALLS_IN_FLIGHT, 0);
 
 /// Command lines at exec, by process id. A parent's own memory cannot be read from its child's context.
 #[map]

@@ -21,7 +21,7 @@ pub enum LossReason {
     RingFull,
     /// A probe found no free buffer to build the event in.
     ScratchExhausted,
-    /// More calls were in flight than a probe can follow.
+    /// The kernel had no memory to follow a call.
     InFlightFull,
     /// The kernel skipped a run of a probe.
     ProbeSkipped,

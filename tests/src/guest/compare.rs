@@ -11,6 +11,8 @@ use crate::{
 const VOLATILE: [&str; 19] = [
     "@timestamp",
     "agent",
+    // Whether an ancestor was still there to be asked.
+    "ancestors.arguments_source",
     // Whether a process was still there when its command line was looked for.
     "arguments_source",
     "call",
