@@ -13,8 +13,6 @@ const VOLATILE: [&str; 19] = [
     "agent",
     // Whether an ancestor was still there to be asked.
     "ancestors.arguments_source",
-    // Whether a process was still there when its command line was looked for.
-    "arguments_source",
     "call",
     "cgroup.id",
     "device",
