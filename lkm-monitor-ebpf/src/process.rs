@@ -60,7 +60,7 @@ pub(crate) extern "C" fn describe_process(slot: u32) -> u32 {
         return 1;
     };
     // SAFETY: a field of a buffer that this probe owns.
-    let lineage = unsafe { &mut *(&raw mut (*event.scratch).lineage) };
+    let lineage = unsafe { &mut (*event.scratch).lineage };
     let task = lineage.task;
     let generation = lineage.generation as u32;
     let leader: u64 = member!(u64, task, task_group_leader);
@@ -224,7 +224,7 @@ fn control_group(task: u64) -> u64 {
 #[inline(always)]
 fn push_control_group(event: Event, node: u64) {
     // SAFETY: a field of a buffer that this probe owns.
-    let lineage = unsafe { &mut *(&raw mut (*event.scratch).lineage) };
+    let lineage = unsafe { &mut (*event.scratch).lineage };
     lineage.node = node;
     lineage.node_len = 0;
     lineage.node_flags = TRUNCATED as u64;
