@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// What differs from run to run: times, ids, and numbers that the kernel hands out one after the other.
-const VOLATILE: [&str; 19] = [
+const VOLATILE: &[&str] = &[
     "@timestamp",
     "agent",
     // Whether an ancestor was still there to be asked.

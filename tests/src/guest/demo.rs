@@ -32,6 +32,7 @@ pub(crate) fn run() -> Tally {
 
     step("modprobe dummy      (an ordinary load: nothing to report)");
     let _ = program("/sbin/modprobe", ["dummy"]).succeeded();
+    thread::sleep(READING_PAUSE);
 
     fs::copy(fixture("ifb"), "/tmp/rootkit.ko").expect("copy a module");
     step("insmod /tmp/rootkit.ko");

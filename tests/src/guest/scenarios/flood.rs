@@ -30,21 +30,23 @@ const CALLS_WHILE_STANDING_STILL: u64 = 5_000;
 const REPORT_DEADLINE: Duration = Duration::from_secs(120);
 
 pub(super) fn while_the_daemon_listens(stage: &mut Stage) {
+    let since = boot_ns();
     let flood = Flood::start();
     flood.wait_for(CALLS_WHILE_LISTENING);
     let made = flood.stop();
-    adds_up(stage, made);
+    adds_up(stage, made, since);
 }
 
 /// A daemon that gets no time sees nothing of the flood. What root loaded in the middle of it must not drown.
 pub(super) fn while_the_daemon_stands_still(stage: &mut Stage) {
     stage.sensor.pause();
+    let since = boot_ns();
     let flood = Flood::start();
     flood.wait_for(CALLS_WHILE_STANDING_STILL);
     let insmod = program("/sbin/insmod", [installed("ifb")]).succeeded();
     let made = flood.stop();
     stage.sensor.resume();
-    adds_up(stage, made + 1);
+    adds_up(stage, made + 1, since);
 
     let document = stage.load_of("ifb");
     document.contains(json!({
@@ -65,8 +67,8 @@ pub(super) fn while_the_daemon_stands_still(stage: &mut Stage) {
 }
 
 /// Every call is either reported or counted as lost, whatever happens.
-fn adds_up(stage: &mut Stage, made: u64) {
-    let mut account = Account::default();
+fn adds_up(stage: &mut Stage, made: u64, since: u64) {
+    let mut account = Account { since, ..Account::default() };
     stage.sensor.look(REPORT_DEADLINE, |document| {
         account.add(document);
         account.explains(made).then_some(())
@@ -76,9 +78,15 @@ fn adds_up(stage: &mut Stage, made: u64) {
     let markers = stage.sensor.markers_set();
     stage.sensor.settle();
     let made = made + (stage.sensor.markers_set() - markers) as u64;
-    let mut account = Account::default();
+    let mut account = Account { since, ..Account::default() };
     stage.sensor.documents().iter().for_each(|document| account.add(document));
     assert!(account.explains(made), "{account:?} of {made} calls");
+}
+
+/// Nanoseconds since boot, as the probes count them.
+fn boot_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// What became of the calls that were made.
@@ -86,6 +94,8 @@ fn adds_up(stage: &mut Stage, made: u64) {
 struct Account {
     /// Calls that have a document of their own.
     reported: u64,
+    /// When this flood began, in nanoseconds since boot: a call of the one before whose end was skipped is reported late.
+    since: u64,
     /// Calls of which the daemon only knows that they were made.
     unseen: u64,
     /// Runs of probes that the kernel left out: it does not start a probe that another process is in on the same
@@ -96,7 +106,8 @@ struct Account {
 impl Account {
     fn add(&mut self, document: &Document) {
         if document.is_load() || document.is_unload() {
-            self.reported += u64::from(!document.is_late());
+            let earlier = document.number("lkm_monitor.call.id").is_some_and(|entered| entered < self.since);
+            self.reported += u64::from(!document.is_late() && !earlier);
         } else if document.is_loss() {
             self.unseen += document.number("lkm_monitor.loss.calls_unseen").unwrap_or(0);
             if document.text("lkm_monitor.loss.reason") == "probe_skipped" {
