@@ -49,6 +49,7 @@ offsets! {
     task_tgid: "task_struct"."tgid";
     task_flags: "task_struct"."flags";
     task_comm: "task_struct"."comm";
+    task_self_exec_id: "task_struct"."self_exec_id";
     task_start_boot: "task_struct"."start_boottime" | "task_struct"."real_start_time";
     task_real_parent: "task_struct"."real_parent";
     task_group_leader: "task_struct"."group_leader";

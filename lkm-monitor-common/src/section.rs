@@ -184,16 +184,18 @@ impl PathHead {
 pub struct Image {
     /// Bytes in kernel memory.
     pub size: u64,
-    /// [`Image::FROM_FILE`] or [`Image::FROM_MEMORY`].
+    /// One of the constants below.
     pub source: u32,
     pub reserved: u32,
 }
 
 impl Image {
-    /// Read through a file descriptor.
+    /// Read through a file descriptor. A kernel that unpacks compressed modules shows the unpacked ones so, if at all.
     pub const FROM_FILE: u32 = 1;
     /// Copied from the caller's memory.
     pub const FROM_MEMORY: u32 = 2;
+    /// Read through a file descriptor and not yet unpacked (`READING_MODULE_COMPRESSED`).
+    pub const FROM_COMPRESSED_FILE: u32 = 3;
 }
 
 /// `struct module` as `module:module_load` and `module:module_free` show it.
@@ -267,6 +269,8 @@ pub mod process_flags {
 pub struct ExecRecord {
     /// Start of the process, to tell it from another that had its id.
     pub start_boot_ns: u64,
+    /// `task->self_exec_id`, which every exec raises: a record of an exec before the last one is no record.
+    pub exec_id: u64,
     /// Executable at exec. `prctl(PR_SET_MM_EXE_FILE)` can change what the process shows later.
     pub exe_inode: u64,
     pub exe_device: u32,

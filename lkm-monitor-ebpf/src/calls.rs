@@ -4,9 +4,13 @@
 //! what of it reached a ring: the exit event carries both, and the daemon knows exactly what to wait for and what was lost.
 
 use aya_ebpf::helpers::{bpf_get_current_pid_tgid, generated::bpf_ktime_get_boot_ns};
-use lkm_monitor_common::{counter::Counter, event::EventKind};
+use lkm_monitor_common::{
+    counter::Counter,
+    event::EventKind,
+    section::{Abi, Syscall},
+};
 
-use crate::{maps::IN_FLIGHT, submit::count};
+use crate::{maps::IN_FLIGHT, stream::count};
 
 /// A call that was entered.
 #[repr(C)]
@@ -14,28 +18,44 @@ use crate::{maps::IN_FLIGHT, submit::count};
 pub(crate) struct InFlight {
     /// `boot_ns` of the enter: with the thread id, the call's name.
     pub(crate) call_id: u64,
-    /// Address of the module name that delete_module was given, to read it again at the exit.
-    pub(crate) name_address: u64,
+    /// The call's arguments: delete_module's first one is read again at the exit.
+    pub(crate) arguments: [u64; 3],
     /// [`EventKind::bit`]s of what was seen.
     pub(crate) happened: u32,
     /// Bits of what reached a ring.
     pub(crate) sent: u32,
+    /// A [`Syscall`].
+    pub(crate) syscall: u8,
     pub(crate) abi: u8,
-    pub(crate) reserved: [u8; 7],
+    pub(crate) reserved: [u8; 6],
 }
 
 /// Begins to follow a call of this thread. Returns its id, 0 when it cannot be followed (counted).
 #[inline(always)]
-pub(crate) fn enter(abi: u8, name_address: u64) -> u64 {
+pub(crate) fn enter(syscall: Syscall, abi: Abi, arguments: [u64; 3]) -> u64 {
     count(Counter::CallsEntered);
     // SAFETY: no preconditions.
     let call_id = unsafe { bpf_ktime_get_boot_ns() };
-    let call = InFlight { call_id, name_address, happened: EventKind::CallEnter.bit(), sent: 0, abi, reserved: [0; 7] };
+    let happened = EventKind::CallEnter.bit();
+    let call =
+        InFlight { call_id, arguments, happened, sent: 0, syscall: syscall as u8, abi: abi as u8, reserved: [0; 6] };
     if IN_FLIGHT.insert(&bpf_get_current_pid_tgid(), &call, 0).is_err() {
         count(Counter::InFlightFull);
+        // What an earlier call of this thread may have left there is not this one.
+        leave();
         return 0;
     }
     call_id
+}
+
+/// The call that this thread is returning from. An entry of another call is what the kernel left behind
+/// when it skipped that call's exit probe, and this one's enter probe.
+#[inline(always)]
+pub(crate) fn returning(syscall: Syscall, arguments: Option<[u64; 3]>) -> Option<*mut InFlight> {
+    let call = current()?;
+    // SAFETY: a live map value that only this thread writes.
+    let same = unsafe { (*call).syscall == syscall as u8 && arguments.is_none_or(|given| (*call).arguments == given) };
+    same.then_some(call)
 }
 
 /// The call that this thread is in.

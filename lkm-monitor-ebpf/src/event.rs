@@ -7,12 +7,11 @@
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
     generated::{
-        bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel,
+        bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
         bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
     },
 };
 use lkm_monitor_common::{
-    counter::Counter,
     event::{EventHeader, EventKind, WIRE_VERSION, header_flags::SECTIONS_DROPPED},
     limits::{EVENT_BYTES, WRITE_BYTES},
     section::{
@@ -23,10 +22,9 @@ use lkm_monitor_common::{
 
 use crate::{
     kernel::{current_task, member},
-    maps::{FREE_SLOTS, SCRATCH},
+    maps::SCRATCH,
     path::Walk,
     process::Lineage,
-    submit::count,
 };
 
 /// The longest event: the last eight bytes stay free so that the length itself can be masked.
@@ -53,20 +51,15 @@ pub(crate) struct Event {
 }
 
 impl Event {
-    /// Takes a free buffer and writes the header. `None`, counted, when no buffer is free.
+    /// Begins anew with a header only.
     #[inline(always)]
-    pub(crate) fn begin(kind: EventKind, call_id: u64) -> Option<Self> {
-        let Ok(Some(slot)) = FREE_SLOTS.pop() else {
-            count(Counter::ScratchExhausted);
-            return None;
-        };
-        let event = Self::in_slot(slot)?;
+    pub(crate) fn write_header(self, kind: EventKind, call_id: u64) {
         let pid_tgid = bpf_get_current_pid_tgid();
         let cred: u64 = member!(u64, current_task(), task_cred);
         let leader: u64 = member!(u64, current_task(), task_group_leader);
         // SAFETY: the header is the first thing in `data`, which is larger; all helpers are without preconditions.
         unsafe {
-            let header = event.at(0).cast::<EventHeader>();
+            let header = self.at(0).cast::<EventHeader>();
             (*header).kind = kind as u16;
             (*header).version = WIRE_VERSION;
             (*header).cpu = bpf_get_smp_processor_id();
@@ -84,9 +77,8 @@ impl Event {
             (*header).flags = 0;
             (*header).reserved = 0;
             bpf_get_current_comm((&raw mut (*header).comm).cast(), 16);
-            (*event.scratch).len = size_of::<EventHeader>() as u64;
+            (*self.scratch).len = size_of::<EventHeader>() as u64;
         }
-        Some(event)
     }
 
     /// The event in a slot that the caller owns already.
@@ -117,8 +109,11 @@ impl Event {
         let end = start + HEADER + ((len + 7) & !7);
         // SAFETY: the section header fits behind any masked offset; the fields belong to this probe's buffer.
         unsafe {
-            if end > LIMIT {
-                (*self.at(0).cast::<EventHeader>()).flags |= SECTIONS_DROPPED;
+            let event = self.at(0).cast::<EventHeader>();
+            // Whatever follows a section that is left out is left out too: a section belongs to the process or file
+            // before it, and a smaller one that still fits would be taken for another's.
+            if end > LIMIT || (*event).flags & SECTIONS_DROPPED != 0 {
+                (*event).flags |= SECTIONS_DROPPED;
                 return;
             }
             let header = self.at(start).cast::<SectionHeader>();
@@ -206,16 +201,5 @@ impl Event {
             return;
         }
         self.close(tag, flags, size);
-    }
-
-    /// Adds `SIZE` bytes of kernel memory.
-    #[inline(always)]
-    pub(crate) fn push_kernel_bytes<const SIZE: u32>(self, tag: Tag, address: u64) {
-        const { assert!(SIZE as usize <= WRITE_BYTES) };
-        // SAFETY: `content` has room for WRITE_BYTES; the helper checks the source.
-        unsafe {
-            bpf_probe_read_kernel(self.content().cast(), SIZE, core::ptr::with_exposed_provenance(address as usize));
-        }
-        self.close(tag, 0, SIZE as u64);
     }
 }

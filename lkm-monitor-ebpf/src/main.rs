@@ -2,7 +2,7 @@
 //!
 //! A probe is thin: it names its hook and the kernel prototype behind it, and calls a `try_` body that fills an
 //! [`event::Event`] and submits it. The rooms: `probes/` one file per hook family; `process` and `path` describe who
-//! and where; `event` builds; `submit` is the only writer to the rings; `kernel` reads kernel memory by the offsets that
+//! and where; `event` builds; `stream` is the only writer to the rings; `kernel` reads kernel memory by the offsets that
 //! the daemon resolved from BTF.
 //!
 //! The probes label, they do not judge: nothing is dropped here for what it is.
@@ -17,7 +17,7 @@ mod maps;
 mod path;
 mod probes;
 mod process;
-mod submit;
+mod stream;
 
 /// The kernel lends tracing helpers only to programs that declare a GPL-compatible licence.
 #[unsafe(link_section = "license")]

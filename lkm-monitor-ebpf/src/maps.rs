@@ -21,15 +21,19 @@ pub(crate) static CALLS: RingBuf = RingBuf::with_byte_size(CALLS_RING_BYTES, 0);
 #[map]
 pub(crate) static TRUTH: RingBuf = RingBuf::with_byte_size(TRUTH_RING_BYTES, 0);
 
-/// Buffers that events are built in. Shared by all CPUs: a probe owns its slot from `FREE_SLOTS.pop` to `push`, so
+/// Buffers that events are built in. Shared by all CPUs: a probe owns its slot from `pop` to `push` of a free list, so
 /// preemption and migration cannot make two probes share one, as they can with per-CPU scratch memory.
-/// The daemon sets the number of slots of both maps and fills the free list.
+/// The daemon sets the number of slots and fills the free lists.
 #[map]
 pub(crate) static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
-/// Indexes of the free buffers.
+/// Indexes of the free buffers for [`CALLS`].
 #[map]
-pub(crate) static FREE_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
+pub(crate) static CALLS_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
+
+/// Indexes of the free buffers for [`TRUTH`].
+#[map]
+pub(crate) static TRUTH_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
 
 /// Module calls between their enter and their exit, by thread (`pid_tgid`). The least recently used makes room: an entry
 /// stays behind when the kernel skips the probe at an exit, and such leftovers must not push out calls to come.

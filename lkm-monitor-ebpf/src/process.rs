@@ -1,11 +1,11 @@
 //! Who did it: the calling process and its ancestors, described while they surely exist.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use lkm_monitor_common::{
     limits::{ANCESTORS, ARGS_BYTES, CONTROL_GROUPS, NAME_BYTES, PATH_BYTES},
     offsets::Offsets,
     section::{
-        Process, Tag,
+        ExecRecord, Process, Tag,
         flags::{TRUNCATED, UNREADABLE},
         process_flags,
     },
@@ -151,7 +151,7 @@ fn push_process(event: Event, task: u64, leader: u64, generation: u32, has_paren
         let end: u64 = member!(u64, mm, mm_arg_end);
         event.push_user_bytes::<{ ARGS_BYTES as u64 }>(Tag::Arguments, start, end.wrapping_sub(start));
     }
-    push_exec_record(event, tgid, start_boot_ns);
+    push_exec_record(event, task, tgid, start_boot_ns);
     if fs != 0 {
         push_path(event, Tag::WorkingDirectory, address!(fs, fs_pwd), fs);
         push_path(event, Tag::RootDirectory, address!(fs, fs_root), fs);
@@ -162,18 +162,22 @@ fn push_process(event: Event, task: u64, leader: u64, generation: u32, has_paren
     push_control_group(event, control_group(task));
 }
 
-/// Adds the command line that process `tgid` was executed with, if it is remembered.
+/// Adds the command line that process `tgid` was last executed with, if it is remembered.
 #[inline(always)]
-fn push_exec_record(event: Event, tgid: u32, start_boot_ns: u64) {
+fn push_exec_record(event: Event, task: u64, tgid: u32, start_boot_ns: u64) {
     let Some(record) = EXEC_RECORDS.get_ptr(&tgid) else {
         return;
     };
-    // SAFETY: a live map value; a later process may be writing it now, which the daemon notices by the start time.
-    if unsafe { (*record).start_boot_ns } == start_boot_ns {
-        event.push_kernel_bytes::<{ size_of::<lkm_monitor_common::section::ExecRecord>() as u32 }>(
-            Tag::ExecArguments,
-            record.expose_provenance() as u64,
-        );
+    let exec_id: u64 = member!(u64, task, task_self_exec_id);
+    let content = event.content().cast::<ExecRecord>();
+    // SAFETY: the map's value stays memory of the map, whatever is in it by now; a record fits where content goes.
+    let is_of_this_exec = unsafe {
+        bpf_probe_read_kernel(content.cast(), size_of::<ExecRecord>() as u32, record.cast());
+        // The map may give the memory to another process while it is copied: copy and original must both be right.
+        [content.cast_const(), record].iter().all(|&r| (*r).start_boot_ns == start_boot_ns && (*r).exec_id == exec_id)
+    };
+    if is_of_this_exec {
+        event.close(Tag::ExecArguments, 0, size_of::<ExecRecord>() as u64);
     }
 }
 

@@ -19,6 +19,8 @@ const REASONS: [LossReason; 7] = [
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     entries: [Entry; REASONS.len()],
+    /// The probes' counters when they were last looked at.
+    seen: Totals,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -40,15 +42,18 @@ impl Ledger {
         }
     }
 
-    /// Takes in the probes' counters, which are totals.
-    pub fn observe(&mut self, totals: Totals) {
+    /// Takes in the counters of the probes and of the join, which are totals.
+    pub fn observe(&mut self, totals: Totals, evicted: u64) {
         self.entry(LossReason::RingFull).total = totals.ring_full;
         self.entry(LossReason::ScratchExhausted).total = totals.scratch_exhausted;
         self.entry(LossReason::InFlightFull).total = totals.in_flight_full;
         self.entry(LossReason::ProbeSkipped).total = totals.probe_skipped;
-        // A call goes unseen because both its events found no room: in the ring, as a rule, or else no buffer.
-        let reason = if totals.ring_full > 0 { LossReason::RingFull } else { LossReason::ScratchExhausted };
-        self.entry(reason).calls = Some(totals.calls_unseen);
+        // A call goes unseen because both its events found no room: no buffer, or else in the ring, as a rule.
+        let no_buffer = totals.scratch_exhausted > self.seen.scratch_exhausted && totals.ring_full == self.seen.ring_full;
+        let reason = if no_buffer { LossReason::ScratchExhausted } else { LossReason::RingFull };
+        *self.entry(reason).calls.get_or_insert_default() += totals.calls_unseen.saturating_sub(self.seen.calls_unseen);
+        self.entry(LossReason::JoinEvicted).total = evicted;
+        self.seen = totals;
     }
 
     /// The losses that grew since they were last told.
@@ -95,16 +100,38 @@ mod tests {
     fn a_loss_is_told_once_and_again_when_it_grows() {
         let mut ledger = Ledger::default();
         let totals = Totals { ring_full: 5, calls_unseen: 2, ..Totals::default() };
-        ledger.observe(totals);
+        ledger.observe(totals, 0);
         let grown = ledger.grown(1);
         assert_eq!(grown.len(), 1);
         assert_eq!((grown[0].count, grown[0].total, grown[0].calls_unseen), (5, 5, Some(2)));
         ledger.told(&grown[0]);
-        ledger.observe(totals);
+        ledger.observe(totals, 0);
         assert!(ledger.grown(2).is_empty());
-        ledger.observe(Totals { ring_full: 8, calls_unseen: 3, ..totals });
+        ledger.observe(Totals { ring_full: 8, calls_unseen: 3, ..totals }, 0);
         let grown = ledger.grown(3);
         assert_eq!((grown[0].count, grown[0].total, grown[0].calls_unseen), (3, 8, Some(1)));
+    }
+
+    #[test]
+    fn an_unseen_call_is_told_under_one_reason_only() {
+        let mut ledger = Ledger::default();
+        let no_buffer = Totals { scratch_exhausted: 2, calls_unseen: 1, ..Totals::default() };
+        ledger.observe(no_buffer, 0);
+        for loss in ledger.grown(1) {
+            ledger.told(&loss);
+        }
+        ledger.observe(Totals { ring_full: 2, calls_unseen: 2, ..no_buffer }, 0);
+        let grown = ledger.grown(2);
+        assert_eq!(grown.len(), 1, "{grown:?}");
+        assert_eq!((grown[0].reason, grown[0].calls_unseen), (LossReason::RingFull, Some(1)));
+    }
+
+    #[test]
+    fn calls_pushed_out_of_the_join_are_told() {
+        let mut ledger = Ledger::default();
+        ledger.observe(Totals::default(), 7);
+        let grown = ledger.grown(1);
+        assert_eq!((grown[0].reason, grown[0].count, grown.len()), (LossReason::JoinEvicted, 7, 1));
     }
 
     #[test]

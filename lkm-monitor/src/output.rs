@@ -3,12 +3,9 @@
 //! A thread of its own writes, because the reader of the rings must never wait for whoever reads our output. Between
 //! them is a bounded queue; what does not fit is handed back to be counted.
 
-use std::{
-    io::Write,
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{io::Write, thread::JoinHandle, time::Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
 
 /// Documents that may wait. At the most 16 KiB each.
 const QUEUE: usize = 2048;
@@ -16,7 +13,7 @@ const QUEUE: usize = 2048;
 /// The writing end.
 #[derive(Debug)]
 pub struct Output {
-    queue: SyncSender<Vec<u8>>,
+    queue: Sender<Vec<u8>>,
     writer: JoinHandle<std::io::Result<()>>,
     /// Nothing ever comes out of it; the writer holds the other end as long as it lives.
     alive: Receiver<()>,
@@ -39,18 +36,18 @@ pub enum OutputError {
     Write(#[from] std::io::Error),
     #[error("the writer of documents died")]
     Died,
-    #[error("documents were not taken within {0:?}; those still queued are lost")]
-    Stuck(Duration),
+    #[error("documents were not taken in time; those still queued are lost")]
+    Stuck,
 }
 
 impl Output {
     /// Starts to write to `target`.
     pub fn start(target: impl Write + Send + 'static) -> std::io::Result<Self> {
-        let (queue, documents) = sync_channel(QUEUE);
-        let (life, alive) = channel();
+        let (queue, documents) = bounded(QUEUE);
+        let (life, alive) = bounded(0);
         let writer = std::thread::Builder::new().name("output".to_owned()).spawn(move || {
-            let _life = life;
-            write_all(documents, target)
+            let _life: Sender<()> = life;
+            write_all(&documents, target)
         })?;
         Ok(Self { queue, writer, alive })
     }
@@ -64,19 +61,28 @@ impl Output {
         }
     }
 
-    /// Waits until everything queued is written, at the most for `patience`.
-    pub fn finish(self, patience: Duration) -> Result<(), OutputError> {
+    /// Queues one document; waits for room until `deadline`.
+    pub fn send_before(&self, deadline: Instant, document: Vec<u8>) -> Sent {
+        match self.queue.send_deadline(document, deadline) {
+            Ok(()) => Sent::Queued,
+            Err(SendTimeoutError::Timeout(_)) => Sent::Full,
+            Err(SendTimeoutError::Disconnected(_)) => Sent::Closed,
+        }
+    }
+
+    /// Waits until everything queued is written, at the longest until `deadline`.
+    pub fn finish(self, deadline: Instant) -> Result<(), OutputError> {
         drop(self.queue);
-        match self.alive.recv_timeout(patience) {
+        match self.alive.recv_deadline(deadline) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => {}
-            Err(RecvTimeoutError::Timeout) => return Err(OutputError::Stuck(patience)),
+            Err(RecvTimeoutError::Timeout) => return Err(OutputError::Stuck),
         }
         Ok(self.writer.join().map_err(|_| OutputError::Died)??)
     }
 }
 
 /// Writes until the queue is closed and empty; flushes whenever it runs empty.
-fn write_all(documents: Receiver<Vec<u8>>, target: impl Write) -> std::io::Result<()> {
+fn write_all(documents: &Receiver<Vec<u8>>, target: impl Write) -> std::io::Result<()> {
     let mut target = std::io::BufWriter::with_capacity(64 * 1024, target);
     while let Ok(document) = documents.recv() {
         target.write_all(&document)?;
@@ -90,7 +96,10 @@ fn write_all(documents: Receiver<Vec<u8>>, target: impl Write) -> std::io::Resul
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex, mpsc};
+    use std::{
+        sync::{Arc, Mutex, mpsc},
+        time::Duration,
+    };
 
     use super::*;
 
@@ -122,6 +131,10 @@ mod tests {
         }
     }
 
+    fn in_time() -> Instant {
+        Instant::now() + Duration::from_secs(10)
+    }
+
     #[test]
     fn documents_come_out_in_order() {
         let target = Shared::default();
@@ -129,7 +142,7 @@ mod tests {
         for number in 0..100 {
             assert_eq!(output.send(format!("{number}\n").into_bytes()), Sent::Queued);
         }
-        output.finish(Duration::from_secs(10)).unwrap();
+        output.finish(in_time()).unwrap();
         let written = String::from_utf8(target.0.lock().unwrap().clone()).unwrap();
         let expected: String = (0..100).map(|number| format!("{number}\n")).collect();
         assert_eq!(written, expected);
@@ -141,7 +154,20 @@ mod tests {
         let output = Output::start(Blocked(gate)).unwrap();
         let sent: Vec<_> = (0..2 * QUEUE).map(|_| output.send(vec![b'x'; 100_000])).collect();
         assert!(sent.contains(&Sent::Full));
-        assert!(matches!(output.finish(Duration::from_millis(20)), Err(OutputError::Stuck(_))));
+        let soon = Instant::now() + Duration::from_millis(20);
+        assert_eq!(output.send_before(soon, b"x".to_vec()), Sent::Full);
+        assert!(matches!(output.finish(soon), Err(OutputError::Stuck)));
+    }
+
+    #[test]
+    fn at_the_end_the_sender_waits_for_room() {
+        let target = Shared::default();
+        let output = Output::start(target.clone()).unwrap();
+        for _ in 0..4 * QUEUE {
+            assert_eq!(output.send_before(in_time(), b"x".to_vec()), Sent::Queued);
+        }
+        output.finish(in_time()).unwrap();
+        assert_eq!(target.0.lock().unwrap().len(), 4 * QUEUE);
     }
 
     #[test]
@@ -150,6 +176,6 @@ mod tests {
         drop(gate);
         let output = Output::start(Blocked(closed)).unwrap();
         output.send(b"x\n".to_vec());
-        assert!(matches!(output.finish(Duration::from_secs(10)), Err(OutputError::Write(_))));
+        assert!(matches!(output.finish(in_time()), Err(OutputError::Write(_))));
     }
 }

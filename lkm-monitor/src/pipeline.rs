@@ -6,7 +6,7 @@
 //!
 //! Nothing is dropped without a counter, and every counter that grows becomes a document.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use crate::{
     alert::{Document, Renderer},
@@ -15,7 +15,7 @@ use crate::{
     ledger::Ledger,
     model::{Host, LossReason, Observation, SensorState},
     output::{Output, Sent},
-    sensor::{decode, join::Join, losses::Totals},
+    sensor::{decode, join::Join, losses::Totals, rings::Rings},
 };
 
 /// The state of all stages between the rings and the output.
@@ -32,6 +32,8 @@ pub struct Pipeline {
     with_events: bool,
     documents: u64,
     output_closed: bool,
+    /// The end: documents wait for room in the output until then.
+    closing_before: Option<Instant>,
     observations: Vec<Observation>,
 }
 
@@ -51,43 +53,74 @@ impl Pipeline {
             with_events,
             documents: 0,
             output_closed: false,
+            closing_before: None,
             observations: Vec::new(),
         })
     }
 
-    /// Takes one event from a ring.
-    pub fn take(&mut self, bytes: &[u8]) {
-        match decode::decode(bytes) {
-            Ok(event) => self.join.push(event, boot_ns(), &mut self.observations),
+    /// Takes a batch of events out of the rings and lets time pass for the calls that wait. Whether the rings may hold
+    /// more.
+    pub fn read(&mut self, rings: &mut Rings) -> bool {
+        // Before the rings are looked at: what happens from now on may or may not be in the batch.
+        let now_ns = boot_ns();
+        let read_to_ns = rings.read(|event| self.take(event));
+        self.join.expire(read_to_ns.unwrap_or(now_ns), &mut self.observations);
+        self.pass_on();
+        read_to_ns.is_some()
+    }
+
+    /// Takes one event; the time at which it happened.
+    fn take(&mut self, bytes: &[u8]) -> u64 {
+        let happened_ns = match decode::decode(bytes) {
+            Ok(event) => {
+                let happened_ns = event.boot_ns;
+                self.join.push(event, &mut self.observations);
+                happened_ns
+            }
             Err(error) => {
                 tracing::warn!(%error, bytes = bytes.len(), "event cannot be decoded");
                 self.ledger.add(LossReason::DecodeError, 1, None);
+                0
             }
-        }
+        };
         self.pass_on();
+        happened_ns
     }
 
-    /// Lets time pass: calls expire, the wall clock is followed, losses are told. `totals` are the probes' counters.
+    /// When [`Self::read`] will have a call to pass on, in nanoseconds since boot, whatever the rings hold then.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.join.next_deadline_ns()
+    }
+
+    /// Follows the wall clock and tells losses. `totals` are the probes' counters.
     pub fn tick(&mut self, totals: Option<Totals>) {
         self.renderer.set_clock(inspect::read_clock());
-        self.join.expire(boot_ns(), &mut self.observations);
-        self.pass_on();
         if let Some(totals) = totals {
-            self.ledger.observe(totals);
+            self.ledger.observe(totals, self.join.evicted());
         }
         self.tell_losses();
     }
 
-    /// Sends what the sensor can see.
-    pub fn tell_state(&mut self, state: &SensorState) {
+    /// Sends what the sensor can see. Whether that was possible.
+    pub fn tell_state(&mut self, state: &SensorState) -> bool {
         let document = self.renderer.render_state(state);
-        self.send(document, 0);
+        self.send(document, 0)
     }
 
-    /// Passes on every call that is still waited for. The sensor has stopped.
+    /// From now on nothing more comes in, and the output gets until `deadline` to take what there is.
+    pub const fn close_before(&mut self, deadline: Instant) {
+        self.closing_before = Some(deadline);
+    }
+
+    /// Passes on every call that is still waited for. The rings are empty.
     pub fn drain(&mut self) {
-        self.join.drain(boot_ns(), &mut self.observations);
+        self.join.drain(&mut self.observations);
         self.pass_on();
+    }
+
+    /// Whether there is a loss that no document tells of.
+    pub fn owes_losses(&self) -> bool {
+        !self.ledger.grown(boot_ns()).is_empty()
     }
 
     /// Whether nobody can take documents any more.
@@ -126,7 +159,7 @@ impl Pipeline {
 
     /// Sends one document, which tells of so many calls. One that cannot be sent is counted.
     fn send(&mut self, document: Document, calls: u64) -> bool {
-        match self.output.send(document.line) {
+        match self.queue(document) {
             Sent::Queued => {
                 self.documents += 1;
                 return true;
@@ -138,11 +171,18 @@ impl Pipeline {
         false
     }
 
+    fn queue(&self, document: Document) -> Sent {
+        match self.closing_before {
+            None => self.output.send(document.line),
+            Some(deadline) => self.output.send_before(deadline, document.line),
+        }
+    }
+
     /// Sends a document for every loss that grew; one that cannot be sent is tried again at the next tick.
     fn tell_losses(&mut self) {
         for loss in self.ledger.grown(boot_ns()) {
             let document = self.renderer.render_loss(&loss);
-            match self.output.send(document.line) {
+            match self.queue(document) {
                 Sent::Queued => {
                     tracing::error!(
                         reason = loss.reason.name(),

@@ -33,6 +33,7 @@ fn remember_exec(task: u64, binprm: u64) {
     // SAFETY: this CPU's record, which only this program uses; the helper checks the source address.
     unsafe {
         (*record).start_boot_ns = member!(u64, task, task_start_boot);
+        (*record).exec_id = member!(u64, task, task_self_exec_id);
         (*record).exe_inode = member!(u64, inode, inode_ino);
         (*record).exe_device = member!(u32, member!(u64, inode, inode_sb), sb_dev);
         (*record).truncated = truncated;
@@ -41,6 +42,7 @@ fn remember_exec(task: u64, binprm: u64) {
             (size & (2 * EXEC_ARGS_BYTES as u64 - 1)) as u32,
             core::ptr::with_exposed_provenance(start as usize),
         );
+        // What is left of an exec before this one tells its age by `exec_id`.
         if failed != 0 {
             return;
         }

@@ -8,10 +8,9 @@ use lkm_monitor_common::{
 
 use crate::{
     calls,
-    event::Event,
     kernel::{address, current_task, member, value},
     path::{push_file, push_path},
-    submit::submit_truth,
+    stream::{Stream as _, Truth},
 };
 
 /// `int security_kernel_post_read_file(struct file *file, char *buf, loff_t size, enum kernel_read_file_id id)`
@@ -20,8 +19,10 @@ use crate::{
 #[fentry(function = "security_kernel_post_read_file")]
 pub(crate) fn security_kernel_post_read_file(ctx: FEntryContext) -> i32 {
     let id: u32 = ctx.arg(3);
-    if id == value!(reading_module) || id == value!(reading_module_compressed) {
+    if id == value!(reading_module) {
         report_image(ctx.arg(0), ctx.arg(2), Image::FROM_FILE);
+    } else if id == value!(reading_module_compressed) {
+        report_image(ctx.arg(0), ctx.arg(2), Image::FROM_COMPRESSED_FILE);
     }
     0
 }
@@ -40,14 +41,15 @@ pub(crate) fn security_kernel_post_load_data(ctx: FEntryContext) -> i32 {
 fn report_image(file: u64, size: u64, source: u32) {
     let call = calls::current();
     let mut sent = false;
-    if let Some(event) = Event::begin(EventKind::ImageRead, calls::id(call)) {
+    if let Some(draft) = Truth::begin(EventKind::ImageRead, calls::id(call)) {
+        let event = draft.event;
         event.push(Tag::Image, Image { size, source, reserved: 0 });
         if file != 0 {
             push_file(event, file);
             let fs = member!(u64, current_task(), task_fs);
             push_path(event, Tag::FilePath, address!(file, file_path), fs);
         }
-        sent = submit_truth(event);
+        sent = draft.submit();
     }
     calls::note(call, EventKind::ImageRead, sent);
 }

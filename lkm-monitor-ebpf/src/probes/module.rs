@@ -15,7 +15,7 @@ use crate::{
     event::Event,
     kernel::{address, member},
     process::push_processes,
-    submit::submit_truth,
+    stream::{Stream as _, Truth},
 };
 
 /// `char *parse_args(const char *doing, char *args, ...)`
@@ -31,10 +31,11 @@ pub(crate) fn parse_args(ctx: ProbeContext) -> u32 {
         return 0;
     };
     let mut sent = false;
-    if let Some(event) = Event::begin(EventKind::Parameters, calls::id(Some(call))) {
+    if let Some(draft) = Truth::begin(EventKind::Parameters, calls::id(Some(call))) {
+        let event = draft.event;
         event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(Tag::ModuleName, name);
         event.push_kernel_str::<{ PARAMS_BYTES as u32 }>(Tag::Parameters, args);
-        sent = submit_truth(event);
+        sent = draft.submit();
     }
     calls::note(Some(call), EventKind::Parameters, sent);
     0
@@ -58,7 +59,8 @@ pub(crate) fn module_free(ctx: BtfTracePointContext) -> i32 {
 fn report_module(kind: EventKind, module: u64) {
     let call = calls::current();
     let mut sent = false;
-    if let Some(event) = Event::begin(kind, calls::id(call)) {
+    if let Some(draft) = Truth::begin(kind, calls::id(call)) {
+        let event = draft.event;
         event.push(Tag::Module, Module { taints: member!(u64, module, module_taints) });
         event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(Tag::ModuleName, address!(module, module_name));
         push_text(event, Tag::ModuleVersion, member!(u64, module, module_version));
@@ -67,7 +69,7 @@ fn report_module(kind: EventKind, module: u64) {
         if !calls::is_described(call) {
             push_processes(event);
         }
-        sent = submit_truth(event);
+        sent = draft.submit();
     }
     calls::note(call, kind, sent);
 }

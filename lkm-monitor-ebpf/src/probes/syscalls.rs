@@ -4,7 +4,7 @@
 //! tracepoints where trampolines do not work. The daemon attaches one of them.
 
 use aya_ebpf::{
-    EbpfContext as _,
+    EbpfContext,
     bindings::pt_regs,
     macros::{fentry, fexit, tracepoint},
     programs::{FEntryContext, FExitContext, TracePointContext},
@@ -22,7 +22,7 @@ use crate::{
     kernel::{address, current_task, member, read},
     path::{push_file, push_path},
     process::push_processes,
-    submit::{count, submit_call},
+    stream::{Calls, Stream as _, count},
 };
 
 /// Bit of `orig_rax` that marks an x32 call (`__X32_SYSCALL_BIT`).
@@ -37,7 +37,7 @@ struct Arguments([u64; 3]);
 /// Read through the helper and not as `ctx.arg(0)`: the type information of 5.10 only forward-declares the structure for
 /// these functions, and the verifier refuses a typed access to such an argument.
 #[inline(always)]
-fn registers(ctx: &FEntryContext) -> u64 {
+fn registers(ctx: &impl EbpfContext) -> u64 {
     read(ctx.as_ptr().expose_provenance() as u64)
 }
 
@@ -88,13 +88,12 @@ fn tracepoint_arguments(ctx: &TracePointContext) -> (Abi, Arguments) {
 
 #[inline(always)]
 fn enter(syscall: Syscall, (abi, Arguments(args)): (Abi, Arguments)) {
-    let name_address = if let Syscall::DeleteModule = syscall { args[0] } else { 0 };
-    let call_id = calls::enter(abi as u8, name_address);
+    let call_id = calls::enter(syscall, abi, args);
     let mut sent = false;
-    if let Some(event) = Event::begin(EventKind::CallEnter, call_id) {
-        push_call(event, syscall, abi, args);
-        push_processes(event);
-        sent = submit_call(event);
+    if let Some(draft) = Calls::begin(EventKind::CallEnter, call_id) {
+        push_call(draft.event, syscall, abi, args);
+        push_processes(draft.event);
+        sent = draft.submit();
     }
     calls::note(calls::current(), EventKind::CallEnter, sent);
 }
@@ -141,9 +140,10 @@ fn descriptor(fd: u32) -> u64 {
     read(member!(u64, table, fdtable_fd).wrapping_add(fd as u64 * 8))
 }
 
+/// `arguments` are those that the call began with, where the hook still shows them.
 #[inline(always)]
-fn exit(syscall: Syscall, ret: i64) {
-    let call = calls::current();
+fn exit(syscall: Syscall, arguments: Option<[u64; 3]>, ret: i64) {
+    let call = calls::returning(syscall, arguments);
     let (mut happened, mut sent, mut abi, mut name_address) = (0, 0, 0, 0);
     if let Some(call) = call {
         // SAFETY: a live map value that only this thread writes.
@@ -151,17 +151,18 @@ fn exit(syscall: Syscall, ret: i64) {
             happened = (*call).happened;
             sent = (*call).sent;
             abi = (*call).abi;
-            name_address = (*call).name_address;
+            name_address = if let Syscall::DeleteModule = syscall { (*call).arguments[0] } else { 0 };
         }
     }
     let mut delivered = false;
-    if let Some(event) = Event::begin(EventKind::CallExit, calls::id(call)) {
-        event.push(Tag::CallEnd, CallEnd { ret, happened, sent, syscall: syscall as u8, abi, reserved: [0; 6] });
+    if let Some(draft) = Calls::begin(EventKind::CallExit, calls::id(call)) {
+        let end = CallEnd { ret, happened, sent, syscall: syscall as u8, abi, reserved: [0; 6] };
+        draft.event.push(Tag::CallEnd, end);
         // At the enter the page may not have been present; the kernel has touched it since.
         if name_address != 0 {
-            event.push_user_str::<{ NAME_ARGUMENT_BYTES as u32 }>(Tag::ModuleName, name_address);
+            draft.event.push_user_str::<{ NAME_ARGUMENT_BYTES as u32 }>(Tag::ModuleName, name_address);
         }
-        delivered = submit_call(event);
+        delivered = draft.submit();
     }
     // A call without an entry is not counted: the kernel skipped the probe at its enter, and counts that itself.
     if !delivered && call.is_some() && sent == 0 {
@@ -182,7 +183,8 @@ macro_rules! probes {
 
         #[fexit(function = $x64_function)]
         pub(crate) fn $x64_exit(ctx: FExitContext) -> i32 {
-            exit(Syscall::$syscall, ctx.arg(1));
+            let (_, Arguments(arguments)) = native_arguments(registers(&ctx));
+            exit(Syscall::$syscall, Some(arguments), ctx.arg(1));
             0
         }
 
@@ -194,7 +196,8 @@ macro_rules! probes {
 
         #[fexit(function = $ia32_function)]
         pub(crate) fn $ia32_exit(ctx: FExitContext) -> i32 {
-            exit(Syscall::$syscall, ctx.arg(1));
+            let (_, Arguments(arguments)) = compat_arguments(registers(&ctx));
+            exit(Syscall::$syscall, Some(arguments), ctx.arg(1));
             0
         }
 
@@ -207,7 +210,7 @@ macro_rules! probes {
         #[tracepoint]
         pub(crate) fn $exit(ctx: TracePointContext) -> u32 {
             // SAFETY: `ret` follows the common fields and the call's number in every sys_exit record.
-            exit(Syscall::$syscall, unsafe { ctx.read_at(16) }.unwrap_or(0));
+            exit(Syscall::$syscall, None, unsafe { ctx.read_at(16) }.unwrap_or(0));
             0
         }
     };

@@ -11,23 +11,23 @@ pub(super) struct EventKey<'a> {
     tid: u32,
     cpu: u32,
     kind: &'a str,
-    /// A call that outlives the sensor's patience has two documents.
-    late: bool,
+    /// A call that outlives the sensor's patience has a second document, and may have more.
+    told: u32,
 }
 
 impl EventKey<'_> {
     pub(super) fn of_call(call: &ModuleCall) -> Self {
         let kind = if call.operation.is_load() { "load" } else { "unload" };
-        Self { boot_ns: call.boot_ns, tid: call.tid, cpu: call.cpu, kind, late: call.late }
+        Self { boot_ns: call.boot_ns, tid: call.tid, cpu: call.cpu, kind, told: call.told }
     }
 
     pub(super) fn of_request(request: &ModuleRequest) -> Self {
         let ModuleRequest { boot_ns, cpu, process, .. } = request;
-        Self { boot_ns: *boot_ns, tid: process.caller.tid, cpu: *cpu, kind: "request", late: false }
+        Self { boot_ns: *boot_ns, tid: process.caller.tid, cpu: *cpu, kind: "request", told: 0 }
     }
 
     pub(super) fn of_loss(loss: &Loss) -> Self {
-        Self { boot_ns: loss.boot_ns, tid: 0, cpu: 0, kind: loss.reason.name(), late: false }
+        Self { boot_ns: loss.boot_ns, tid: 0, cpu: 0, kind: loss.reason.name(), told: 0 }
     }
 
     pub(super) fn of_state(state: &SensorState) -> Self {
@@ -35,13 +35,13 @@ impl EventKey<'_> {
             SensorChange::Started => "sensor-started",
             SensorChange::Stopped => "sensor-stopped",
         };
-        Self { boot_ns: state.boot_ns, tid: 0, cpu: 0, kind, late: false }
+        Self { boot_ns: state.boot_ns, tid: 0, cpu: 0, kind, told: 0 }
     }
 
     /// `event.id`: 32 hexadecimal digits.
     pub(super) fn id(&self, boot_id: &str) -> String {
-        let Self { boot_ns, tid, cpu, kind, late } = self;
-        digest(&format!("event {boot_id} {boot_ns} {tid} {cpu} {kind} {late}"))
+        let Self { boot_ns, tid, cpu, kind, told } = self;
+        digest(&format!("event {boot_id} {boot_ns} {tid} {cpu} {kind} {told}"))
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn every_part_counts() {
-        let key = EventKey { boot_ns: 1, tid: 2, cpu: 3, kind: "load", late: false };
+        let key = EventKey { boot_ns: 1, tid: 2, cpu: 3, kind: "load", told: 0 };
         let ids = [
             key.id("boot"),
             key.id("other boot"),
@@ -72,7 +72,7 @@ mod tests {
             EventKey { tid: 3, ..key }.id("boot"),
             EventKey { cpu: 4, ..key }.id("boot"),
             EventKey { kind: "unload", ..key }.id("boot"),
-            EventKey { late: true, ..key }.id("boot"),
+            EventKey { told: 1, ..key }.id("boot"),
         ];
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), ids.len());
         assert!(ids.iter().all(|id| id.len() == 32));

@@ -27,11 +27,12 @@ pub(super) fn render(request: &ModuleRequest, scene: &Scene<'_>) -> Value {
     document
 }
 
-/// The request that a load answers, for the document of the load.
-pub(super) fn answered(request: &ModuleRequest, scene: &Scene<'_>) -> Value {
+/// The request that a load answers, for the document of the load; `candidates` of them fit.
+pub(super) fn answered(request: &ModuleRequest, candidates: u32, scene: &Scene<'_>) -> Value {
     let process = &request.process.caller;
     json!({
         "name": text(&request.name.bytes),
+        "candidates": (candidates > 1).then_some(candidates),
         "process": {
             "pid": process.pid,
             "name": text(&process.name),

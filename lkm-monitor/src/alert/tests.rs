@@ -175,7 +175,7 @@ fn load_from_nonstandard_path() {
 
 #[test]
 fn load_from_memfd_in_container() {
-    let mut call = ModuleCall { stage: LoadStage::InitFailed, late: true, ..load_from_tmp() };
+    let mut call = ModuleCall { stage: LoadStage::InitFailed, told: 1, ..load_from_tmp() };
     let file = call.file.as_mut().unwrap();
     file.path = SeenPath {
         seen: b"memfd:a\nb".to_vec(),

@@ -27,8 +27,12 @@ fn for_unprivileged(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
         return None;
     }
     let asking = phrase::process(process, context);
-    let detail =
-        format!(" for {asking}, which asked for {} and may not load modules itself,", brief(&request.name.bytes));
+    let among = match call.request_candidates {
+        0 | 1 => String::new(),
+        several => format!(", as {} others did,", several - 1),
+    };
+    let name = brief(&request.name.bytes);
+    let detail = format!(" for {asking}, which asked for {name}{among} and may not load modules itself,");
     let reason = phrase::sentence(call, context, &detail);
     Some(Match { severity: Severity::Low, reason })
 }

@@ -1,6 +1,10 @@
 //! `lkm-monitor run`: the daemon.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use tokio::time::{MissedTickBehavior, interval};
@@ -19,7 +23,7 @@ use crate::{
     },
 };
 
-/// How often calls expire and losses are looked for.
+/// How often losses are looked for.
 const TICK: Duration = Duration::from_millis(500);
 
 /// Arguments of `run`.
@@ -65,7 +69,7 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
     let mut shutdown = Shutdown::listen().context("cannot listen for signals")?;
     let output = Output::start(std::io::stdout()).context("cannot start the output")?;
     let mut pipeline = Pipeline::new(output, args.events)?;
-    let counters = Counters::open(&mut programs)?;
+    let mut counters = Counters::open(&mut programs)?;
     let mut rings = Rings::open(&mut programs)?;
 
     pipeline.tell_state(&report::started(&programs, boot_ns()));
@@ -76,39 +80,46 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
     // Whether a ring may hold more than the last batch. Batches let signals and losses have their turn in a flood.
     let mut more = true;
     let signal = loop {
+        let patience = pipeline.next_deadline_ns().map(|at| Duration::from_nanos(at.saturating_sub(boot_ns())));
         tokio::select! {
             biased;
             signal = shutdown.requested() => break signal,
-            _ = ticks.tick() => pipeline.tick(read_totals(&counters)),
-            ready = rings.readable(), if !more => {
-                ready?;
-                more = true;
-            }
-            () = std::future::ready(()), if more => more = rings.read(|event| pipeline.take(event)),
+            _ = ticks.tick() => pipeline.tick(read_totals(&mut counters)),
+            // Not a ready future: without a rest the runtime never looks at timers and signals.
+            () = tokio::task::yield_now(), if more => {}
+            ready = rings.readable(), if !more => ready?,
+            () = tokio::time::sleep(patience.unwrap_or_default()), if !more && patience.is_some() => {}
         }
+        more = pipeline.read(&mut rings);
         if pipeline.output_is_closed() {
             anyhow::bail!("standard output was closed: there is nobody to tell");
         }
     };
     tracing::info!(signal, "stopping: what was seen is passed on");
 
-    let totals = read_totals(&counters);
-    let mut state = report::stopped(&programs, totals.unwrap_or_default());
+    let deadline = Instant::now() + DRAIN;
+    pipeline.close_before(deadline);
+    // What the programs count by themselves goes with them.
+    read_totals(&mut counters);
+    let mut state = report::stopped(&programs);
     // Detached first, so that what follows ends.
     drop(programs);
-    while rings.read(|event| pipeline.take(event)) {}
+    while pipeline.read(&mut rings) {}
     pipeline.drain();
+    let totals = read_totals(&mut counters);
     pipeline.tick(totals);
     state.boot_ns = boot_ns();
+    state.counters = report::counters(&totals.unwrap_or_default());
     state.counters.push(("documents", pipeline.documents() + 1));
-    pipeline.tell_state(&state);
-    pipeline.into_output().finish(DRAIN)?;
+    let told = pipeline.tell_state(&state) && !pipeline.owes_losses();
+    pipeline.into_output().finish(deadline)?;
+    anyhow::ensure!(told, "not everything that was seen could be told before the end");
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
 /// The counters; a failure to read them is said and does not end the watch.
-fn read_totals(counters: &Counters) -> Option<Totals> {
+fn read_totals(counters: &mut Counters) -> Option<Totals> {
     counters
         .read()
         .inspect_err(|error| tracing::error!(%error, "the probes' counters cannot be read: losses are not seen"))

@@ -68,6 +68,8 @@ pub enum Part {
     Freed,
     /// The return value.
     Exit,
+    /// The kernel's request that the load answers.
+    Request,
 }
 
 impl Part {
@@ -80,6 +82,7 @@ impl Part {
             Self::Loaded => "module_load",
             Self::Freed => "module_free",
             Self::Exit => "exit",
+            Self::Request => "module_request",
         }
     }
 }
@@ -199,10 +202,12 @@ pub struct ModuleCall {
     pub process: Option<ProcessTree>,
     /// The request by the kernel that this load answers.
     pub request: Option<ModuleRequest>,
+    /// Requests that it may answer: of several by one name nothing says which.
+    pub request_candidates: u32,
     /// Parts that are known to have happened, or must have, but did not arrive.
     pub missing: Vec<Part>,
-    /// This completes a document that had to be sent before the call returned.
-    pub late: bool,
+    /// How often it was passed on before it returned: more than 0 completes an earlier document.
+    pub told: u32,
 }
 
 impl ModuleCall {

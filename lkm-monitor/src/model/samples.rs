@@ -69,8 +69,9 @@ pub(crate) fn load_from(file: &str) -> ModuleCall {
         freed: false,
         process: Some(tree()),
         request: None,
+        request_candidates: 0,
         missing: Vec::new(),
-        late: false,
+        told: 0,
     }
 }
 

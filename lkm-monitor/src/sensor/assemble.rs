@@ -59,8 +59,9 @@ pub fn call(parts: &Parts) -> ModuleCall {
         freed: happened & EventKind::ModuleFreed.bit() != 0,
         process: process(parts),
         request: None,
+        request_candidates: 0,
         missing: missing(happened, parts),
-        late: false,
+        told: 0,
     }
 }
 

@@ -19,8 +19,10 @@ use crate::config::SensorConfig;
 /// The probes, compiled by the build script. Aligned as the ELF parser wants it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lkm-monitor-probes"));
 
-/// Scratch buffers beyond one for each CPU: probes can be preempted while they hold one.
+/// Scratch buffers of a stream beyond one for each CPU: probes can be preempted while they hold one.
 const SPARE_SLOTS: u32 = 8;
+/// CPUs that load modules at one time, for the buffers of what the kernel confirmed. More of them is a counted loss.
+const LOADING_CPUS: u32 = 16;
 
 /// Why there is no sensor.
 #[derive(Debug, thiserror::Error)]
@@ -74,21 +76,19 @@ pub struct Programs {
 pub fn attach(config: &SensorConfig) -> Result<Programs, AttachError> {
     let layout = btf::resolve(Path::new(btf::VMLINUX))?;
     let btf = Btf::from_sys_fs()?;
-    let slots = slots();
+    let slots = Slots::of_host();
     let mut ebpf = EbpfLoader::new()
         .btf(&btf)
         .override_global("OFFSETS", layout.offsets.as_bytes(), true)
         .override_global("VALUES", layout.values.as_bytes(), true)
-        .map_max_entries("SCRATCH", slots)
-        .map_max_entries("FREE_SLOTS", slots)
+        .map_max_entries("SCRATCH", slots.calls + slots.truth)
+        .map_max_entries("CALLS_SLOTS", slots.calls)
+        .map_max_entries("TRUTH_SLOTS", slots.truth)
         .map_max_entries("CALLS", config.calls_ring_bytes)
         .map_max_entries("TRUTH", config.truth_ring_bytes)
         .load(OBJECT)?;
-    let free = ebpf.map_mut("FREE_SLOTS").ok_or(AttachError::Incomplete("FREE_SLOTS"))?;
-    let mut free: Stack<_, u32> = Stack::try_from(free)?;
-    for slot in 0..slots {
-        free.push(&slot, 0)?;
-    }
+    fill(&mut ebpf, "CALLS_SLOTS", 0..slots.calls)?;
+    fill(&mut ebpf, "TRUTH_SLOTS", slots.calls..slots.calls + slots.truth)?;
 
     let mut probes: Vec<_> = probes::in_set(Set::Core).map(|probe| try_probe(&mut ebpf, &btf, probe)).collect();
     let syscalls = attach_syscalls(&mut ebpf, &btf, config, &mut probes);
@@ -220,10 +220,27 @@ fn in_one_line(error: &ProgramError) -> String {
     text
 }
 
-/// Scratch buffers to make: one for each CPU that may ever be there, and some.
-fn slots() -> u32 {
-    let cpus = aya::util::nr_cpus().map_or(1, std::num::NonZero::get);
-    cpus.saturating_add(SPARE_SLOTS)
+/// Scratch buffers to make for each of the two streams.
+struct Slots {
+    calls: u32,
+    truth: u32,
+}
+
+impl Slots {
+    fn of_host() -> Self {
+        // The CPUs that may ever be there.
+        let cpus = aya::util::nr_cpus().map_or(1, std::num::NonZero::get);
+        Self { calls: cpus.saturating_add(SPARE_SLOTS), truth: cpus.min(LOADING_CPUS) + SPARE_SLOTS }
+    }
+}
+
+/// Fills the list of free buffers `name`.
+fn fill(ebpf: &mut Ebpf, name: &'static str, slots: std::ops::Range<u32>) -> Result<(), AttachError> {
+    let mut free: Stack<_, u32> = Stack::try_from(ebpf.map_mut(name).ok_or(AttachError::Incomplete(name))?)?;
+    for slot in slots {
+        free.push(&slot, 0)?;
+    }
+    Ok(())
 }
 
 impl Programs {

@@ -183,7 +183,7 @@ fn describe(process: &mut Process, tag: Tag, section_flags: u16, content: &[u8])
             process.arguments_truncated = truncated;
             process.arguments_source = ArgumentsSource::Memory;
         }
-        Tag::ExecArguments => recall_exec(process, &read(content)?)?,
+        Tag::ExecArguments => recall_exec(process, &read(content)?),
         Tag::ControlGroup if readable => process.control_group = Some(path_bytes::control_group(content)),
         Tag::Terminal if readable => process.tty.get_or_insert_default().name = content.to_vec(),
         _ => {}
@@ -191,9 +191,13 @@ fn describe(process: &mut Process, tag: Tag, section_flags: u16, content: &[u8])
     Some(())
 }
 
-/// Compares the process with what it was executed as; the exec's word counts.
-fn recall_exec(process: &mut Process, record: &ExecRecord) -> Option<()> {
-    let executed = record.args.get(..usize::from(record.len))?;
+/// Compares the process with what it was executed as; the exec's word counts. A record that is not of this process, or
+/// cannot be one, is passed over: the process stands for itself.
+fn recall_exec(process: &mut Process, record: &ExecRecord) {
+    let of_process = record.start_boot_ns == process.start_boot_ns;
+    let Some(executed) = record.args.get(..usize::from(record.len)).filter(|_| of_process) else {
+        return;
+    };
     let truncated = record.truncated != 0;
     if record.exe_inode != 0 && process.executable_inode != 0 {
         process.executable_replaced =
@@ -203,14 +207,13 @@ fn recall_exec(process: &mut Process, record: &ExecRecord) -> Option<()> {
     if process.arguments_source == ArgumentsSource::Memory {
         let same = process.arguments == arguments || truncated && starts_with(&process.arguments, &arguments);
         if same {
-            return Some(());
+            return;
         }
         process.arguments_rewritten = true;
     }
     process.arguments = arguments;
     process.arguments_truncated = truncated;
     process.arguments_source = ArgumentsSource::Exec;
-    Some(())
 }
 
 /// Whether `whole` begins with `cut`, of which the last argument may be cut short.

@@ -2,26 +2,40 @@
 //!
 //! The key is the thread and the enter time, which every part of a call carries. The exit event says which parts
 //! happened and which of them were sent, so a call is complete as soon as those are here. What stays away is waited
-//! for a bounded time; then the call is passed on with what is missing named. Pure: time comes in as an argument.
+//! for a bounded time; then the call is passed on with what is missing named.
+//!
+//! Time is the events' own: the caller says up to which moment the rings have been read ([`Join::expire`]). However far
+//! behind the daemon is, a part that still lies in a ring is not missing. Pure: there is no clock in here.
+
+mod loose;
+mod requests;
 
 use std::collections::{HashMap, VecDeque};
 
 use lkm_monitor_common::event::EventKind;
 
+use self::{loose::Loose, requests::Requests};
 use super::{assemble, decode::Event};
-use crate::model::{ModuleCall, ModuleRequest, Observation};
+use crate::model::Observation;
 
 /// Bounds of the join.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Calls waited for at one time. One more pushes out the oldest.
+    /// Calls waited for at one time. One more pushes out another, which is counted.
     pub pending: usize,
-    /// Calls that were passed on before they returned and whose return is still welcome.
+    /// Calls that were passed on before they returned, kept whole for their return.
     pub unfinished: usize,
+    /// Calls that were passed on before they returned, of which only the name is kept.
+    pub told: usize,
+    /// Parts of unknown calls that are held.
+    pub loose: usize,
     /// Requests remembered for the loads that answer them.
     pub requests: usize,
     /// How long a call may run before it is passed on unfinished, in nanoseconds.
     pub call_window_ns: u64,
+    /// How long a module's init function may run before its load is passed on unfinished, in nanoseconds. Short: the
+    /// module's code may be ending us.
+    pub init_window_ns: u64,
     /// How long parts that were sent may stay away once the exit is here, and how long parts without a known call are
     /// held together, in nanoseconds.
     pub part_window_ns: u64,
@@ -34,8 +48,11 @@ impl Default for Limits {
         Self {
             pending: 4096,
             unfinished: 256,
+            told: 4096,
+            loose: 4096,
             requests: 256,
             call_window_ns: 10_000_000_000,
+            init_window_ns: 500_000_000,
             part_window_ns: 1_000_000_000,
             request_window_ns: 60_000_000_000,
         }
@@ -70,6 +87,16 @@ impl Parts {
         })
     }
 
+    /// Takes a part in. Of two alike the later one counts: newer kernels report a compressed image as they read it and
+    /// again unpacked.
+    fn put(&mut self, event: Event) {
+        if let Some(slot) = self.slot(event.kind)
+            && slot.as_ref().is_none_or(|other| other.boot_ns <= event.boot_ns)
+        {
+            *slot = Some(event);
+        }
+    }
+
     /// All parts that are here, in the order in which a call makes them.
     pub fn present(&self) -> impl Iterator<Item = &Event> {
         [&self.enter, &self.image, &self.parameters, &self.loaded, &self.freed, &self.exit].into_iter().flatten()
@@ -91,8 +118,10 @@ struct Pending {
     parts: Parts,
     /// When it is passed on as it is.
     deadline_ns: u64,
-    /// It was passed on before; this is what the return completes.
-    passed_on: bool,
+    /// How often it was passed on before.
+    told: u32,
+    /// Something arrived since.
+    news: bool,
 }
 
 /// The state of the join.
@@ -102,9 +131,13 @@ pub struct Join {
     pending: HashMap<Key, Pending>,
     /// Keys in order of arrival, for the bound; a key may be gone from `pending` already.
     arrivals: VecDeque<Key>,
-    /// Keys that were passed on unfinished, oldest first.
+    /// Keys of `pending` that were passed on unfinished, oldest first.
     unfinished: VecDeque<Key>,
-    requests: VecDeque<ModuleRequest>,
+    /// Calls that were passed on and forgotten before they returned, oldest first.
+    told: VecDeque<Key>,
+    loose: Loose,
+    requests: Requests,
+    evicted: u64,
 }
 
 impl Join {
@@ -114,103 +147,108 @@ impl Join {
     }
 
     /// Takes an event in and passes on what it completes.
-    pub fn push(&mut self, event: Event, now_ns: u64, out: &mut Vec<Observation>) {
+    pub fn push(&mut self, event: Event, out: &mut Vec<Observation>) {
         if event.kind == EventKind::ModuleRequested {
-            self.request(event, now_ns, out);
+            let request = assemble::request(event);
+            self.requests.remember(request.clone(), self.limits.requests);
+            out.push(Observation::Request(Box::new(request)));
+            return;
+        }
+        if event.call_id == 0 {
+            self.loose.push(event);
+            while self.loose.len() > self.limits.loose {
+                let parts = self.loose.take_oldest();
+                self.evicted += parts.len() as u64;
+                parts.iter().for_each(|parts| self.observe(parts, 0, out));
+            }
             return;
         }
         let key = (event.thread.tid, event.call_id);
-        // Parts without a known call are held together by their thread alone; a part that is there already begins another call.
-        let repeated = self
-            .pending
-            .get_mut(&key)
-            .is_some_and(|pending| pending.parts.slot(event.kind).is_some_and(|slot| slot.is_some()));
-        if repeated {
-            self.pass_on(key, now_ns, out);
-            self.pending.remove(&key);
-        }
         if !self.pending.contains_key(&key) {
-            self.make_room(now_ns, out);
+            self.make_room(out);
             self.arrivals.push_back(key);
         }
         let limits = self.limits;
+        let told = &self.told;
         let pending = self.pending.entry(key).or_insert_with(|| Pending {
             parts: Parts::default(),
-            deadline_ns: now_ns.saturating_add(limits.call_window_ns),
-            passed_on: false,
+            deadline_ns: event.boot_ns.saturating_add(limits.call_window_ns),
+            told: u32::from(told.contains(&key)),
+            news: false,
         });
-        // A load that tells who did it, because its enter never reached a ring, will hardly see its exit reach one.
-        let enter_lost = event.kind == EventKind::ModuleLoaded && !event.processes.is_empty();
-        if event.call_id == 0 || enter_lost || event.kind == EventKind::CallExit {
-            pending.deadline_ns = now_ns.saturating_add(limits.part_window_ns);
+        let within = |window| event.boot_ns.saturating_add(window);
+        match event.kind {
+            EventKind::CallExit => pending.deadline_ns = within(limits.part_window_ns),
+            _ if pending.parts.exit.is_some() => {}
+            EventKind::ModuleLoaded => pending.deadline_ns = pending.deadline_ns.min(within(limits.init_window_ns)),
+            _ if pending.told > 0 => pending.deadline_ns = within(limits.part_window_ns),
+            _ => {}
         }
-        if let Some(slot) = pending.parts.slot(event.kind) {
-            *slot = Some(event);
-        }
+        pending.parts.put(event);
+        pending.news = true;
         if pending.parts.complete() {
-            self.pass_on(key, now_ns, out);
+            self.pass_on(key, out);
         }
     }
 
-    /// Passes on what has waited too long.
-    pub fn expire(&mut self, now_ns: u64, out: &mut Vec<Observation>) {
+    /// Passes on what has waited too long. Everything that happened until `read_to_ns` has been pushed.
+    pub fn expire(&mut self, read_to_ns: u64, out: &mut Vec<Observation>) {
         let mut due: Vec<_> = self
             .pending
             .iter()
-            .filter(|(_, pending)| !(pending.passed_on && pending.parts.exit.is_none()))
-            .filter(|(_, pending)| pending.deadline_ns <= now_ns)
+            .filter(|(_, pending)| pending.news && pending.deadline_ns <= read_to_ns)
             .map(|(&key, pending)| (pending.deadline_ns, key))
             .collect();
         due.sort_unstable();
         for (_, key) in due {
-            self.pass_on(key, now_ns, out);
+            self.pass_on(key, out);
         }
-        while self
-            .requests
-            .front()
-            .is_some_and(|request| request.boot_ns.saturating_add(self.limits.request_window_ns) < now_ns)
-        {
-            self.requests.pop_front();
+        for parts in self.loose.take_due(read_to_ns, self.limits.part_window_ns) {
+            self.observe(&parts, 0, out);
         }
+        self.requests.expire(read_to_ns, self.limits.request_window_ns);
+    }
+
+    /// When [`Self::expire`] will next have something to pass on.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        let pending = self.pending.values().filter(|pending| pending.news).map(|pending| pending.deadline_ns);
+        pending.chain(self.loose.next_deadline_ns(self.limits.part_window_ns)).min()
     }
 
     /// Passes on everything, at the end.
-    pub fn drain(&mut self, now_ns: u64, out: &mut Vec<Observation>) {
-        let mut keys: Vec<_> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| !(pending.passed_on && pending.parts.exit.is_none()))
-            .map(|(&key, _)| key)
-            .collect();
-        keys.sort_unstable_by_key(|&(tid, call_id)| (call_id, tid));
-        for key in keys {
-            self.pass_on(key, now_ns, out);
+    pub fn drain(&mut self, out: &mut Vec<Observation>) {
+        let mut keys: Vec<_> =
+            self.pending.iter().filter(|(_, pending)| pending.news).map(|(&(tid, call_id), _)| (call_id, tid)).collect();
+        keys.sort_unstable();
+        for (call_id, tid) in keys {
+            self.pass_on((tid, call_id), out);
+        }
+        for parts in self.loose.take_due(u64::MAX, 0) {
+            self.observe(&parts, 0, out);
         }
     }
 
-    /// Calls waited for, those passed on unfinished included.
+    /// Calls waited for, those passed on unfinished included, and parts of unknown calls.
     pub fn depth(&self) -> usize {
-        self.pending.len()
+        self.pending.len() + self.loose.len()
     }
 
-    fn request(&mut self, event: Event, now_ns: u64, out: &mut Vec<Observation>) {
-        let request = assemble::request(event);
-        while self.requests.len() >= self.limits.requests {
-            self.requests.pop_front();
-        }
-        self.requests.push_back(request.clone());
-        self.expire(now_ns, out);
-        out.push(Observation::Request(Box::new(request)));
+    /// Calls that had to be passed on early, because there were too many, since the start.
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
     }
 
-    /// Keeps the number of calls below the limit: the oldest goes, with what is known of it.
-    fn make_room(&mut self, now_ns: u64, out: &mut Vec<Observation>) {
+    /// Keeps the number of calls below the limit.
+    fn make_room(&mut self, out: &mut Vec<Observation>) {
         while self.pending.len() >= self.limits.pending {
-            let Some(key) = self.arrivals.pop_front() else {
+            let Some(key) = self.expendable() else {
                 return;
             };
-            self.pass_on(key, now_ns, out);
-            self.pending.remove(&key);
+            if self.pending.get(&key).is_some_and(|pending| pending.news) {
+                self.evicted += 1;
+            }
+            self.pass_on(key, out);
+            self.forget(key);
         }
         // Keys of calls that are gone pile up at the front only.
         while self.arrivals.front().is_some_and(|key| !self.pending.contains_key(key)) {
@@ -222,46 +260,62 @@ impl Join {
         }
     }
 
-    /// Makes the observation of a call. A finished one is forgotten; an unfinished one stays for its return.
-    fn pass_on(&mut self, key: Key, now_ns: u64, out: &mut Vec<Observation>) {
-        let Some(pending) = self.pending.get_mut(&key) else {
-            return;
+    /// The call whose early end costs least: one that was passed on already, then one that the kernel has confirmed
+    /// nothing of, then the oldest.
+    fn expendable(&self) -> Option<Key> {
+        let unconfirmed = |key: &&Key| {
+            self.pending.get(*key).is_some_and(|pending| pending.parts.loaded.is_none() && pending.parts.freed.is_none())
         };
-        let finished = pending.parts.exit.is_some() || key.1 == 0;
-        if pending.passed_on && !finished {
-            return;
-        }
-        let mut call = assemble::call(&pending.parts);
-        call.late = pending.passed_on;
-        if finished {
-            self.pending.remove(&key);
-            self.unfinished.retain(|other| *other != key);
-        } else {
-            pending.passed_on = true;
-            pending.deadline_ns = now_ns;
-            self.unfinished.push_back(key);
-            if self.unfinished.len() > self.limits.unfinished
-                && let Some(oldest) = self.unfinished.pop_front()
-            {
-                self.pending.remove(&oldest);
-            }
-        }
-        call.request = self.answered_request(&call);
-        out.push(Observation::Call(Box::new(call)));
+        let arrivals = || self.arrivals.iter().filter(|key| self.pending.contains_key(key));
+        self.unfinished.front().or_else(|| arrivals().find(unconfirmed)).or_else(|| arrivals().next()).copied()
     }
 
-    /// The latest request that a load by the kernel's own modprobe answers (`call_modprobe` in kernel/kmod.c runs
-    /// `modprobe -q -- NAME` as a child of a kernel thread).
-    fn answered_request(&self, call: &ModuleCall) -> Option<ModuleRequest> {
-        let process = call.process.as_ref().filter(|_| call.operation.is_load())?;
-        let by_kernel = process.ancestors.first().is_some_and(|parent| parent.kernel_thread);
-        let arguments = &process.caller.arguments;
-        let name = arguments.last().filter(|_| by_kernel && arguments.iter().any(|a| a.bytes == b"--"))?;
-        self.requests
-            .iter()
-            .rev()
-            .find(|request| request.name.bytes == name.bytes && request.boot_ns <= call.boot_ns)
-            .cloned()
+    /// Makes the observation of a call. A finished one is forgotten; an unfinished one stays for its return.
+    fn pass_on(&mut self, key: Key, out: &mut Vec<Observation>) {
+        let Some(pending) = self.pending.get_mut(&key).filter(|pending| pending.news) else {
+            return;
+        };
+        let told = pending.told;
+        if pending.parts.exit.is_some() {
+            let parts = std::mem::take(&mut pending.parts);
+            self.pending.remove(&key);
+            self.unfinished.retain(|other| *other != key);
+            self.told.retain(|other| *other != key);
+            self.observe(&parts, told, out);
+            return;
+        }
+        pending.told += 1;
+        pending.news = false;
+        let parts = pending.parts.clone();
+        if !self.unfinished.contains(&key) {
+            self.unfinished.push_back(key);
+        }
+        self.observe(&parts, told, out);
+        if self.unfinished.len() > self.limits.unfinished
+            && let Some(&oldest) = self.unfinished.front()
+        {
+            self.pass_on(oldest, out);
+            self.forget(oldest);
+        }
+    }
+
+    /// Forgets a call that was passed on unfinished, but for its name: what is heard of it later is late.
+    fn forget(&mut self, key: Key) {
+        let unfinished = self.pending.remove(&key).is_some();
+        self.unfinished.retain(|other| *other != key);
+        if unfinished && !self.told.contains(&key) {
+            self.told.push_back(key);
+            if self.told.len() > self.limits.told {
+                self.told.pop_front();
+            }
+        }
+    }
+
+    fn observe(&self, parts: &Parts, told: u32, out: &mut Vec<Observation>) {
+        let mut call = assemble::call(parts);
+        call.told = told;
+        self.requests.link(&mut call);
+        out.push(Observation::Call(Box::new(call)));
     }
 }
 

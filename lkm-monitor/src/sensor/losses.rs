@@ -27,6 +27,8 @@ pub struct Counters {
     map: PerCpuArray<MapData, u64>,
     /// /proc/self/fdinfo files of the programs.
     program_infos: Vec<std::path::PathBuf>,
+    /// What they said last: they are gone when the programs are.
+    probe_skipped: u64,
 }
 
 impl Counters {
@@ -39,12 +41,13 @@ impl Counters {
             .filter_map(|(_, program)| program.fd().ok())
             .map(|fd| format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()).into())
             .collect();
-        Ok(Self { map: PerCpuArray::try_from(map)?, program_infos })
+        Ok(Self { map: PerCpuArray::try_from(map)?, program_infos, probe_skipped: 0 })
     }
 
-    /// The totals now, all CPUs together.
-    pub fn read(&self) -> Result<Totals, MapError> {
-        let mut totals = Totals { probe_skipped: self.skipped(), ..Totals::default() };
+    /// The totals now, all CPUs together. They can be read when the programs are gone, too.
+    pub fn read(&mut self) -> Result<Totals, MapError> {
+        self.probe_skipped = self.probe_skipped.max(self.skipped());
+        let mut totals = Totals { probe_skipped: self.probe_skipped, ..Totals::default() };
         for counter in Counter::ALL {
             let total = self.map.get(&(counter as u32), 0)?.iter().sum();
             match counter {

@@ -9,12 +9,17 @@ use crate::model::{Coverage, ProbeState, SensorChange, SensorState, SyscallHooks
 
 /// The sensor as it begins to watch.
 pub fn started(programs: &Programs, boot_ns: u64) -> SensorState {
-    state(programs, SensorChange::Started, boot_ns, Vec::new())
+    SensorState { boot_ns, ..state(programs, SensorChange::Started) }
 }
 
-/// The sensor as it ends, with what it counted. The caller sets the time and adds counters of its own.
-pub fn stopped(programs: &Programs, totals: Totals) -> SensorState {
-    let counters = vec![
+/// The sensor as it ends. The caller sets the time and the counters once everything is counted.
+pub fn stopped(programs: &Programs) -> SensorState {
+    state(programs, SensorChange::Stopped)
+}
+
+/// What the sensor counted, by name.
+pub fn counters(totals: &Totals) -> Vec<(&'static str, u64)> {
+    vec![
         ("calls_entered", totals.calls_entered),
         ("calls_unseen", totals.calls_unseen),
         ("ring_full", totals.ring_full),
@@ -22,8 +27,7 @@ pub fn stopped(programs: &Programs, totals: Totals) -> SensorState {
         ("in_flight_full", totals.in_flight_full),
         ("probe_skipped", totals.probe_skipped),
         ("submitted", totals.submitted),
-    ];
-    state(programs, SensorChange::Stopped, 0, counters)
+    ]
 }
 
 /// How module system calls are hooked.
@@ -58,15 +62,15 @@ fn probe(Attached { probe, state }: &Attached) -> ProbeState {
     }
 }
 
-fn state(programs: &Programs, change: SensorChange, boot_ns: u64, counters: Vec<(&'static str, u64)>) -> SensorState {
+fn state(programs: &Programs, change: SensorChange) -> SensorState {
     let blind = programs.blind_spots();
     SensorState {
         change,
-        boot_ns,
+        boot_ns: 0,
         coverage: if blind.is_empty() { Coverage::Full } else { Coverage::Partial },
         syscall_hooks: syscall_hooks(programs),
         probes: probes(programs),
         blind,
-        counters,
+        counters: Vec::new(),
     }
 }

@@ -42,22 +42,23 @@ impl Rings {
         Ok(())
     }
 
-    /// Hands up to [`BATCH`] events of each ring to `take`, the kernel's own word first. Whether there may be more.
-    pub fn read(&mut self, mut take: impl FnMut(&[u8])) -> bool {
-        let more_truth = read_batch(self.truth.get_mut(), &mut take);
-        let more_calls = read_batch(self.calls.get_mut(), &mut take);
-        more_truth || more_calls
+    /// Hands up to [`BATCH`] events of each ring to `take`, the kernel's own word first, which says when they happened
+    /// (nanoseconds since boot). `None` when both rings were empty in the end, else the time up to which all events have
+    /// been handed over.
+    pub fn read(&mut self, mut take: impl FnMut(&[u8]) -> u64) -> Option<u64> {
+        let truth = read_batch(self.truth.get_mut(), &mut take);
+        let calls = read_batch(self.calls.get_mut(), &mut take);
+        truth.into_iter().chain(calls).min()
     }
 }
 
-fn read_batch(ring: &mut RingBuf<MapData>, take: &mut impl FnMut(&[u8])) -> bool {
+/// The time of the last event, if there may be more behind it.
+fn read_batch(ring: &mut RingBuf<MapData>, take: &mut impl FnMut(&[u8]) -> u64) -> Option<u64> {
+    let mut last_ns = 0;
     for _ in 0..BATCH {
-        match ring.next() {
-            Some(item) => take(&item),
-            None => return false,
-        }
+        last_ns = take(&ring.next()?);
     }
-    true
+    Some(last_ns)
 }
 
 fn ring(programs: &mut Programs, name: &'static str) -> Result<AsyncFd<RingBuf<MapData>>, RingError> {

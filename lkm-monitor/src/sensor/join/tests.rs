@@ -3,13 +3,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::{Bytes, CallOutcome, CallerText, LoadStage, Operation, Part, Process},
+    model::{Bytes, CallOutcome, CallerText, Ids, LoadStage, ModuleCall, Operation, Part, Process},
     sensor::decode::CallArguments,
 };
 
-const SECOND: u64 = 1_000_000_000;
+pub(super) const SECOND: u64 = 1_000_000_000;
 
-fn event(kind: EventKind, call_id: u64, boot_ns: u64) -> Event {
+pub(super) fn event(kind: EventKind, call_id: u64, boot_ns: u64) -> Event {
     Event {
         kind,
         cpu: 0,
@@ -80,7 +80,7 @@ fn whole_load(call_id: u64) -> Vec<Event> {
 fn push_all(join: &mut Join, events: Vec<Event>) -> Vec<ModuleCall> {
     let mut out = Vec::new();
     for event in events {
-        join.push(event, 0, &mut out);
+        join.push(event, &mut out);
     }
     calls(out)
 }
@@ -106,7 +106,7 @@ fn a_load_in_order_is_one_call() {
     assert_eq!(call.module.taints, Some(1 << 13));
     assert_eq!(call.image_bytes, Some(4711));
     assert_eq!(call.outcome, Some(CallOutcome { ret: 0, boot_ns: 150 }));
-    assert!(call.missing.is_empty() && !call.late);
+    assert_eq!((&call.missing[..], call.told), (&[][..], 0));
     assert_eq!(join.depth(), 0);
 }
 
@@ -142,11 +142,14 @@ fn a_call_whose_enter_was_lost_says_so_at_once() {
 fn a_part_that_was_sent_is_waited_for_and_then_missed() {
     let mut join = Join::default();
     let mut out = Vec::new();
-    join.push(enter(1), 0, &mut out);
-    join.push(exit(1, 0, &LOAD), 0, &mut out);
-    join.expire(SECOND - 1, &mut out);
+    join.push(enter(1), &mut out);
+    join.push(exit(1, 0, &LOAD), &mut out);
+    // The exit was at 51.
+    assert_eq!(join.next_deadline_ns(), Some(SECOND + 51));
+    join.expire(SECOND + 50, &mut out);
     assert!(out.is_empty());
-    join.expire(SECOND, &mut out);
+    join.expire(SECOND + 51, &mut out);
+    assert_eq!(join.next_deadline_ns(), None);
     assert_eq!(calls(out)[0].missing, vec![Part::Image, Part::Loaded]);
 }
 
@@ -167,41 +170,57 @@ fn a_text_of_the_caller_that_was_not_in_memory_is_said() {
 }
 
 #[test]
-fn an_init_that_does_not_return_is_passed_on_and_completed_later() {
+fn an_init_that_does_not_return_is_passed_on_at_once_and_completed_later() {
     let mut join = Join::default();
     let mut out = Vec::new();
     for part in [enter(1), image(1), loaded(1)] {
-        join.push(part, 0, &mut out);
+        join.push(part, &mut out);
     }
-    join.expire(10 * SECOND, &mut out);
+    assert_eq!(join.next_deadline_ns(), Some(SECOND / 2 + 21));
+    join.expire(SECOND / 2 + 21, &mut out);
     join.expire(20 * SECOND, &mut out);
     let first = calls(std::mem::take(&mut out));
     assert_eq!(first.len(), 1);
-    assert_eq!(first[0].stage, LoadStage::InitRunning);
+    assert_eq!((first[0].stage, first[0].told), (LoadStage::InitRunning, 0));
     assert_eq!(first[0].missing, vec![Part::Exit]);
-    join.push(exit(1, 0, &LOAD), 30 * SECOND, &mut out);
+    join.push(exit(1, 0, &LOAD), &mut out);
     let second = calls(out);
-    assert!(second[0].late);
-    assert_eq!(second[0].stage, LoadStage::Live);
+    assert_eq!((second[0].stage, second[0].told), (LoadStage::Live, 1));
     assert_eq!(second[0].module.name, Some(Bytes::whole(*b"dummy")));
     assert_eq!(join.depth(), 0);
 }
 
 #[test]
-fn loads_whose_system_call_is_unseen_are_told_apart_by_their_repetition() {
+fn a_call_that_hangs_before_it_is_decided_is_passed_on_with_what_comes_later() {
     let mut join = Join::default();
     let mut out = Vec::new();
-    for part in [image(0), loaded(0), image(0), loaded(0)] {
-        join.push(part, 0, &mut out);
+    join.push(enter(1), &mut out);
+    join.expire(10 * SECOND, &mut out);
+    assert!(out.is_empty());
+    join.expire(10 * SECOND + 1, &mut out);
+    let mut late = loaded(1);
+    late.boot_ns = 30 * SECOND;
+    join.push(late, &mut out);
+    join.expire(31 * SECOND, &mut out);
+    let told: Vec<_> = calls(std::mem::take(&mut out)).iter().map(|call| (call.told, call.stage)).collect();
+    assert_eq!(told, [(0, LoadStage::Unknown), (1, LoadStage::InitRunning)]);
+    join.push(exit(1, 0, &LOAD[..1]), &mut out);
+    assert_eq!(calls(out)[0].told, 2);
+}
+
+#[test]
+fn an_image_that_is_read_packed_and_unpacked_is_one() {
+    let mut join = Join::default();
+    let mut packed = image(1);
+    packed.image = Some(Image { size: 99, source: Image::FROM_COMPRESSED_FILE, reserved: 0 });
+    packed.boot_ns = 5;
+    for order in [[packed.clone(), image(1)], [image(1), packed]] {
+        let [first, second] = order;
+        let calls = push_all(&mut join, vec![enter(1), first, second, loaded(1), exit(1, 0, &LOAD)]);
+        let [call] = &calls[..] else { panic!("{calls:?}") };
+        assert_eq!(call.image_bytes, Some(4711), "the kernel's own, unpacked");
+        assert!(call.missing.is_empty());
     }
-    join.expire(SECOND, &mut out);
-    let calls = calls(out);
-    assert_eq!(calls.len(), 2);
-    for call in calls {
-        assert_eq!(call.operation, Operation::UnknownLoad);
-        assert_eq!(call.missing, vec![Part::Enter, Part::Exit]);
-    }
-    assert_eq!(join.depth(), 0);
 }
 
 #[test]
@@ -210,7 +229,7 @@ fn a_load_by_the_kernels_modprobe_answers_the_request() {
     let mut out = Vec::new();
     let mut request = event(EventKind::ModuleRequested, 0, 1);
     request.module_name = Some(Bytes::whole(*b"net-pf-40"));
-    join.push(request, 0, &mut out);
+    join.push(request, &mut out);
     let mut load = whole_load(100);
     let modprobe = &mut load[0].processes;
     modprobe[0].arguments = ["/sbin/modprobe", "-q", "--", "net-pf-40"].map(Bytes::whole).into_iter().collect();
@@ -224,15 +243,55 @@ fn a_load_by_the_kernels_modprobe_answers_the_request() {
 }
 
 #[test]
-fn the_oldest_makes_room() {
-    let mut join = Join::with_limits(Limits { pending: 2, ..Limits::default() });
+fn nobody_hides_behind_a_second_request() {
+    let asked = |pid: u32, euid: u32, boot_ns: u64| {
+        let mut request = event(EventKind::ModuleRequested, 0, boot_ns);
+        request.module_name = Some(Bytes::whole(*b"net-pf-40"));
+        let ids = Some(Ids { euid, ..Ids::default() });
+        request.processes = vec![Process { pid, ids, ..Process::default() }];
+        request
+    };
+    let mut join = Join::default();
     let mut out = Vec::new();
-    for call_id in 1..=5 {
-        join.push(enter(call_id), 0, &mut out);
+    for request in [asked(10, 1000, 1), asked(11, 0, 2), asked(12, 1000, 90)] {
+        join.push(request, &mut out);
     }
-    let pushed_out: Vec<_> = calls(out).iter().map(|call| call.call_id).collect();
-    assert_eq!(pushed_out, [1, 2, 3]);
-    assert_eq!(join.depth(), 2);
+    let mut load = whole_load(100);
+    let modprobe = &mut load[0].processes;
+    modprobe[0].start_boot_ns = 50;
+    modprobe[0].arguments = ["/sbin/modprobe", "-q", "--", "net-pf-40"].map(Bytes::whole).into_iter().collect();
+    modprobe.push(Process { pid: 2, kernel_thread: true, ..Process::default() });
+    let answer = &push_all(&mut join, load.clone())[0];
+    assert_eq!(answer.request.as_ref().unwrap().process.caller.pid, 10, "not root's, and none made after modprobe began");
+    assert_eq!(answer.request_candidates, 2);
+
+    // A load for the kernel whose request is unknown says so.
+    let answer = &push_all(&mut Join::default(), load)[0];
+    assert_eq!((&answer.request, &answer.missing[..]), (&None, &[Part::Request][..]));
+}
+
+#[test]
+fn what_was_told_makes_room_first_then_what_the_kernel_has_not_confirmed() {
+    let mut join = Join::with_limits(Limits { pending: 3, ..Limits::default() });
+    let mut out = Vec::new();
+    for part in [enter(1), loaded(1), enter(2), enter(3), enter(4)] {
+        join.push(part, &mut out);
+    }
+    let pushed_out: Vec<_> = calls(std::mem::take(&mut out)).iter().map(|call| call.call_id).collect();
+    assert_eq!((pushed_out, join.evicted()), (vec![2], 1));
+    // The load is told because its init does not return; then it goes first, and costs nothing.
+    join.expire(SECOND, &mut out);
+    join.push(enter(5), &mut out);
+    assert_eq!(calls(std::mem::take(&mut out)).len(), 1);
+    assert_eq!((join.depth(), join.evicted()), (3, 1));
+    // What is heard of them later is no second call.
+    for (call_id, parts) in [(2, &LOAD[..1]), (1, &LOAD[..])] {
+        join.push(exit(call_id, 0, parts), &mut out);
+        join.expire(2 * SECOND, &mut out);
+        let late = calls(std::mem::take(&mut out));
+        assert!(late.iter().any(|call| (call.call_id, call.told) == (call_id, 1)), "{late:?}");
+        assert!(!late.iter().any(|call| (call.call_id, call.told) == (call_id, 0)), "{late:?}");
+    }
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -261,22 +320,54 @@ proptest! {
 
     #[test]
     fn any_events_leave_a_bounded_state(events in proptest::collection::vec((any_event(), 0..5u64), 0..300)) {
-        let limits = Limits { pending: 8, unfinished: 4, requests: 4, ..Limits::default() };
+        let limits = Limits { pending: 8, unfinished: 4, told: 6, loose: 10, requests: 4, ..Limits::default() };
         let mut join = Join::with_limits(limits);
         let mut out = Vec::new();
         let mut now = 0;
-        for (event, seconds) in events {
+        for (mut event, seconds) in events {
             now += seconds * SECOND;
-            join.push(event, now, &mut out);
+            event.boot_ns += now;
+            join.push(event, &mut out);
             join.expire(now, &mut out);
-            prop_assert!(join.depth() <= limits.pending);
+            prop_assert!(join.depth() <= limits.pending + limits.loose);
             prop_assert!(join.arrivals.len() <= 2 * limits.pending + 1);
             prop_assert!(join.unfinished.len() <= limits.unfinished);
+            prop_assert!(join.told.len() <= limits.told);
             prop_assert!(join.requests.len() <= limits.requests);
         }
-        join.drain(now, &mut out);
-        join.expire(now + 100 * SECOND, &mut out);
+        join.drain(&mut out);
+        prop_assert_eq!(join.next_deadline_ns(), None);
         prop_assert!(join.depth() <= limits.unfinished);
+    }
+
+    /// Whatever arrives is in some document: nothing is forgotten in silence.
+    #[test]
+    fn every_confirmation_is_told(events in proptest::collection::vec(any_event(), 0..100)) {
+        let limits = Limits { pending: 4, unfinished: 2, told: 2, loose: 6, ..Limits::default() };
+        let mut join = Join::with_limits(limits);
+        let mut out = Vec::new();
+        let mut linked = Vec::new();
+        for (number, mut event) in events.into_iter().enumerate() {
+            if event.kind == EventKind::ModuleLoaded {
+                // A call links one module: of two, the later would stand for both.
+                let key = (event.thread.tid, event.call_id);
+                if event.call_id != 0 && linked.iter().any(|(other, _)| *other == Some(key)) {
+                    continue;
+                }
+                let name = format!("module{number}").into_bytes();
+                linked.push(((event.call_id != 0).then_some(key), name.clone()));
+                event.module_name = Some(Bytes::whole(name));
+            } else {
+                event.module_name = None;
+            }
+            event.boot_ns += number as u64;
+            join.push(event, &mut out);
+        }
+        join.drain(&mut out);
+        let told: Vec<_> = calls(out).into_iter().filter_map(|call| call.module.name).map(|name| name.bytes).collect();
+        for (_, name) in linked {
+            prop_assert!(told.contains(&name), "{} was forgotten", String::from_utf8_lossy(&name));
+        }
     }
 
     #[test]

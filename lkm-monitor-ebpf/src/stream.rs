@@ -1,0 +1,97 @@
+//! The two streams to the daemon, the only writers to the rings: what any process can cause, and what the kernel confirmed.
+
+use core::{arch::asm, marker::PhantomData};
+
+use aya_ebpf::{
+    helpers::generated::bpf_ringbuf_output,
+    maps::{RingBuf, Stack},
+};
+use lkm_monitor_common::{counter::Counter, event::EventKind, limits::EVENT_BYTES};
+
+use crate::{
+    event::Event,
+    maps::{CALLS, CALLS_SLOTS, COUNTERS, TRUTH, TRUTH_SLOTS},
+};
+
+/// A ring and the buffers that its events are built in. Each stream has buffers of its own: a flood of calls that fail
+/// must not take those of a load that succeeds.
+pub(crate) trait Stream: Sized {
+    fn ring() -> &'static RingBuf;
+    fn free_slots() -> &'static Stack<u32>;
+
+    /// Takes a free buffer and begins an event in it. `None`, counted, when no buffer is free.
+    #[inline(always)]
+    fn begin(kind: EventKind, call_id: u64) -> Option<Draft<Self>> {
+        let Ok(Some(slot)) = Self::free_slots().pop() else {
+            count(Counter::ScratchExhausted);
+            return None;
+        };
+        let event = Event::in_slot(slot)?;
+        event.write_header(kind, call_id);
+        Some(Draft { event, stream: PhantomData })
+    }
+}
+
+/// Calls and requests.
+pub(crate) struct Calls;
+
+impl Stream for Calls {
+    #[inline(always)]
+    fn ring() -> &'static RingBuf {
+        &CALLS
+    }
+
+    #[inline(always)]
+    fn free_slots() -> &'static Stack<u32> {
+        &CALLS_SLOTS
+    }
+}
+
+/// What the kernel did for a privileged caller.
+pub(crate) struct Truth;
+
+impl Stream for Truth {
+    #[inline(always)]
+    fn ring() -> &'static RingBuf {
+        &TRUTH
+    }
+
+    #[inline(always)]
+    fn free_slots() -> &'static Stack<u32> {
+        &TRUTH_SLOTS
+    }
+}
+
+/// An event on its way to the stream that its buffer belongs to.
+#[must_use = "a draft that is not submitted keeps its buffer for ever"]
+pub(crate) struct Draft<S> {
+    pub(crate) event: Event,
+    stream: PhantomData<S>,
+}
+
+impl<S: Stream> Draft<S> {
+    /// Copies the event into the ring and gives its buffer back. Whether it reached the ring; a full ring is counted.
+    #[inline(always)]
+    pub(crate) fn submit(self) -> bool {
+        let event = self.event;
+        let len = event.end() & (EVENT_BYTES as u64 - 1);
+        let ring = core::ptr::from_ref(S::ring()).cast_mut().cast();
+        // SAFETY: `len` is less than the buffer; the ring is a map of the right type (`RingBuf` is a transparent map definition).
+        let failed = unsafe { bpf_ringbuf_output(ring, event.at(0).cast(), len, 0) };
+        // A push fails only on a full stack, and this slot was taken from it.
+        let _ = S::free_slots().push(&event.slot, 0);
+        count(if failed == 0 { Counter::Submitted } else { Counter::RingFull });
+        failed == 0
+    }
+}
+
+/// Adds one to a counter of this CPU.
+#[inline(always)]
+pub(crate) fn count(counter: Counter) {
+    if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
+        // One atomic instruction (all kernels have it), because a probe can be preempted by another between a load and a
+        // store; core offers no atomic addition for this target.
+        // SAFETY: map values are aligned and live as long as the map.
+        unsafe { asm!("lock *(u64 *)({value} + 0) += {one}", value = in(reg) value, one = in(reg) 1u64) };
+    }
+}
