@@ -14,8 +14,11 @@ pub const PATH_BYTES: usize = 4096;
 /// Components and mounts of one path.
 pub const PATH_COMPONENTS: usize = 1024;
 
-/// Levels of a control group's path.
+/// Levels of a control group's path, those near the root.
 pub const CONTROL_GROUPS: usize = 32;
+
+/// Levels of control groups that are looked at for those near the root.
+pub const CONTROL_GROUP_DEPTH: usize = 256;
 
 /// Bytes of a file name with its NUL (`NAME_MAX` + 1).
 pub const NAME_BYTES: usize = 256;
@@ -26,8 +29,9 @@ pub const ARGS_BYTES: usize = 4096;
 /// Bytes of a command line remembered at exec.
 pub const EXEC_ARGS_BYTES: usize = 512;
 
-/// Processes whose command line is remembered from exec; the least recently used makes room.
-pub const EXEC_RECORDS: u32 = 8192;
+/// Living processes whose command line is remembered from exec, root's and the others' each; the least recently used makes
+/// room.
+pub const EXEC_RECORDS: u32 = 4096;
 
 /// Bytes of module parameters. The kernel itself takes any length.
 pub const PARAMS_BYTES: usize = 4096;

@@ -62,7 +62,8 @@ offsets! {
     task_loginuid: "task_struct"."loginuid", optional;
     task_sessionid: "task_struct"."sessionid", optional;
     task_cgroups: "task_struct"."cgroups", optional;
-    task_thread_pid: "task_struct"."thread_pid";
+    task_ptrace: "task_struct"."ptrace";
+    task_parent: "task_struct"."parent";
 
     mm_exe_file: "mm_struct"."exe_file";
     mm_arg_start: "mm_struct"."arg_start";
@@ -82,6 +83,7 @@ offsets! {
     mount_mnt: "mount"."mnt";
     mount_parent: "mount"."mnt_parent";
     mount_mountpoint: "mount"."mnt_mountpoint";
+    mount_id: "mount"."mnt_id";
     dentry_parent: "dentry"."d_parent";
     dentry_name: "dentry"."d_name.name";
     dentry_hash_pprev: "dentry"."d_hash.pprev";
@@ -110,6 +112,7 @@ offsets! {
     nsproxy_mnt: "nsproxy"."mnt_ns";
     nsproxy_net: "nsproxy"."net_ns";
     nsproxy_cgroup: "nsproxy"."cgroup_ns";
+    mnt_ns_root: "mnt_namespace"."root";
     uts_ns_inum: "uts_namespace"."ns.inum";
     ipc_ns_inum: "ipc_namespace"."ns.inum";
     mnt_ns_inum: "mnt_namespace"."ns.inum";
@@ -123,6 +126,7 @@ offsets! {
     upid_nr: "upid"."nr";
     upid_ns: "upid"."ns";
     signal_pids: "signal_struct"."pids";
+    signal_live: "signal_struct"."live";
     signal_tty: "signal_struct"."tty";
     tty_name: "tty_struct"."name";
     tty_index: "tty_struct"."index";
@@ -157,13 +161,14 @@ pub struct KernelValues {
     pub loading_module: u32,
     /// `sizeof(struct upid)`.
     pub upid_bytes: u32,
+    /// `pid_type.PIDTYPE_TGID`.
+    pub pidtype_tgid: u32,
     /// `pid_type.PIDTYPE_PGID`.
     pub pidtype_pgid: u32,
     /// `pid_type.PIDTYPE_SID`.
     pub pidtype_sid: u32,
     /// `cgroup_subsys_id.pids_cgrp_id`, the hierarchy to name on hosts without a unified one; `u32::MAX` where there is none.
     pub cgroup_v1_subsys: u32,
-    pub reserved: u32,
 }
 
 impl KernelValues {
@@ -173,10 +178,10 @@ impl KernelValues {
         reading_module_compressed: u32::MAX,
         loading_module: u32::MAX,
         upid_bytes: 16,
+        pidtype_tgid: 1,
         pidtype_pgid: 2,
         pidtype_sid: 3,
         cgroup_v1_subsys: u32::MAX,
-        reserved: 0,
     };
 }
 

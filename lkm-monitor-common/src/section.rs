@@ -30,6 +30,8 @@ pub mod flags {
     pub const BIND_MOUNT: u16 = 8;
     /// The file has no place in any directory tree (memfd and other files made by the kernel).
     pub const ANONYMOUS: u16 = 16;
+    /// A path that does not end at the root of the process's mount namespace: on a detached mount, or in another namespace.
+    pub const FOREIGN_ROOT: u16 = 32;
 }
 
 /// What a section holds.
@@ -68,7 +70,8 @@ pub enum Tag {
     Arguments = 15,
     /// An [`ExecRecord`]: the command line as it was at exec.
     ExecArguments = 16,
-    /// Names of the control groups, leaf first, a NUL behind each.
+    /// Names of the control groups, leaf first, a NUL behind each. A long row is cut at the leaf's side: containers stand
+    /// near the root.
     ControlGroup = 17,
     /// Name of the controlling terminal.
     Terminal = 18,
@@ -171,6 +174,9 @@ pub struct PathHead {
     pub root_at: u32,
     /// Offset in the component bytes at which the file's own mount ended.
     pub mount_at: u32,
+    /// `mount->mnt_id` of that mount, as in /proc/PID/mountinfo; 0 when it is not known.
+    pub mount_id: u32,
+    pub reserved: u32,
 }
 
 impl PathHead {
@@ -250,7 +256,11 @@ pub struct Process {
     pub generation: u32,
     /// Bits of [`process_flags`].
     pub flags: u32,
+    /// The process that traces this one with ptrace, 0 when none does.
+    pub tracer_pid: u32,
+    pub reserved: u32,
     pub comm: [u8; 16],
+    pub tracer_comm: [u8; 16],
 }
 
 /// Bits of [`Process::flags`].
@@ -263,7 +273,16 @@ pub mod process_flags {
     pub const MORE_ANCESTORS: u32 = 4;
 }
 
-/// The command line of a process at its last exec; also the value of the `EXEC_RECORDS` map, keyed by process id.
+/// Bits of [`ExecRecord::flags`].
+pub mod exec_flags {
+    /// The command line was longer.
+    pub const TRUNCATED: u16 = 1;
+    /// It was an ancestor that was executed; the process is a fork of it.
+    pub const INHERITED: u16 = 2;
+}
+
+/// The command line of a process at its last exec, or of the process that it is a fork of; also the value of the
+/// `EXEC_RECORDS` map, keyed by process id.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ExecRecord {
@@ -276,8 +295,8 @@ pub struct ExecRecord {
     pub exe_device: u32,
     /// Bytes of `args` in use.
     pub len: u16,
-    /// 1 when the command line was longer.
-    pub truncated: u16,
+    /// Bits of [`exec_flags`].
+    pub flags: u16,
     /// NUL-separated.
     pub args: [u8; crate::limits::EXEC_ARGS_BYTES],
 }

@@ -7,8 +7,8 @@
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
     generated::{
-        bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns,
-        bpf_probe_read_kernel_str, bpf_probe_read_user, bpf_probe_read_user_str,
+        bpf_get_current_comm, bpf_get_smp_processor_id, bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str,
+        bpf_probe_read_user, bpf_probe_read_user_str,
     },
 };
 use lkm_monitor_common::{

@@ -12,6 +12,7 @@
 
 mod calls;
 mod event;
+mod exec_records;
 mod kernel;
 mod maps;
 mod path;

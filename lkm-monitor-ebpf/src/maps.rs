@@ -40,13 +40,22 @@ pub(crate) static TRUTH_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
 #[map]
 pub(crate) static IN_FLIGHT: LruHashMap<u64, InFlight> = LruHashMap::with_max_entries(CALLS_IN_FLIGHT, 0);
 
-/// Command lines at exec, by process id. A parent's own memory cannot be read from its child's context.
+/// Command lines at exec, by process id. A parent's own memory cannot be read from its child's context. Of living
+/// processes only; root's have a map of their own, so that nobody else's processes can push them out.
 #[map]
-pub(crate) static EXEC_RECORDS: LruHashMap<u32, ExecRecord> = LruHashMap::with_max_entries(limits::EXEC_RECORDS, 0);
+pub(crate) static ROOT_EXECS: LruHashMap<u32, ExecRecord> = LruHashMap::with_max_entries(limits::EXEC_RECORDS, 0);
+
+/// The same of other users.
+#[map]
+pub(crate) static USER_EXECS: LruHashMap<u32, ExecRecord> = LruHashMap::with_max_entries(limits::EXEC_RECORDS, 0);
 
 /// Where the exec probe builds its record; the kernel never runs one program twice on one CPU at a time.
 #[map]
 pub(crate) static EXEC_SCRATCH: PerCpuArray<ExecRecord> = PerCpuArray::with_max_entries(1, 0);
+
+/// The same for the fork probe.
+#[map]
+pub(crate) static FORK_SCRATCH: PerCpuArray<ExecRecord> = PerCpuArray::with_max_entries(1, 0);
 
 /// One `u64` per [`Counter`].
 #[map]

@@ -8,7 +8,7 @@ use lkm_monitor_common::{
     limits::{NAME_BYTES, PATH_BYTES, PATH_COMPONENTS},
     section::{
         File, PathHead, Tag, file_flags,
-        flags::{ANONYMOUS, BIND_MOUNT, OUTSIDE_ROOT, TRUNCATED, UNREADABLE},
+        flags::{ANONYMOUS, BIND_MOUNT, FOREIGN_ROOT, OUTSIDE_ROOT, TRUNCATED, UNREADABLE},
     },
 };
 
@@ -26,6 +26,22 @@ const HEAD: u64 = size_of::<PathHead>() as u64;
 const CHUNK: usize = 64;
 const CHUNKS: usize = PATH_COMPONENTS / CHUNK;
 
+/// The process that looks: where its file tree begins.
+#[derive(Clone, Copy)]
+pub(crate) struct Viewer {
+    /// `struct fs_struct *`
+    pub(crate) fs: u64,
+    /// `struct nsproxy *`
+    pub(crate) nsproxy: u64,
+}
+
+impl Viewer {
+    #[inline(always)]
+    pub(crate) fn of(task: u64) -> Self {
+        Self { fs: member!(u64, task, task_fs), nsproxy: member!(u64, task, task_nsproxy) }
+    }
+}
+
 /// A walk from a `struct path` towards the root, and the root directory of the process that looks.
 ///
 /// It lives in the event's buffer and not in registers: the verifier then forgets what it knew of the values, and finds
@@ -36,20 +52,25 @@ pub(crate) struct Walk {
     dentry: u64,
     root_mnt: u64,
     root_dentry: u64,
+    /// The `struct mount` at the root of the process's mount namespace.
+    namespace_root: u64,
     /// Bytes of components written.
     len: u64,
     /// See [`PathHead`].
     root_at: u32,
     mount_at: u32,
+    mount_id: u32,
     /// Section flags.
     flags: u32,
     done: u32,
+    reserved: u32,
 }
 
-/// Adds the path of the `struct path` at `path`, as a process whose `struct fs_struct` is at `fs` sees it.
+/// Adds the path of the `struct path` at `path`, as `viewer` sees it.
 #[inline(always)]
-pub(crate) fn push_path(event: Event, tag: Tag, path: u64, fs: u64) {
-    let root = address!(fs, fs_root);
+pub(crate) fn push_path(event: Event, tag: Tag, path: u64, viewer: Viewer) {
+    let root = address!(viewer.fs, fs_root);
+    let namespace: u64 = member!(u64, viewer.nsproxy, nsproxy_mnt);
     // SAFETY: fields of a buffer that this probe owns; the head fits where content goes.
     unsafe {
         let walk = &raw mut (*event.scratch).walk;
@@ -57,9 +78,11 @@ pub(crate) fn push_path(event: Event, tag: Tag, path: u64, fs: u64) {
         (*walk).dentry = member!(u64, path, path_dentry);
         (*walk).root_mnt = member!(u64, root, path_mnt);
         (*walk).root_dentry = member!(u64, root, path_dentry);
+        (*walk).namespace_root = member!(u64, namespace, mnt_ns_root);
         (*walk).len = 0;
         (*walk).root_at = PathHead::NONE;
         (*walk).mount_at = PathHead::NONE;
+        (*walk).mount_id = 0;
         (*walk).flags = TRUNCATED as u32;
         (*walk).done = 0;
         for _ in 0..CHUNKS {
@@ -74,6 +97,8 @@ pub(crate) fn push_path(event: Event, tag: Tag, path: u64, fs: u64) {
         let head = event.content().cast::<PathHead>();
         (*head).root_at = (*walk).root_at;
         (*head).mount_at = (*walk).mount_at;
+        (*head).mount_id = (*walk).mount_id;
+        (*head).reserved = 0;
         event.close(tag, flags, HEAD + (*walk).len);
     }
 }
@@ -151,12 +176,17 @@ unsafe fn step(event: Event, walk: *mut Walk) {
         let parent_mount: u64 = member!(u64, mount, mount_parent);
         if walk.mount_at == PathHead::NONE {
             walk.mount_at = len as u32;
+            walk.mount_id = member!(u32, mount, mount_id);
             if parent != dentry {
                 walk.flags |= BIND_MOUNT as u32;
             }
         }
         if parent_mount == mount || parent_mount == 0 {
             walk.flags &= !(TRUNCATED as u32);
+            // A process that is ending has left its namespace before.
+            if mount != walk.namespace_root && walk.namespace_root != 0 {
+                walk.flags |= FOREIGN_ROOT as u32;
+            }
             walk.done = 1;
             return;
         }

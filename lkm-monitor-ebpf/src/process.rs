@@ -1,8 +1,8 @@
 //! Who did it: the calling process and its ancestors, described while they surely exist.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use lkm_monitor_common::{
-    limits::{ANCESTORS, ARGS_BYTES, CONTROL_GROUPS, NAME_BYTES, PATH_BYTES},
+    limits::{ANCESTORS, ARGS_BYTES, CONTROL_GROUP_DEPTH, CONTROL_GROUPS, NAME_BYTES, PATH_BYTES},
     offsets::Offsets,
     section::{
         ExecRecord, Process, Tag,
@@ -13,9 +13,9 @@ use lkm_monitor_common::{
 
 use crate::{
     event::Event,
+    exec_records,
     kernel::{address, current_task, member, offset, read, read_member, value},
-    maps::EXEC_RECORDS,
-    path::push_path,
+    path::{Viewer, push_path},
 };
 
 /// `PF_KTHREAD` of include/linux/sched.h.
@@ -33,6 +33,9 @@ pub(crate) struct Lineage {
     node: u64,
     node_len: u64,
     node_flags: u64,
+    /// A control group nearer to the root, and whether the first ones were left out.
+    node_ahead: u64,
+    cut: u64,
 }
 
 /// Adds the current process and up to [`ANCESTORS`] ancestors.
@@ -64,8 +67,9 @@ pub(crate) extern "C" fn describe_process(slot: u32) -> u32 {
     let task = lineage.task;
     let generation = lineage.generation as u32;
     let leader: u64 = member!(u64, task, task_group_leader);
-    let parent: u64 = member!(u64, member!(u64, leader, task_real_parent), task_group_leader);
-    let has_parent = member!(u32, parent, task_tgid) != 0 && parent != leader;
+    // The thread that forked, not its leader: a main thread that has ended has given back memory, files and namespaces.
+    let parent: u64 = member!(u64, leader, task_real_parent);
+    let has_parent = member!(u32, parent, task_tgid) != 0 && member!(u64, parent, task_group_leader) != leader;
     push_process(event, task, leader, generation, has_parent);
     lineage.task = parent;
     lineage.generation = generation as u64 + 1;
@@ -79,7 +83,7 @@ fn push_process(event: Event, task: u64, leader: u64, generation: u32, has_paren
     let nsproxy: u64 = member!(u64, task, task_nsproxy);
     let signal: u64 = member!(u64, task, task_signal);
     let mm: u64 = member!(u64, task, task_mm);
-    let fs: u64 = member!(u64, task, task_fs);
+    let viewer = Viewer { fs: member!(u64, task, task_fs), nsproxy };
     let exe: u64 = member!(u64, mm, mm_exe_file);
     let tgid = member!(u32, task, task_tgid);
     let start_boot_ns = member!(u64, leader, task_start_boot);
@@ -104,7 +108,9 @@ fn push_process(event: Event, task: u64, leader: u64, generation: u32, has_paren
 
     let tty: u64 = member!(u64, signal, signal_tty);
     let tty_driver: u64 = member!(u64, tty, tty_driver);
-    let (namespace_pid, pid_ns) = innermost_pid(member!(u64, task, task_thread_pid));
+    let (namespace_pid, pid_ns) = innermost_pid(signal_pid(signal, value!(pidtype_tgid)));
+    let tracer: u64 = if member!(u32, task, task_ptrace) != 0 { member!(u64, task, task_parent) } else { 0 };
+    let named = if generation == 0 { task } else { leader };
     let content = event.content().cast::<Process>();
     // SAFETY: a Process fits behind any masked offset; the buffer is this probe's. Written field by field in place:
     // the structure is too large for the 512 bytes of BPF stack.
@@ -116,10 +122,10 @@ fn push_process(event: Event, task: u64, leader: u64, generation: u32, has_paren
         (*content).exe_device = member!(u32, member!(u64, exe_inode, inode_sb), sb_dev);
         (*content).exe_links = exe_links;
         (*content).pid = tgid;
-        (*content).tid = member!(u32, task, task_pid);
+        (*content).tid = member!(u32, named, task_pid);
         (*content).namespace_pid = namespace_pid;
-        (*content).process_group = signal_pid(signal, value!(pidtype_pgid));
-        (*content).session = signal_pid(signal, value!(pidtype_sid));
+        (*content).process_group = initial_number(signal_pid(signal, value!(pidtype_pgid)));
+        (*content).session = initial_number(signal_pid(signal, value!(pidtype_sid)));
         (*content).uid = member!(u32, cred, cred_uid);
         (*content).gid = member!(u32, cred, cred_gid);
         (*content).euid = member!(u32, cred, cred_euid);
@@ -139,22 +145,25 @@ fn push_process(event: Event, task: u64, leader: u64, generation: u32, has_paren
         (*content).cgroup_ns = member!(u32, member!(u64, nsproxy, nsproxy_cgroup), cgroup_ns_inum);
         (*content).generation = generation;
         (*content).flags = flags;
-        (*content).comm = member!([u8; 16], task, task_comm);
+        (*content).tracer_pid = member!(u32, tracer, task_tgid);
+        (*content).reserved = 0;
+        (*content).comm = member!([u8; 16], named, task_comm);
+        (*content).tracer_comm = member!([u8; 16], tracer, task_comm);
     }
     event.close(Tag::Process, 0, size_of::<Process>() as u64);
 
     if exe != 0 {
-        push_path(event, Tag::ExecutablePath, address!(exe, file_path), fs);
+        push_path(event, Tag::ExecutablePath, address!(exe, file_path), viewer);
     }
     if generation == 0 && mm != 0 {
         let start: u64 = member!(u64, mm, mm_arg_start);
         let end: u64 = member!(u64, mm, mm_arg_end);
         event.push_user_bytes::<{ ARGS_BYTES as u64 }>(Tag::Arguments, start, end.wrapping_sub(start));
     }
-    push_exec_record(event, task, tgid, start_boot_ns);
-    if fs != 0 {
-        push_path(event, Tag::WorkingDirectory, address!(fs, fs_pwd), fs);
-        push_path(event, Tag::RootDirectory, address!(fs, fs_root), fs);
+    push_exec_record(event, task, tgid);
+    if viewer.fs != 0 {
+        push_path(event, Tag::WorkingDirectory, address!(viewer.fs, fs_pwd), viewer);
+        push_path(event, Tag::RootDirectory, address!(viewer.fs, fs_root), viewer);
     }
     if tty != 0 {
         event.push_kernel_str::<64>(Tag::Terminal, address!(tty, tty_name));
@@ -164,19 +173,9 @@ fn push_process(event: Event, task: u64, leader: u64, generation: u32, has_paren
 
 /// Adds the command line that process `tgid` was last executed with, if it is remembered.
 #[inline(always)]
-fn push_exec_record(event: Event, task: u64, tgid: u32, start_boot_ns: u64) {
-    let Some(record) = EXEC_RECORDS.get_ptr(&tgid) else {
-        return;
-    };
-    let exec_id: u64 = member!(u64, task, task_self_exec_id);
-    let content = event.content().cast::<ExecRecord>();
-    // SAFETY: the map's value stays memory of the map, whatever is in it by now; a record fits where content goes.
-    let is_of_this_exec = unsafe {
-        bpf_probe_read_kernel(content.cast(), size_of::<ExecRecord>() as u32, record.cast());
-        // The map may give the memory to another process while it is copied: copy and original must both be right.
-        [content.cast_const(), record].iter().all(|&r| (*r).start_boot_ns == start_boot_ns && (*r).exec_id == exec_id)
-    };
-    if is_of_this_exec {
+fn push_exec_record(event: Event, task: u64, tgid: u32) {
+    // A record fits where content goes.
+    if exec_records::recall(task, tgid, event.content().cast()) {
         event.close(Tag::ExecArguments, 0, size_of::<ExecRecord>() as u64);
     }
 }
@@ -192,14 +191,16 @@ fn innermost_pid(pid: u64) -> (u32, u32) {
     (member!(u32, upid, upid_nr), member!(u32, member!(u64, upid, upid_ns), pid_ns_inum))
 }
 
-/// Process group or session id in the initial namespace.
+/// The `struct pid` of a process, its group or its session, 0 when it has none.
 #[inline(always)]
-fn signal_pid(signal: u64, kind: u32) -> u32 {
-    let pid: u64 = read(address!(signal, signal_pids).wrapping_add(kind as u64 * 8));
-    if pid == 0 {
-        return 0;
-    }
-    member!(u32, address!(pid, pid_numbers), upid_nr)
+fn signal_pid(signal: u64, kind: u32) -> u64 {
+    read(address!(signal, signal_pids).wrapping_add(kind as u64 * 8))
+}
+
+/// The number of a `struct pid` in the initial namespace.
+#[inline(always)]
+fn initial_number(pid: u64) -> u32 {
+    if pid == 0 { 0 } else { member!(u32, address!(pid, pid_numbers), upid_nr) }
 }
 
 /// A `loginuid` or `sessionid`, -1 (not set) on kernels without audit.
@@ -224,20 +225,35 @@ fn control_group(task: u64) -> u64 {
     member!(u64, member!(u64, read::<u64>(subsys), css_cgroup), cgroup_kn)
 }
 
-/// Adds the names from a control group up to its root, leaf first.
+/// Adds the names of the last [`CONTROL_GROUPS`] control groups up to the root, leaf first.
 #[inline(always)]
 fn push_control_group(event: Event, node: u64) {
     // SAFETY: a field of a buffer that this probe owns.
     let lineage = unsafe { &mut (*event.scratch).lineage };
     lineage.node = node;
+    lineage.node_ahead = node;
     lineage.node_len = 0;
     lineage.node_flags = TRUNCATED as u64;
-    for _ in 0..CONTROL_GROUPS {
+    lineage.cut = 0;
+    // One pointer runs ahead: when it is at the root, the other one is just near enough.
+    for distance in 0..CONTROL_GROUP_DEPTH {
+        let ahead: u64 = member!(u64, lineage.node_ahead, kernfs_parent);
+        if ahead == 0 {
+            break;
+        }
+        lineage.node_ahead = ahead;
+        if distance >= CONTROL_GROUPS {
+            lineage.node = member!(u64, lineage.node, kernfs_parent);
+            lineage.cut = 1;
+        }
+    }
+    for _ in 0..CONTROL_GROUPS + 1 {
         if !step_control_group(event, lineage) {
             break;
         }
     }
-    event.close(Tag::ControlGroup, lineage.node_flags as u16, lineage.node_len);
+    let cut = if lineage.cut != 0 { TRUNCATED } else { 0 };
+    event.close(Tag::ControlGroup, lineage.node_flags as u16 | cut, lineage.node_len);
 }
 
 /// Adds one name; whether there is another.

@@ -49,7 +49,8 @@ impl Ledger {
         self.entry(LossReason::InFlightFull).total = totals.in_flight_full;
         self.entry(LossReason::ProbeSkipped).total = totals.probe_skipped;
         // A call goes unseen because both its events found no room: no buffer, or else in the ring, as a rule.
-        let no_buffer = totals.scratch_exhausted > self.seen.scratch_exhausted && totals.ring_full == self.seen.ring_full;
+        let no_buffer =
+            totals.scratch_exhausted > self.seen.scratch_exhausted && totals.ring_full == self.seen.ring_full;
         let reason = if no_buffer { LossReason::ScratchExhausted } else { LossReason::RingFull };
         *self.entry(reason).calls.get_or_insert_default() += totals.calls_unseen.saturating_sub(self.seen.calls_unseen);
         self.entry(LossReason::JoinEvicted).total = evicted;

@@ -9,6 +9,17 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, Tr
 
 /// Documents that may wait. At the most 16 KiB each.
 const QUEUE: usize = 2048;
+/// Of these, for documents that not everybody can cause.
+const RESERVE: usize = 512;
+
+/// Whose documents may fill the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// What any process can cause at any rate: calls that the kernel refused, requests.
+    Ordinary,
+    /// What the kernel did for a privileged process, and what the daemon has to say of itself.
+    Reserved,
+}
 
 /// The writing end.
 #[derive(Debug)]
@@ -52,8 +63,11 @@ impl Output {
         Ok(Self { queue, writer, alive })
     }
 
-    /// Queues one document, its newline included. Never waits.
-    pub fn send(&self, document: Vec<u8>) -> Sent {
+    /// Queues one document, its newline included. Never waits. A flood of ordinary ones leaves room for the others.
+    pub fn send(&self, document: Vec<u8>, priority: Priority) -> Sent {
+        if priority == Priority::Ordinary && self.queue.len() >= QUEUE - RESERVE {
+            return Sent::Full;
+        }
         match self.queue.try_send(document) {
             Ok(()) => Sent::Queued,
             Err(TrySendError::Full(_)) => Sent::Full,
@@ -140,7 +154,7 @@ mod tests {
         let target = Shared::default();
         let output = Output::start(target.clone()).unwrap();
         for number in 0..100 {
-            assert_eq!(output.send(format!("{number}\n").into_bytes()), Sent::Queued);
+            assert_eq!(output.send(format!("{number}\n").into_bytes(), Priority::Ordinary), Sent::Queued);
         }
         output.finish(in_time()).unwrap();
         let written = String::from_utf8(target.0.lock().unwrap().clone()).unwrap();
@@ -152,8 +166,11 @@ mod tests {
     fn a_reader_that_takes_nothing_does_not_block_the_sender() {
         let (_gate, gate) = mpsc::channel();
         let output = Output::start(Blocked(gate)).unwrap();
-        let sent: Vec<_> = (0..2 * QUEUE).map(|_| output.send(vec![b'x'; 100_000])).collect();
-        assert!(sent.contains(&Sent::Full));
+        let send = |priority| output.send(vec![b'x'; 100_000], priority);
+        let queued = |priority| (0..2 * QUEUE).map(|_| send(priority)).filter(|sent| *sent == Sent::Queued).count();
+        assert!(queued(Priority::Ordinary) >= QUEUE - RESERVE);
+        assert_eq!(send(Priority::Ordinary), Sent::Full);
+        assert_eq!(queued(Priority::Reserved), RESERVE, "a flood leaves room for what matters");
         let soon = Instant::now() + Duration::from_millis(20);
         assert_eq!(output.send_before(soon, b"x".to_vec()), Sent::Full);
         assert!(matches!(output.finish(soon), Err(OutputError::Stuck)));
@@ -175,7 +192,7 @@ mod tests {
         let (gate, closed) = mpsc::channel();
         drop(gate);
         let output = Output::start(Blocked(closed)).unwrap();
-        output.send(b"x\n".to_vec());
+        output.send(b"x\n".to_vec(), Priority::Ordinary);
         assert!(matches!(output.finish(in_time()), Err(OutputError::Write(_))));
     }
 }

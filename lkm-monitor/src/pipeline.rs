@@ -11,21 +11,25 @@ use std::{path::Path, time::Instant};
 use crate::{
     alert::{Document, Renderer},
     assess::{self, Context},
-    inspect::{self, AccountFiles, HostError, ProcFiles},
+    inspect::{self, AccountFiles, HostError, RunningProcesses},
     ledger::Ledger,
-    model::{Host, LossReason, Observation, SensorState},
-    output::{Output, Sent},
+    model::{Clock, ClockStep, Host, LossReason, Observation, SensorState},
+    output::{Output, Priority, Sent},
     sensor::{decode, join::Join, losses::Totals, rings::Rings},
 };
+
+/// A change of the wall clock that is more than slewing and the time between two looks.
+const CLOCK_STEP_NS: u64 = 1_000_000_000;
 
 /// The state of all stages between the rings and the output.
 #[derive(Debug)]
 pub struct Pipeline {
     join: Join,
-    proc_files: ProcFiles,
+    running: RunningProcesses,
     accounts: AccountFiles,
     host: Host,
     renderer: Renderer,
+    clock: Clock,
     output: Output,
     ledger: Ledger,
     /// Telemetry is wanted beside alerts.
@@ -41,12 +45,14 @@ impl Pipeline {
     /// Reads the host's facts and makes the stages ready.
     pub fn new(output: Output, with_events: bool) -> Result<Self, HostError> {
         let host = inspect::read_host()?;
+        let clock = inspect::read_clock();
         let agent = inspect::identify_agent(&host, std::process::id(), boot_ns());
         Ok(Self {
             join: Join::default(),
-            proc_files: ProcFiles::new(Path::new("/proc")),
+            running: RunningProcesses::collect(Path::new("/proc")).map_err(HostError::Processes)?,
             accounts: AccountFiles::new(Path::new("/etc")),
-            renderer: Renderer::new(host.clone(), agent, inspect::read_clock()),
+            renderer: Renderer::new(host.clone(), agent, clock),
+            clock,
             host,
             output,
             ledger: Ledger::default(),
@@ -94,7 +100,7 @@ impl Pipeline {
 
     /// Follows the wall clock and tells losses. `totals` are the probes' counters.
     pub fn tick(&mut self, totals: Option<Totals>) {
-        self.renderer.set_clock(inspect::read_clock());
+        self.follow_clock(inspect::read_clock());
         if let Some(totals) = totals {
             self.ledger.observe(totals, self.join.evicted());
         }
@@ -103,8 +109,8 @@ impl Pipeline {
 
     /// Sends what the sensor can see. Whether that was possible.
     pub fn tell_state(&mut self, state: &SensorState) -> bool {
-        let document = self.renderer.render_state(state);
-        self.send(document, 0)
+        let document = self.renderer.render_state(state, &assess::assess_sensor(state));
+        self.send(document, Priority::Reserved, 0)
     }
 
     /// From now on nothing more comes in, and the output gets until `deadline` to take what there is.
@@ -138,6 +144,17 @@ impl Pipeline {
         self.output
     }
 
+    /// Uses the wall clock as it is now, and tells when it jumped: documents seem to be from another time then.
+    fn follow_clock(&mut self, clock: Clock) {
+        let step = ClockStep { before: self.clock, after: clock, boot_ns: boot_ns() };
+        self.clock = clock;
+        self.renderer.set_clock(clock);
+        if step.before.realtime_offset_ns.abs_diff(clock.realtime_offset_ns) >= CLOCK_STEP_NS {
+            let document = self.renderer.render_clock_step(&step);
+            self.send(document, Priority::Reserved, 0);
+        }
+    }
+
     fn pass_on(&mut self) {
         for mut observation in std::mem::take(&mut self.observations) {
             let (process, calls) = match &mut observation {
@@ -145,7 +162,7 @@ impl Pipeline {
                 Observation::Request(request) => (Some(&mut request.process), 0),
             };
             if let Some(process) = process {
-                inspect::complete_arguments(process, &self.proc_files);
+                inspect::complete_arguments(process, &self.running);
             }
             let accounts = self.accounts.refresh();
             let verdict = assess::assess(&observation, &Context { host: &self.host, accounts });
@@ -153,13 +170,14 @@ impl Pipeline {
                 continue;
             }
             let document = self.renderer.render_observation(&observation, &verdict, accounts);
-            self.send(document, calls);
+            let confirmed = matches!(&observation, Observation::Call(call) if call.is_confirmed());
+            self.send(document, if confirmed { Priority::Reserved } else { Priority::Ordinary }, calls);
         }
     }
 
     /// Sends one document, which tells of so many calls. One that cannot be sent is counted.
-    fn send(&mut self, document: Document, calls: u64) -> bool {
-        match self.queue(document) {
+    fn send(&mut self, document: Document, priority: Priority, calls: u64) -> bool {
+        match self.queue(document, priority) {
             Sent::Queued => {
                 self.documents += 1;
                 return true;
@@ -171,9 +189,9 @@ impl Pipeline {
         false
     }
 
-    fn queue(&self, document: Document) -> Sent {
+    fn queue(&self, document: Document, priority: Priority) -> Sent {
         match self.closing_before {
-            None => self.output.send(document.line),
+            None => self.output.send(document.line, priority),
             Some(deadline) => self.output.send_before(deadline, document.line),
         }
     }
@@ -182,7 +200,7 @@ impl Pipeline {
     fn tell_losses(&mut self) {
         for loss in self.ledger.grown(boot_ns()) {
             let document = self.renderer.render_loss(&loss);
-            match self.queue(document) {
+            match self.queue(document, Priority::Reserved) {
                 Sent::Queued => {
                     tracing::error!(
                         reason = loss.reason.name(),

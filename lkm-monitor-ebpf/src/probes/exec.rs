@@ -1,15 +1,12 @@
-//! Remembers the command line of each exec, for the day when the process is the parent of a module load.
+//! Remembers the command line of each exec, for the day when the process or a fork of it loads a module, or has it loaded.
 
-use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_probe_read_user},
-    macros::btf_tracepoint,
-    programs::BtfTracePointContext,
-};
-use lkm_monitor_common::limits::EXEC_ARGS_BYTES;
+use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::btf_tracepoint, programs::BtfTracePointContext};
+use lkm_monitor_common::{limits::EXEC_ARGS_BYTES, section::exec_flags};
 
 use crate::{
+    exec_records,
     kernel::member,
-    maps::{EXEC_RECORDS, EXEC_SCRATCH},
+    maps::{EXEC_SCRATCH, FORK_SCRATCH},
 };
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: the new memory is in place,
@@ -29,25 +26,63 @@ fn remember_exec(task: u64, binprm: u64) {
     let start: u64 = member!(u64, mm, mm_arg_start);
     let len = member!(u64, mm, mm_arg_end).wrapping_sub(start);
     let inode: u64 = member!(u64, member!(u64, binprm, binprm_file), file_inode);
-    let (size, truncated) = if len > EXEC_ARGS_BYTES as u64 { (EXEC_ARGS_BYTES as u64, 1) } else { (len, 0) };
+    let (size, flags) =
+        if len > EXEC_ARGS_BYTES as u64 { (EXEC_ARGS_BYTES as u64, exec_flags::TRUNCATED) } else { (len, 0) };
     // SAFETY: this CPU's record, which only this program uses; the helper checks the source address.
     unsafe {
         (*record).start_boot_ns = member!(u64, task, task_start_boot);
         (*record).exec_id = member!(u64, task, task_self_exec_id);
         (*record).exe_inode = member!(u64, inode, inode_ino);
         (*record).exe_device = member!(u32, member!(u64, inode, inode_sb), sb_dev);
-        (*record).truncated = truncated;
+        (*record).flags = flags;
         let failed = bpf_probe_read_user(
             (&raw mut (*record).args).cast(),
             (size & (2 * EXEC_ARGS_BYTES as u64 - 1)) as u32,
             core::ptr::with_exposed_provenance(start as usize),
         );
         // What is left of an exec before this one tells its age by `exec_id`.
-        if failed != 0 {
-            return;
+        if failed == 0 {
+            (*record).len = size as u16;
+            exec_records::remember(task, member!(u32, task, task_tgid), &*record);
         }
-        (*record).len = size as u16;
-        // The map makes room by itself; a failure under memory pressure costs this one command line.
-        let _ = EXEC_RECORDS.insert(&((bpf_get_current_pid_tgid() >> 32) as u32), &*record, 0);
     }
+}
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`: the child does not run yet.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
+    remember_fork(ctx.arg(0), ctx.arg(1));
+    0
+}
+
+/// A fork is what its parent was executed as, whatever it says of itself later and whoever is its parent then.
+#[inline(always)]
+fn remember_fork(parent: u64, child: u64) {
+    let (parent_pid, child_pid) = (member!(u32, parent, task_tgid), member!(u32, child, task_tgid));
+    // A new thread.
+    if parent_pid == child_pid {
+        return;
+    }
+    let Some(record) = FORK_SCRATCH.get_ptr_mut(0) else {
+        return;
+    };
+    if exec_records::recall(parent, parent_pid, record) {
+        // SAFETY: this CPU's record, which only this program uses.
+        unsafe {
+            (*record).start_boot_ns = member!(u64, child, task_start_boot);
+            (*record).flags |= exec_flags::INHERITED;
+            exec_records::remember(child, child_pid, &*record);
+        }
+    }
+}
+
+/// `sched_process_exit(struct task_struct *p)`, of each thread.
+#[btf_tracepoint(function = "sched_process_exit")]
+pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
+    let task: u64 = ctx.arg(0);
+    // `do_exit` has counted this thread off before.
+    if member!(u32, member!(u64, task, task_signal), signal_live) == 0 {
+        exec_records::forget(member!(u32, task, task_tgid));
+    }
+    0
 }

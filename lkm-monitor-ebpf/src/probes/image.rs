@@ -8,8 +8,8 @@ use lkm_monitor_common::{
 
 use crate::{
     calls,
-    kernel::{address, current_task, member, value},
-    path::{push_file, push_path},
+    kernel::{address, current_task, value},
+    path::{Viewer, push_file, push_path},
     stream::{Stream as _, Truth},
 };
 
@@ -46,8 +46,7 @@ fn report_image(file: u64, size: u64, source: u32) {
         event.push(Tag::Image, Image { size, source, reserved: 0 });
         if file != 0 {
             push_file(event, file);
-            let fs = member!(u64, current_task(), task_fs);
-            push_path(event, Tag::FilePath, address!(file, file_path), fs);
+            push_path(event, Tag::FilePath, address!(file, file_path), Viewer::of(current_task()));
         }
         sent = draft.submit();
     }

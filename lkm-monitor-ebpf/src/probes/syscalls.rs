@@ -20,7 +20,7 @@ use crate::{
     calls,
     event::Event,
     kernel::{address, current_task, member, read},
-    path::{push_file, push_path},
+    path::{Viewer, push_file, push_path},
     process::push_processes,
     stream::{Calls, Stream as _, count},
 };
@@ -120,8 +120,7 @@ fn push_call(event: Event, syscall: Syscall, abi: Abi, args: [u64; 3]) {
             let file = descriptor(args[0] as u32);
             if file != 0 {
                 push_file(event, file);
-                let fs = member!(u64, current_task(), task_fs);
-                push_path(event, Tag::FilePath, address!(file, file_path), fs);
+                push_path(event, Tag::FilePath, address!(file, file_path), Viewer::of(current_task()));
             }
         }
         Syscall::DeleteModule => {

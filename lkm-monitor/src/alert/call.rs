@@ -126,6 +126,7 @@ fn truncated(call: &ModuleCall) -> Vec<&'static str> {
         ("lkm_monitor.ancestors", tree.is_some_and(|tree| tree.more_ancestors)),
         ("lkm_monitor.module.name", cut(call.module.name.as_ref().or(call.requested_name.as_ref()))),
         ("lkm_monitor.module.params", cut(call.parameters.as_ref())),
+        ("lkm_monitor.process.cgroup.path", tree.is_some_and(|tree| tree.caller.control_group_truncated)),
         ("process.args", tree.is_some_and(|tree| tree.caller.arguments_truncated)),
     ]
     .into_iter()

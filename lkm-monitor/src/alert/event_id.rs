@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{Loss, ModuleCall, ModuleRequest, Process, SensorChange, SensorState};
+use crate::model::{ClockStep, Loss, ModuleCall, ModuleRequest, Process, SensorState};
 
 /// What tells an event of one boot from all others.
 #[derive(Clone, Copy, Debug)]
@@ -31,11 +31,12 @@ impl EventKey<'_> {
     }
 
     pub(super) fn of_state(state: &SensorState) -> Self {
-        let kind = match state.change {
-            SensorChange::Started => "sensor-started",
-            SensorChange::Stopped => "sensor-stopped",
-        };
+        let kind = state.change.action();
         Self { boot_ns: state.boot_ns, tid: 0, cpu: 0, kind, told: 0 }
+    }
+
+    pub(super) fn of_clock_step(step: &ClockStep) -> Self {
+        Self { boot_ns: step.boot_ns, tid: 0, cpu: 0, kind: "clock-stepped", told: 0 }
     }
 
     /// `event.id`: 32 hexadecimal digits.

@@ -19,7 +19,7 @@ mod tests;
 
 use serde_json::{Value, json};
 
-use crate::model::{Accounts, Agent, Clock, Host, Loss, Observation, SensorState, Verdict};
+use crate::model::{Accounts, Agent, Clock, ClockStep, Host, Loss, Observation, SensorState, Verdict};
 use event_id::EventKey;
 use scene::Scene;
 
@@ -79,9 +79,16 @@ impl Renderer {
         self.finish(&EventKey::of_loss(loss), sensor::render_loss(loss))
     }
 
-    /// What the sensor can see, at its start and its stop.
-    pub fn render_state(&mut self, state: &SensorState) -> Document {
-        self.finish(&EventKey::of_state(state), sensor::render_state(state))
+    /// What the sensor can see, and the alert if that is cause for one.
+    pub fn render_state(&mut self, state: &SensorState, verdict: &Verdict) -> Document {
+        let mut document = sensor::render_state(state);
+        json::merge(&mut document, finding::render(verdict));
+        self.finish(&EventKey::of_state(state), document)
+    }
+
+    /// The state of a clock that jumped, in the new time.
+    pub fn render_clock_step(&mut self, step: &ClockStep) -> Document {
+        self.finish(&EventKey::of_clock_step(step), sensor::render_clock_step(step))
     }
 
     /// Adds what all documents have. Each gets the next number, so what is rendered should be sent: a gap means loss.

@@ -115,6 +115,7 @@ fn details(process: &Process, scene: &Scene<'_>) -> Value {
         "executable_unlinked": process.executable_unlinked.then_some(true),
         "executable_replaced": process.executable_replaced.then_some(true),
         "kernel_thread": process.kernel_thread.then_some(true),
+        "tracer": process.tracer.as_ref().map(|tracer| json!({ "pid": tracer.pid, "name": text(&tracer.name) })),
         "tty_name": process.tty.as_ref().map(|tty| text(&tty.name)),
     })
 }
@@ -148,6 +149,7 @@ const fn arguments_source(source: ArgumentsSource) -> Option<&'static str> {
         ArgumentsSource::Exec => Some("exec"),
         ArgumentsSource::Inherited => Some("inherited"),
         ArgumentsSource::Proc => Some("proc"),
+        ArgumentsSource::Parent => Some("parent"),
     }
 }
 

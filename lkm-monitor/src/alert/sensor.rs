@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::json::long;
-use crate::model::{Loss, ProbeState, SensorChange, SensorState, text::text};
+use crate::model::{ClockStep, Loss, ProbeState, SensorChange, SensorState, text::text};
 
 /// The document of a loss.
 pub(super) fn render_loss(loss: &Loss) -> Value {
@@ -28,11 +28,29 @@ pub(super) fn render_loss(loss: &Loss) -> Value {
     })
 }
 
-/// The document of a start or stop.
+/// The document of a step of the wall clock.
+pub(super) fn render_clock_step(step: &ClockStep) -> Value {
+    let stepped_ns = step.after.realtime_offset_ns.saturating_sub(step.before.realtime_offset_ns);
+    json!({
+        "message": "Wall clock stepped",
+        "event": {
+            "kind": "state",
+            "category": ["host"],
+            "type": ["change"],
+            "action": "clock-stepped",
+            "provider": "lkm-monitor",
+        },
+        "lkm_monitor": { "clock": { "step_ns": stepped_ns } },
+    })
+}
+
+/// The document of a start or stop, or of a change in what is seen.
 pub(super) fn render_state(state: &SensorState) -> Value {
-    let (message, action) = match state.change {
-        SensorChange::Started => ("Kernel module sensor started", "sensor-started"),
-        SensorChange::Stopped => ("Kernel module sensor stopped", "sensor-stopped"),
+    let message = match state.change {
+        SensorChange::Started => "Kernel module sensor started",
+        SensorChange::Stopped => "Kernel module sensor stopped",
+        SensorChange::Blinded => "Kernel module sensor blinded",
+        SensorChange::Restored => "Kernel module sensor sees again",
     };
     let counters: Map<_, _> =
         state.counters.iter().map(|&(name, count)| (name.to_owned(), long(count).into())).collect();
@@ -42,7 +60,7 @@ pub(super) fn render_state(state: &SensorState) -> Value {
             "kind": "state",
             "category": ["host"],
             "type": ["info"],
-            "action": action,
+            "action": state.change.action(),
             "provider": "lkm-monitor",
         },
         "lkm_monitor": {

@@ -13,7 +13,7 @@ use crate::{
     model::{
         Agent, ArgumentsSource, Bytes, Clock, Coverage, Ids, LoadStage, Loss, LossReason, ModuleCall, ModuleFacts,
         ModuleRequest, Observation, Operation, Part, ProbeState, Process, ProcessTree, SeenPath, SensorChange,
-        SensorState, SyscallHooks, Tty, samples, taint,
+        SensorState, SyscallHooks, Tty, Verdict, samples, taint,
     },
 };
 
@@ -259,19 +259,23 @@ fn lost_events() {
 
 #[test]
 fn sensor_started() {
-    insta::assert_snapshot!(pretty(&parse(&renderer().render_state(&state(SensorChange::Started)))));
+    insta::assert_snapshot!(pretty(&parse(
+        &renderer().render_state(&state(SensorChange::Started), &Verdict::default())
+    )));
 }
 
 #[test]
 fn sensor_stopped() {
-    insta::assert_snapshot!(pretty(&parse(&renderer().render_state(&state(SensorChange::Stopped)))));
+    insta::assert_snapshot!(pretty(&parse(
+        &renderer().render_state(&state(SensorChange::Stopped), &Verdict::default())
+    )));
 }
 
 #[test]
 fn sequence_counts_documents_and_ids_do_not_depend_on_it() {
     let mut renderer = renderer();
-    let first = renderer.render_state(&state(SensorChange::Started));
-    let second = renderer.render_state(&state(SensorChange::Started));
+    let first = renderer.render_state(&state(SensorChange::Started), &Verdict::default());
+    let second = renderer.render_state(&state(SensorChange::Started), &Verdict::default());
     assert_eq!(first.id, second.id);
     assert_eq!(
         (parse(&first)["event"]["sequence"].clone(), parse(&second)["event"]["sequence"].clone()),
@@ -336,6 +340,6 @@ proptest! {
         state.blind = texts.clone();
         let probes = texts.into_iter().map(|text| ProbeState { error: Some(text), ..ProbeState::default() });
         state.probes = probes.cycle().take(many).collect();
-        parse(&renderer().render_state(&state));
+        parse(&renderer().render_state(&state, &Verdict::default()));
     }
 }

@@ -28,6 +28,14 @@ const REFLECTIVE_LOADING: Technique = Technique {
     subtechnique: None,
 };
 
+const PTRACE: Technique = Technique {
+    tactic_id: "TA0005",
+    tactic_name: "Stealth",
+    id: "T1055",
+    name: "Process Injection",
+    subtechnique: Some(("T1055.008", "Ptrace System Calls")),
+};
+
 const ESCAPE_TO_HOST: Technique = Technique {
     tactic_id: "TA0004",
     tactic_name: "Privilege Escalation",
@@ -50,6 +58,8 @@ pub(super) const LOADING: &[Technique] = &[PERSISTENCE, ESCALATION];
 pub(super) const HIDDEN_LOADING: &[Technique] = &[PERSISTENCE, ESCALATION, ROOTKIT];
 /// It does so without a file.
 pub(super) const FILELESS_LOADING: &[Technique] = &[PERSISTENCE, ESCALATION, ROOTKIT, REFLECTIVE_LOADING];
+/// It does so by the hand of another process.
+pub(super) const INJECTED_LOADING: &[Technique] = &[PERSISTENCE, ESCALATION, PTRACE];
 /// It does so from a container.
 pub(super) const CONTAINER_LOADING: &[Technique] = &[PERSISTENCE, ESCALATION, ESCAPE_TO_HOST];
 /// A module leaves the kernel, perhaps to cover tracks.

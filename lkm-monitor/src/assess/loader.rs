@@ -43,6 +43,19 @@ pub(super) static DETECTIONS: &[Detection] = &[
         },
         matches: compat,
     },
+    Detection {
+        rule: Rule {
+            code: 114,
+            id: "traced-loader",
+            name: "Kernel module loaded by a traced process",
+            description: "Another process controls the loading one with ptrace and can have made the call in its name. Besides \
+                          an administrator who looks on with strace, few have a reason to.",
+            version: 1,
+            severity: Severity::Medium,
+            techniques: attack::INJECTED_LOADING,
+        },
+        matches: traced,
+    },
 ];
 
 /// Programs that load modules on ordinary systems, by the paths that links lead to. Not busybox: where a distribution has
@@ -86,8 +99,7 @@ fn unusual(process: &Process, context: &Context<'_>) -> Option<String> {
     if process.executable_unlinked {
         return Some("a deleted file".to_owned());
     }
-    doubt(path, process.executable_device, Some(process), context.host.programs_mount, context)
-        .map(|why| format!("{}, {why}", brief(&path.seen)))
+    doubt(path, process.executable_device, Some(process), context).map(|why| format!("{}, {why}", brief(&path.seen)))
 }
 
 fn in_container(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
@@ -116,15 +128,38 @@ fn compat(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     Some(Match { severity: Severity::Medium, reason: sentence(call, context, &detail) })
 }
 
+fn traced(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
+    let tracer = call.process.as_ref()?.caller.tracer.as_ref()?;
+    let reason = format!(
+        "{}; {} (process {}) traces that process",
+        sentence(call, context, ""),
+        brief(&tracer.name),
+        tracer.pid
+    );
+    Some(Match { severity: Severity::Medium, reason })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::assess::samples::{finding, load, path};
+    use crate::{
+        assess::samples::{finding, load, path},
+        model::process::Tracer,
+    };
 
     fn by(change: impl FnOnce(&mut Process)) -> ModuleCall {
         let mut call = load();
         change(&mut call.process.as_mut().unwrap().caller);
         call
+    }
+
+    #[test]
+    fn a_traced_process_may_not_be_itself() {
+        let tracer = Some(Tracer { pid: 77, name: b"gdb".to_vec() });
+        let (severity, reason) = finding(&by(|process| process.tracer = tracer), 114).unwrap();
+        assert_eq!(severity, Severity::Medium);
+        assert!(reason.ends_with("; gdb (process 77) traces that process"), "{reason}");
+        assert!(finding(&load(), 114).is_none());
     }
 
     fn by_program(program: &str) -> ModuleCall {

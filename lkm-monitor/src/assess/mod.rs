@@ -10,10 +10,13 @@ mod origin;
 mod phrase;
 #[cfg(test)]
 mod samples;
+mod sensor;
 mod system;
 mod unload;
 
 use std::cmp::Reverse;
+
+pub use sensor::assess_sensor;
 
 use crate::model::{Accounts, Finding, Host, ModuleCall, Observation, Rule, Severity, Verdict};
 
@@ -56,7 +59,8 @@ pub fn assess(observation: &Observation, context: &Context<'_>) -> Verdict {
 
 /// Every rule there is.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
-    LOAD.into_iter().chain(UNLOAD).flatten().map(|detection| &detection.rule)
+    let of_calls = LOAD.into_iter().chain(UNLOAD).flatten().map(|detection| &detection.rule);
+    of_calls.chain([&sensor::BLINDED])
 }
 
 #[cfg(test)]
@@ -71,7 +75,7 @@ mod tests {
         let codes: HashSet<_> = rules().map(|rule| rule.code).collect();
         let ids: HashSet<_> = rules().map(|rule| rule.id).collect();
         assert_eq!((codes.len(), ids.len()), (rules().count(), rules().count()));
-        assert_eq!(codes.len(), 17);
+        assert_eq!(codes.len(), 19);
     }
 
     #[test]

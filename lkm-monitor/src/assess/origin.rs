@@ -102,7 +102,7 @@ fn nonstandard(file: &FileFacts, call: &ModuleCall, context: &Context<'_>) -> Op
     }
     let process = call.process.as_ref().map(|tree| &tree.caller);
     let device = (file.device_major, file.device_minor);
-    doubt(&file.path, device, process, context.host.modules_mount, context)
+    doubt(&file.path, device, process, context)
 }
 
 #[cfg(test)]
@@ -230,6 +230,20 @@ mod tests {
         assert!(finding(&with_path(|path| path.truncated = true), 104).is_some());
         assert!(finding(&with_path(|path| path.unreadable = true), 104).is_some());
         assert!(finding(&with_path(|path| path.outside_root = true), 104).is_some());
+        assert!(finding(&with_path(|path| path.foreign_root = true), 104).is_some());
+    }
+
+    #[test]
+    fn only_the_hosts_own_mounts_are_the_hosts() {
+        let over = |point: &str, id| {
+            let call = with_path(|path| (path.mount_point, path.mount_id) = (Some(point.into()), id));
+            finding(&call, 104).map(|(_, reason)| reason)
+        };
+        for point in ["/", "/usr"] {
+            assert!(over(point, 99).unwrap().contains("on a file system mounted over the host's own,"));
+            assert_eq!(over(point, 27), None);
+            assert_eq!(over(point, 0), None, "not known");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
         losses::{Counters, Totals},
         report,
         rings::Rings,
+        switches::Switches,
     },
 };
 
@@ -75,6 +76,7 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
     pipeline.tell_state(&report::started(&programs, boot_ns()));
     announce(&programs);
 
+    let switches = Switches::open();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Whether a ring may hold more than the last batch. Batches let signals and losses have their turn in a flood.
@@ -84,7 +86,10 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
         tokio::select! {
             biased;
             signal = shutdown.requested() => break signal,
-            _ = ticks.tick() => pipeline.tick(read_totals(&mut counters)),
+            _ = ticks.tick() => {
+                pipeline.tick(read_totals(&mut counters));
+                look_at_switches(&switches, &mut programs, &mut pipeline);
+            }
             // Not a ready future: without a rest the runtime never looks at timers and signals.
             () = tokio::task::yield_now(), if more => {}
             ready = rings.readable(), if !more => ready?,
@@ -97,13 +102,13 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
     };
     tracing::info!(signal, "stopping: what was seen is passed on");
 
-    let deadline = Instant::now() + DRAIN;
-    pipeline.close_before(deadline);
     // What the programs count by themselves goes with them.
     read_totals(&mut counters);
     let mut state = report::stopped(&programs);
     // Detached first, so that what follows ends.
     drop(programs);
+    let deadline = Instant::now() + DRAIN;
+    pipeline.close_before(deadline);
     while pipeline.read(&mut rings) {}
     pipeline.drain();
     let totals = read_totals(&mut counters);
@@ -116,6 +121,18 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
     anyhow::ensure!(told, "not everything that was seen could be told before the end");
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tells when hooks were silenced behind our back, or speak again.
+fn look_at_switches(switches: &Switches, programs: &mut Programs, pipeline: &mut Pipeline) {
+    let now = switches.read();
+    if now == programs.switched_off {
+        return;
+    }
+    programs.switched_off = now;
+    let state = report::switched(programs, boot_ns());
+    tracing::warn!(change = state.change.action(), not_seen = state.blind.join("; "), "hooks were switched");
+    pipeline.tell_state(&state);
 }
 
 /// The counters; a failure to read them is said and does not end the watch.

@@ -1,89 +1,120 @@
 //! Command lines that the kernel probe did not know, because the process was executed before the probe was there.
+//!
+//! They are read once, when the daemon starts, by a thread that nobody waits for. Reading one later, when an event asks for
+//! it, would give whoever caused the event a way to stop the daemon: `/proc/PID/cmdline` waits for the process's memory map,
+//! which an unprivileged process can hold for ever.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
-    io::Read as _,
-    path::{Path, PathBuf},
+    io::{self, Read as _},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use crate::model::{ArgumentsSource, Bytes, Process, ProcessTree};
 
 /// Bytes of a command line, as many as the probe takes of the caller's.
 const MAX_COMMAND_LINE_BYTES: usize = 4096;
+/// More than the fields of a `stat` file can take.
+const MAX_STAT_BYTES: usize = 4096;
+/// Processes whose command lines are kept.
+const MAX_PROCESSES: usize = 4096;
 
 /// The unit of times in `stat` files, in nanoseconds: USER_HZ is 100 on x86 and arm64, whatever HZ the kernel runs at.
 const CLOCK_TICK_NS: u64 = 10_000_000;
 
-/// The process files of the running kernel.
+/// A process by its id and its start, in clock ticks since boot.
+type Key = (u32, u64);
+
+/// Command lines of the processes that were running when the daemon started.
+#[derive(Clone, Debug, Default)]
+pub struct RunningProcesses {
+    found: Arc<Mutex<HashMap<Key, CommandLine>>>,
+}
+
 #[derive(Clone, Debug)]
-pub struct ProcFiles {
-    root: PathBuf,
+struct CommandLine {
+    arguments: Vec<Bytes>,
+    truncated: bool,
 }
 
-impl ProcFiles {
-    /// `root` is /proc on a real host.
-    pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned() }
+impl RunningProcesses {
+    /// Begins to read, in a thread of its own; what is not read when it is asked for is not known.
+    pub fn collect(proc: &Path) -> io::Result<Self> {
+        let running = Self::default();
+        let (reader, proc) = (running.clone(), proc.to_owned());
+        std::thread::Builder::new().name("processes".to_owned()).spawn(move || reader.read_all(&proc))?;
+        Ok(running)
     }
 
-    /// The command line of the process with that id, if it is still the one that started then.
-    ///
-    /// The start time is looked at last: a process that has it now had the id while the command line was read, too.
-    fn arguments(&self, process: &Process) -> Option<(Vec<Bytes>, bool)> {
-        let directory = self.root.join(process.pid.to_string());
-        let mut line = Vec::new();
-        let limit = MAX_COMMAND_LINE_BYTES as u64 + 1;
-        File::open(directory.join("cmdline")).ok()?.take(limit).read_to_end(&mut line).ok()?;
-        let stat = fs::read(directory.join("stat")).ok()?;
-        if start_ticks(&stat)? != process.start_boot_ns / CLOCK_TICK_NS {
-            return None;
+    fn read_all(&self, proc: &Path) {
+        let entries = fs::read_dir(proc).into_iter().flatten().flatten();
+        let mut pids: Vec<u32> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+        // Services have low numbers. Whoever makes this thread wait hides none that are older than himself.
+        pids.sort_unstable();
+        for pid in pids.into_iter().take(MAX_PROCESSES) {
+            if let Some((key, line)) = read_one(&proc.join(pid.to_string()), pid) {
+                self.found.lock().unwrap_or_else(PoisonError::into_inner).insert(key, line);
+            }
         }
-        let truncated = line.len() > MAX_COMMAND_LINE_BYTES;
-        line.truncate(MAX_COMMAND_LINE_BYTES);
-        let arguments = split(&line, truncated);
-        (!arguments.is_empty()).then_some((arguments, truncated))
+    }
+
+    fn command_line(&self, process: &Process) -> Option<CommandLine> {
+        let key = (process.pid, process.start_boot_ns / CLOCK_TICK_NS);
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 }
 
-/// Fills in the arguments of the processes that have none.
+/// The start time is looked at last: a process that has it now had the id while the command line was read, too.
+fn read_one(directory: &Path, pid: u32) -> Option<(Key, CommandLine)> {
+    let mut line = read(&directory.join("cmdline"), MAX_COMMAND_LINE_BYTES + 1).ok()?;
+    let start = start_ticks(&read(&directory.join("stat"), MAX_STAT_BYTES).ok()?)?;
+    let truncated = line.len() > MAX_COMMAND_LINE_BYTES;
+    line.truncate(MAX_COMMAND_LINE_BYTES);
+    let arguments = split(&line, truncated);
+    (!arguments.is_empty()).then_some(((pid, start), CommandLine { arguments, truncated }))
+}
+
+fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(limit as u64).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Fills in the arguments of the processes that have none: those that are older than the probes, or of which the probes
+/// remember nothing any more. Never waits.
 ///
-/// A process that was never executed after its fork has its parent's. That is certain where the probe saw the parent being
-/// executed, since it would have seen the child, too. Where the parent is older than the probe, /proc is asked first: the
-/// child may have executed the same program again, with other arguments, as `systemd --user` does.
-pub fn complete_arguments(tree: &mut ProcessTree, files: &ProcFiles) {
+/// Where nothing is known of a process, its parent's arguments stand in if it has the same executable. That is a guess, and
+/// marked as one: a process may have been adopted by a parent that did not make it.
+pub fn complete_arguments(tree: &mut ProcessTree, running: &RunningProcesses) {
     let mut parent: Option<&Process> = None;
     for process in tree.ancestors.iter_mut().rev().chain([&mut tree.caller]) {
         if process.arguments_source == ArgumentsSource::Unknown && !process.kernel_thread {
-            complete(process, parent, files);
+            complete(process, parent, running);
         }
         parent = Some(process);
     }
 }
 
-fn complete(process: &mut Process, parent: Option<&Process>, files: &ProcFiles) {
-    let parent = parent.filter(|parent| {
-        process.executable_inode != 0
-            && (process.executable_inode, process.executable_device)
-                == (parent.executable_inode, parent.executable_device)
-    });
-    let certain = |parent: &&Process| {
-        matches!(parent.arguments_source, ArgumentsSource::Memory | ArgumentsSource::Exec | ArgumentsSource::Inherited)
-    };
-    if let Some(parent) = parent.filter(certain) {
-        inherit(process, parent);
-    } else if let Some((arguments, truncated)) = files.arguments(process) {
-        process.arguments = arguments;
-        process.arguments_truncated = truncated;
+fn complete(process: &mut Process, parent: Option<&Process>, running: &RunningProcesses) {
+    if let Some(line) = running.command_line(process) {
+        process.arguments = line.arguments;
+        process.arguments_truncated = line.truncated;
         process.arguments_source = ArgumentsSource::Proc;
-    } else if let Some(parent) = parent.filter(|parent| parent.arguments_source == ArgumentsSource::Proc) {
-        inherit(process, parent);
+        return;
     }
-}
-
-fn inherit(process: &mut Process, parent: &Process) {
-    process.arguments.clone_from(&parent.arguments);
-    process.arguments_truncated = parent.arguments_truncated;
-    process.arguments_source = ArgumentsSource::Inherited;
+    let executable = (process.executable_inode, process.executable_device);
+    let alike = |parent: &&Process| {
+        process.executable_inode != 0
+            && (parent.executable_inode, parent.executable_device) == executable
+            && parent.arguments_source != ArgumentsSource::Unknown
+    };
+    if let Some(parent) = parent.filter(alike) {
+        process.arguments.clone_from(&parent.arguments);
+        process.arguments_truncated = parent.arguments_truncated;
+        process.arguments_source = ArgumentsSource::Parent;
+    }
 }
 
 /// Arguments of a `cmdline` file. A process that wrote a title over its arguments leaves NULs behind it: they are none.
@@ -125,8 +156,8 @@ mod tests {
         }
     }
 
-    /// A /proc in which these processes run.
-    fn proc_with(processes: &[(u32, &str)]) -> (tempfile::TempDir, ProcFiles) {
+    /// What was found in a /proc in which these processes run.
+    fn running(processes: &[(u32, &str)]) -> RunningProcesses {
         let root = tempfile::tempdir().unwrap();
         for (pid, line) in processes {
             let directory = root.path().join(pid.to_string());
@@ -135,85 +166,72 @@ mod tests {
             let zeros = "0 ".repeat(18);
             fs::write(directory.join("stat"), format!("{pid} (a ) b) S {zeros}{} 0 0", u64::from(*pid) * 100)).unwrap();
         }
-        let files = ProcFiles::new(root.path());
-        (root, files)
+        fs::create_dir(root.path().join("self")).unwrap();
+        let running = RunningProcesses::default();
+        running.read_all(root.path());
+        running
     }
 
-    fn words(process: &Process) -> Vec<String> {
-        process.arguments.iter().map(|argument| String::from_utf8(argument.bytes.clone()).unwrap()).collect()
-    }
-
-    #[test]
-    fn forked_child_inherits_from_an_executed_parent() {
-        let mut tree = ProcessTree {
-            caller: process(12, 7, ArgumentsSource::Memory, &["insmod", "x.ko"]),
-            ancestors: vec![
-                process(11, 5, ArgumentsSource::Unknown, &[]),
-                process(10, 5, ArgumentsSource::Exec, &["bash", "run.sh"]),
-            ],
-            ..ProcessTree::default()
+    fn completed(caller: Process, ancestors: &[Process], running: &RunningProcesses) -> Vec<(String, ArgumentsSource)> {
+        let mut tree = ProcessTree { caller, ancestors: ancestors.to_vec(), ..ProcessTree::default() };
+        complete_arguments(&mut tree, running);
+        let described = |process: &Process| {
+            let arguments = process.arguments.iter().map(|a| String::from_utf8_lossy(&a.bytes).into_owned());
+            (arguments.collect::<Vec<_>>().join(" "), process.arguments_source)
         };
-        let (_root, files) = proc_with(&[(11, "rewritten\0")]);
-        complete_arguments(&mut tree, &files);
-        assert_eq!(words(&tree.ancestors[0]), ["bash", "run.sh"]);
-        assert_eq!(tree.ancestors[0].arguments_source, ArgumentsSource::Inherited);
+        [&tree.caller].into_iter().chain(&tree.ancestors).map(described).collect()
     }
 
     #[test]
-    fn processes_older_than_the_probe_are_read_from_proc() {
-        let mut tree = ProcessTree {
-            caller: process(12, 7, ArgumentsSource::Exec, &["insmod"]),
-            ancestors: vec![
-                process(3, 5, ArgumentsSource::Unknown, &[]),
-                process(2, 5, ArgumentsSource::Unknown, &[]),
-                process(1, 5, ArgumentsSource::Unknown, &[]),
-            ],
-            ..ProcessTree::default()
-        };
-        // Process 3 is gone.
-        let (_root, files) = proc_with(&[(1, "/sbin/init\0"), (2, "systemd\0--user\0\0\0")]);
-        complete_arguments(&mut tree, &files);
-        assert_eq!(words(&tree.ancestors[2]), ["/sbin/init"]);
-        assert_eq!(words(&tree.ancestors[1]), ["systemd", "--user"]);
-        assert_eq!(tree.ancestors[1].arguments_source, ArgumentsSource::Proc);
-        assert_eq!(words(&tree.ancestors[0]), ["systemd", "--user"]);
-        assert_eq!(tree.ancestors[0].arguments_source, ArgumentsSource::Inherited);
+    fn processes_that_ran_before_are_known() {
+        let unknown = |pid| process(pid, u64::from(pid), ArgumentsSource::Unknown, &[]);
+        let running = running(&[(10, "sshd\0-D\0"), (11, "title\0\0\0\0")]);
+        assert_eq!(
+            completed(unknown(11), &[unknown(10), unknown(1)], &running),
+            [
+                ("title".to_owned(), ArgumentsSource::Proc),
+                ("sshd -D".to_owned(), ArgumentsSource::Proc),
+                (String::new(), ArgumentsSource::Unknown)
+            ]
+        );
     }
 
     #[test]
-    fn another_process_with_the_same_id_is_not_believed() {
-        let (_root, files) = proc_with(&[(5, "innocent\0")]);
-        let mut tree = ProcessTree { caller: process(5, 7, ArgumentsSource::Unknown, &[]), ..ProcessTree::default() };
-        tree.caller.start_boot_ns += SECOND_NS;
-        complete_arguments(&mut tree, &files);
-        assert_eq!(tree.caller.arguments_source, ArgumentsSource::Unknown);
+    fn another_process_with_the_same_id_is_not_taken_for_it() {
+        let mut other = process(10, 1, ArgumentsSource::Unknown, &[]);
+        other.start_boot_ns += SECOND_NS;
+        assert_eq!(completed(other, &[], &running(&[(10, "sshd\0")]))[0].1, ArgumentsSource::Unknown);
     }
 
     #[test]
-    fn long_command_lines_are_cut_and_marked() {
-        let (_root, files) = proc_with(&[(5, &"a".repeat(MAX_COMMAND_LINE_BYTES + 1))]);
-        let mut tree = ProcessTree { caller: process(5, 7, ArgumentsSource::Unknown, &[]), ..ProcessTree::default() };
-        complete_arguments(&mut tree, &files);
+    fn what_the_kernel_said_stays() {
+        let caller = process(10, 1, ArgumentsSource::Exec, &["insmod", "x.ko"]);
+        assert_eq!(completed(caller, &[], &running(&[(10, "pretended\0")]))[0].0, "insmod x.ko");
+    }
+
+    #[test]
+    fn a_parent_with_the_same_executable_is_a_guess() {
+        let parent = process(10, 7, ArgumentsSource::Exec, &["udevd"]);
+        let fork = process(11, 7, ArgumentsSource::Unknown, &[]);
+        let none = RunningProcesses::default();
+        let (arguments, source) = completed(fork, std::slice::from_ref(&parent), &none).remove(0);
+        assert_eq!((arguments.as_str(), source), ("udevd", ArgumentsSource::Parent));
+        let other = process(11, 8, ArgumentsSource::Unknown, &[]);
+        assert_eq!(completed(other, &[parent], &none)[0].1, ArgumentsSource::Unknown);
+    }
+
+    #[test]
+    fn kernel_threads_have_none() {
+        let thread = Process { kernel_thread: true, ..process(2, 0, ArgumentsSource::Unknown, &[]) };
+        assert_eq!(completed(thread, &[], &running(&[(2, "forged\0")]))[0].1, ArgumentsSource::Unknown);
+    }
+
+    #[test]
+    fn long_lines_are_cut() {
+        let line = "x".repeat(MAX_COMMAND_LINE_BYTES + 10);
+        let mut tree = ProcessTree { caller: process(10, 1, ArgumentsSource::Unknown, &[]), ..ProcessTree::default() };
+        complete_arguments(&mut tree, &running(&[(10, &line)]));
         assert!(tree.caller.arguments_truncated && tree.caller.arguments[0].truncated);
         assert_eq!(tree.caller.arguments[0].bytes.len(), MAX_COMMAND_LINE_BYTES);
-    }
-
-    #[test]
-    fn real_proc_agrees_with_itself() {
-        let files = ProcFiles::new(Path::new("/proc"));
-        let stat = fs::read("/proc/self/stat").unwrap();
-        let mut tree = ProcessTree::default();
-        tree.caller.pid = std::process::id();
-        tree.caller.start_boot_ns = start_ticks(&stat).unwrap() * CLOCK_TICK_NS;
-        complete_arguments(&mut tree, &files);
-        assert_eq!(tree.caller.arguments_source, ArgumentsSource::Proc);
-        assert_eq!(tree.caller.arguments.len(), std::env::args().count());
-    }
-
-    #[test]
-    fn malformed_stat_files() {
-        for stat in [b"".as_slice(), b"1 (x", b"1 (x) S 1 2", b"1 (x) \xff"] {
-            assert_eq!(start_ticks(stat), None);
-        }
     }
 }

@@ -13,7 +13,12 @@ use crate::model::{Clock, Host, Namespaces, text::text};
 pub enum HostError {
     #[error("cannot read {BOOT_ID}, without which documents have no stable id")]
     BootId(#[source] io::Error),
+    #[error("cannot start the thread that reads the running processes")]
+    Processes(#[source] io::Error),
 }
+
+/// Where hosts keep modules and the programs that load them; systems that are not merged have both kinds of directory.
+const SYSTEM_DIRECTORIES: [&str; 6] = ["/lib/modules", "/usr/lib/modules", "/bin", "/sbin", "/usr/bin", "/usr/sbin"];
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -27,6 +32,9 @@ pub fn read_host() -> Result<Host, HostError> {
         let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.into());
         mounts::holding(&mounts, &directory)
     };
+    let mut system_mounts: Vec<_> = SYSTEM_DIRECTORIES.into_iter().filter_map(holding).collect();
+    system_mounts.sort_by_key(|mount| mount.id);
+    system_mounts.dedup();
     Ok(Host {
         hostname: text(uname.nodename().to_bytes()),
         machine_id: machine_id(&fs::read_to_string("/etc/machine-id").unwrap_or_default()),
@@ -35,8 +43,7 @@ pub fn read_host() -> Result<Host, HostError> {
         architecture: text(uname.machine().to_bytes()),
         operating_system: os_release::read(),
         initial_namespaces: namespaces(Path::new("/proc/1/ns")),
-        modules_mount: holding("/lib/modules"),
-        programs_mount: holding("/usr/bin"),
+        system_mounts,
     })
 }
 

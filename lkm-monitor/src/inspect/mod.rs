@@ -6,9 +6,10 @@ pub mod arguments;
 pub mod host;
 pub mod mounts;
 pub mod os_release;
+mod regular;
 pub mod users;
 
 pub use agent::identify_agent;
-pub use arguments::{ProcFiles, complete_arguments};
+pub use arguments::{RunningProcesses, complete_arguments};
 pub use host::{HostError, read_clock, read_host};
 pub use users::AccountFiles;

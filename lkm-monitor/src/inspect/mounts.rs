@@ -14,12 +14,13 @@ pub fn holding(mountinfo: &str, path: &Path) -> Option<SystemMount> {
 
 /// Mount point and mount of a line. Mount points with escaped characters lie above none of the paths of interest.
 fn parse(line: &str) -> Option<(&str, SystemMount)> {
-    let mut fields = line.split(' ').skip(2);
-    let (major, minor) = fields.next()?.split_once(':')?;
+    let mut fields = line.split(' ');
+    let id = fields.next()?.parse().ok()?;
+    let (major, minor) = fields.nth(1)?.split_once(':')?;
     let root = fields.next()?;
     let point = fields.next()?;
     let device = (major.parse().ok()?, minor.parse().ok()?);
-    Some((point, SystemMount { device, partial: root != "/" }))
+    Some((point, SystemMount { id, device, partial: root != "/" }))
 }
 
 #[cfg(test)]
@@ -38,8 +39,8 @@ malformed line
     #[test]
     fn deepest_and_last_mount() {
         let holding = |path| holding(MOUNTS, Path::new(path));
-        assert_eq!(holding("/usr/lib/modules"), Some(SystemMount { device: (254, 2), partial: false }));
-        assert_eq!(holding("/lib/modules"), Some(SystemMount { device: (254, 1), partial: true }));
+        assert_eq!(holding("/usr/lib/modules"), Some(SystemMount { id: 28, device: (254, 2), partial: false }));
+        assert_eq!(holding("/lib/modules"), Some(SystemMount { id: 27, device: (254, 1), partial: true }));
         assert_eq!(holding("relative"), None);
     }
 }

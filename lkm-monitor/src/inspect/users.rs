@@ -2,12 +2,12 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
-    io::{self, Read as _},
+    fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
+use super::regular;
 use crate::model::Accounts;
 
 /// More than any real file has; what lies behind is not read.
@@ -56,8 +56,7 @@ impl Version {
         if self.seen == Some(stamp) {
             return None;
         }
-        let mut content = Vec::new();
-        File::open(&self.path).ok()?.take(MAX_FILE_BYTES).read_to_end(&mut content).ok()?;
+        let content = regular::read(&self.path, MAX_FILE_BYTES).ok()?;
         self.seen = Some(stamp);
         Some(names(&content))
     }

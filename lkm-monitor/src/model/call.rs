@@ -222,6 +222,12 @@ impl ModuleCall {
         (-4095..0).contains(&ret).then_some(-(ret as i32))
     }
 
+    /// Whether the kernel did something for it that it does for privileged callers only.
+    pub fn is_confirmed(&self) -> bool {
+        let linked = self.module.taints.is_some();
+        linked || self.freed || self.image_bytes.is_some() || self.succeeded() == Some(true)
+    }
+
     /// Whether the call returned success.
     pub fn succeeded(&self) -> Option<bool> {
         self.outcome.map(|outcome| outcome.ret == 0)

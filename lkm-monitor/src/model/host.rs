@@ -19,10 +19,8 @@ pub struct Host {
     pub operating_system: OperatingSystem,
     /// Those of process 1; all zero where they cannot be read.
     pub initial_namespaces: Namespaces,
-    /// The file system that holds /usr/lib/modules, as process 1 sees it.
-    pub modules_mount: Option<SystemMount>,
-    /// The file system that holds /usr/bin, as process 1 sees it.
-    pub programs_mount: Option<SystemMount>,
+    /// The mounts that hold modules and programs, as process 1 sees them; empty where that cannot be read.
+    pub system_mounts: Vec<SystemMount>,
 }
 
 /// os-release(5). Empty where the file does not say.
@@ -43,6 +41,8 @@ pub struct OperatingSystem {
 /// A mounted file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SystemMount {
+    /// The first field of mountinfo: no other mount of the host has it as long as this one is there.
+    pub id: u32,
     /// Major and minor number, `s_dev` of the file system.
     pub device: (u32, u32),
     /// The mount shows a part of the file system only, such as a btrfs subvolume.

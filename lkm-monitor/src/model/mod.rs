@@ -27,7 +27,7 @@ pub use origin::{NameSource, Origin};
 pub use path::SeenPath;
 pub use process::{ArgumentsSource, Ids, Namespaces, Process, ProcessTree, Tty};
 pub use request::ModuleRequest;
-pub use state::{Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
+pub use state::{ClockStep, Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
 pub use verdict::{Finding, Rule, Severity, Technique, Verdict};
 
 /// Something that the sensor observed, complete or with what is missing named.

@@ -9,10 +9,15 @@ pub struct SeenPath {
     pub absolute: Vec<u8>,
     /// Where the mount that holds the file is mounted, in terms of `absolute`.
     pub mount_point: Option<Vec<u8>>,
+    /// That mount's id, as in /proc/PID/mountinfo; 0 when it is not known.
+    pub mount_id: u32,
     /// That mount shows a part of a file system only.
     pub bind_mount: bool,
     /// The file lies outside the process's root directory, or on a mount that is no longer attached.
     pub outside_root: bool,
+    /// The path does not end at the root of the process's mount namespace but of another tree: one that no mount table
+    /// shows, or another namespace's.
+    pub foreign_root: bool,
     /// The file has no place in any directory tree.
     pub anonymous: bool,
     /// Cut at the root side: `seen` and `absolute` begin somewhere below the root, with `...`.

@@ -51,9 +51,13 @@ pub struct Process {
     pub session: u32,
     pub tty: Option<Tty>,
     pub control_group: Option<Vec<u8>>,
+    /// Cut at the leaf's side.
+    pub control_group_truncated: bool,
     pub control_group_id: u64,
     pub namespaces: Namespaces,
     pub kernel_thread: bool,
+    /// Who traces it with ptrace, and can make it do anything.
+    pub tracer: Option<Tracer>,
 }
 
 /// Where a command line comes from.
@@ -66,10 +70,12 @@ pub enum ArgumentsSource {
     Memory,
     /// Remembered by the kernel probe when the process was executed.
     Exec,
-    /// Its nearest ancestor's: the process was forked and never executed anything.
+    /// Remembered by the kernel probe when its creator was executed: the process is a fork and never executed anything.
     Inherited,
     /// Read from /proc after the event.
     Proc,
+    /// A guess: its parent's, which has the same executable.
+    Parent,
 }
 
 /// User and group ids in the initial user namespace.
@@ -110,6 +116,14 @@ impl Namespaces {
         let differs = |&(_, ours, theirs): &(_, u32, u32)| ours != 0 && theirs != 0 && ours != theirs;
         kinds.into_iter().filter(differs).map(|(kind, ..)| kind).collect()
     }
+}
+
+/// A process that traces another one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tracer {
+    pub pid: u32,
+    /// `comm`.
+    pub name: Vec<u8>,
 }
 
 /// A controlling terminal.

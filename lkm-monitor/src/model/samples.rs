@@ -16,7 +16,13 @@ const NAMESPACES: Namespaces = Namespaces {
 };
 
 pub(crate) fn path(path: &str) -> SeenPath {
-    SeenPath { seen: path.into(), absolute: path.into(), mount_point: Some(b"/".to_vec()), ..SeenPath::default() }
+    SeenPath {
+        seen: path.into(),
+        absolute: path.into(),
+        mount_point: Some(b"/".to_vec()),
+        mount_id: 27,
+        ..SeenPath::default()
+    }
 }
 
 /// kmod, run by root in the login session of alice.
@@ -100,7 +106,6 @@ pub(crate) fn refused(call: ModuleCall, errno: i32) -> ModuleCall {
 
 /// A Debian host whose system files are all on one file system.
 pub(crate) fn host() -> Host {
-    let mount = Some(SystemMount { device: (254, 1), partial: false });
     Host {
         hostname: "web-1".to_owned(),
         machine_id: "0123456789abcdef0123456789abcdef".to_owned(),
@@ -115,8 +120,7 @@ pub(crate) fn host() -> Host {
             full: "Debian GNU/Linux 12 (bookworm)".to_owned(),
         },
         initial_namespaces: NAMESPACES,
-        modules_mount: mount,
-        programs_mount: mount,
+        system_mounts: vec![SystemMount { id: 27, device: (254, 1), partial: false }],
     }
 }
 

@@ -1,6 +1,8 @@
 //! What the sensor is able to see.
 
-/// The sensor when it starts or stops.
+use super::Clock;
+
+/// The sensor when it starts or stops, and when what it sees changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SensorState {
     pub change: SensorChange,
@@ -19,6 +21,31 @@ pub struct SensorState {
 pub enum SensorChange {
     Started,
     Stopped,
+    /// Something turned hooks off that were attached.
+    Blinded,
+    /// They are on again.
+    Restored,
+}
+
+impl SensorChange {
+    /// `event.action`.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::Started => "sensor-started",
+            Self::Stopped => "sensor-stopped",
+            Self::Blinded => "sensor-blinded",
+            Self::Restored => "sensor-restored",
+        }
+    }
+}
+
+/// A step of the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockStep {
+    pub before: Clock,
+    pub after: Clock,
+    /// Nanoseconds since boot at which it was noticed.
+    pub boot_ns: u64,
 }
 
 /// Whether everything that the daemon can see is seen.

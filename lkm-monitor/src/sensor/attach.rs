@@ -13,6 +13,7 @@ use zerocopy::IntoBytes as _;
 use super::{
     btf::{self, BtfError, KernelLayout},
     probes::{self, Hook, Probe, Set},
+    switches::{SwitchedOff, Switches},
 };
 use crate::config::SensorConfig;
 
@@ -67,6 +68,8 @@ pub struct Programs {
     /// The set that sees system calls, if any.
     pub syscalls: Option<Set>,
     pub layout: KernelLayout,
+    /// What is switched off now of what was attached.
+    pub switched_off: SwitchedOff,
 }
 
 /// Loads and attaches what `config` asks for and the kernel allows.
@@ -97,7 +100,7 @@ pub fn attach(config: &SensorConfig) -> Result<Programs, AttachError> {
     if !sees_loads {
         return Err(AttachError::Blind(first_failure(&probes)));
     }
-    Ok(Programs { ebpf, probes, syscalls, layout })
+    Ok(Programs { ebpf, probes, syscalls, layout, switched_off: Switches::open().read() })
 }
 
 /// Tries the sets of system call probes, best first, and keeps the first one that attaches completely.
@@ -273,7 +276,8 @@ impl Programs {
         }
         for attached in &self.probes {
             let concerns = matches!(attached.probe.set, Set::Core | Set::FentryCompat);
-            if concerns && matches!(attached.state, State::Failed(_)) {
+            let silent = attached.state == State::Attached && self.switched_off.silences(attached.probe.hook).is_some();
+            if silent || concerns && matches!(attached.state, State::Failed(_)) {
                 add(attached.probe.lost.to_owned());
             }
         }

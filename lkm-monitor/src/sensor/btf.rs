@@ -116,10 +116,10 @@ fn resolve_values(btf: &Btf) -> KernelValues {
             Some(Type::Struct(upid)) => u32::try_from(upid.size()).unwrap_or(unresolved.upid_bytes),
             _ => unresolved.upid_bytes,
         },
+        pidtype_tgid: enum_value(btf, "pid_type", "PIDTYPE_TGID").unwrap_or(unresolved.pidtype_tgid),
         pidtype_pgid: enum_value(btf, "pid_type", "PIDTYPE_PGID").unwrap_or(unresolved.pidtype_pgid),
         pidtype_sid: enum_value(btf, "pid_type", "PIDTYPE_SID").unwrap_or(unresolved.pidtype_sid),
         cgroup_v1_subsys: enum_value(btf, "cgroup_subsys_id", "pids_cgrp_id").unwrap_or(unresolved.cgroup_v1_subsys),
-        reserved: 0,
     }
 }
 

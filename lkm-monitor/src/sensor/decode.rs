@@ -2,12 +2,15 @@
 
 use lkm_monitor_common::{
     event::{self, EventHeader, EventKind, WIRE_VERSION, header_flags},
-    section::{self, CallEnd, ExecRecord, PathHead, SectionHeader, Tag, file_flags, flags, process_flags},
+    section::{self, CallEnd, ExecRecord, PathHead, SectionHeader, Tag, exec_flags, file_flags, flags, process_flags},
 };
 use zerocopy::FromBytes;
 
 use super::path_bytes;
-use crate::model::{Abi, ArgumentsSource, Bytes, FileFacts, Ids, Namespaces, Process, SeenPath, process::Tty};
+use crate::model::{
+    Abi, ArgumentsSource, Bytes, FileFacts, Ids, Namespaces, Process, SeenPath,
+    process::{Tracer, Tty},
+};
 
 /// Why an event is not one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -184,7 +187,10 @@ fn describe(process: &mut Process, tag: Tag, section_flags: u16, content: &[u8])
             process.arguments_source = ArgumentsSource::Memory;
         }
         Tag::ExecArguments => recall_exec(process, &read(content)?),
-        Tag::ControlGroup if readable => process.control_group = Some(path_bytes::control_group(content)),
+        Tag::ControlGroup if readable => {
+            process.control_group = Some(path_bytes::control_group(content));
+            process.control_group_truncated = truncated;
+        }
         Tag::Terminal if readable => process.tty.get_or_insert_default().name = content.to_vec(),
         _ => {}
     }
@@ -198,7 +204,8 @@ fn recall_exec(process: &mut Process, record: &ExecRecord) {
     let Some(executed) = record.args.get(..usize::from(record.len)).filter(|_| of_process) else {
         return;
     };
-    let truncated = record.truncated != 0;
+    let truncated = record.flags & exec_flags::TRUNCATED != 0;
+    let inherited = record.flags & exec_flags::INHERITED != 0;
     if record.exe_inode != 0 && process.executable_inode != 0 {
         process.executable_replaced =
             (record.exe_inode, device(record.exe_device)) != (process.executable_inode, process.executable_device);
@@ -206,14 +213,15 @@ fn recall_exec(process: &mut Process, record: &ExecRecord) {
     let arguments = split_arguments(executed, truncated);
     if process.arguments_source == ArgumentsSource::Memory {
         let same = process.arguments == arguments || truncated && starts_with(&process.arguments, &arguments);
-        if same {
+        // Forks name themselves by their task, as udev's workers do: that is no disguise.
+        if same || inherited {
             return;
         }
         process.arguments_rewritten = true;
     }
     process.arguments = arguments;
     process.arguments_truncated = truncated;
-    process.arguments_source = ArgumentsSource::Exec;
+    process.arguments_source = if inherited { ArgumentsSource::Inherited } else { ArgumentsSource::Exec };
 }
 
 /// Whether `whole` begins with `cut`, of which the last argument may be cut short.
@@ -229,7 +237,12 @@ fn split_arguments(bytes: &[u8], truncated: bool) -> Vec<Bytes> {
         return Vec::new();
     }
     let ended = bytes.last() == Some(&0);
-    let bytes = bytes.strip_suffix(&[0]).unwrap_or(bytes);
+    // A process that wrote a title over its arguments leaves NULs behind it: they are none.
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    if end == 0 {
+        return Vec::new();
+    }
+    let bytes = &bytes[..end];
     let mut arguments: Vec<_> = bytes.split(|&byte| byte == 0).map(Bytes::whole).collect();
     if let Some(last) = arguments.last_mut() {
         last.truncated = truncated && !ended;
@@ -309,6 +322,7 @@ fn process(raw: &section::Process) -> Process {
             cgroup: raw.cgroup_ns,
         },
         kernel_thread: raw.flags & process_flags::KERNEL_THREAD != 0,
+        tracer: (raw.tracer_pid != 0).then(|| Tracer { pid: raw.tracer_pid, name: until_nul(&raw.tracer_comm) }),
         ..Process::default()
     }
 }
@@ -346,7 +360,7 @@ fn tag(raw: u16) -> Option<Tag> {
     TAGS.into_iter().find(|&tag| tag as u16 == raw)
 }
 
-const _: () = assert!(size_of::<PathHead>() == 8, "path_bytes reads the head itself");
+const _: () = assert!(size_of::<PathHead>() == 16, "path_bytes reads the head itself");
 
 #[cfg(test)]
 mod tests;

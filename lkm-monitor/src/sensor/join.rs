@@ -50,7 +50,7 @@ impl Default for Limits {
             unfinished: 256,
             told: 4096,
             loose: 4096,
-            requests: 256,
+            requests: 2048,
             call_window_ns: 10_000_000_000,
             init_window_ns: 500_000_000,
             part_window_ns: 1_000_000_000,
@@ -217,8 +217,12 @@ impl Join {
 
     /// Passes on everything, at the end.
     pub fn drain(&mut self, out: &mut Vec<Observation>) {
-        let mut keys: Vec<_> =
-            self.pending.iter().filter(|(_, pending)| pending.news).map(|(&(tid, call_id), _)| (call_id, tid)).collect();
+        let mut keys: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| pending.news)
+            .map(|(&(tid, call_id), _)| (call_id, tid))
+            .collect();
         keys.sort_unstable();
         for (call_id, tid) in keys {
             self.pass_on((tid, call_id), out);
@@ -264,7 +268,9 @@ impl Join {
     /// nothing of, then the oldest.
     fn expendable(&self) -> Option<Key> {
         let unconfirmed = |key: &&Key| {
-            self.pending.get(*key).is_some_and(|pending| pending.parts.loaded.is_none() && pending.parts.freed.is_none())
+            self.pending
+                .get(*key)
+                .is_some_and(|pending| pending.parts.loaded.is_none() && pending.parts.freed.is_none())
         };
         let arrivals = || self.arrivals.iter().filter(|key| self.pending.contains_key(key));
         self.unfinished.front().or_else(|| arrivals().find(unconfirmed)).or_else(|| arrivals().next()).copied()

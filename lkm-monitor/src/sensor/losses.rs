@@ -1,7 +1,10 @@
 //! What the kernel side lost, and what it did.
 
-use std::os::fd::AsFd as _;
-use std::os::fd::AsRawFd as _;
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _},
+    os::fd::{AsFd as _, AsRawFd as _},
+};
 
 use aya::maps::{MapData, MapError, PerCpuArray};
 use lkm_monitor_common::counter::Counter;
@@ -25,8 +28,8 @@ pub struct Totals {
 /// Reads the probes' counters.
 pub struct Counters {
     map: PerCpuArray<MapData, u64>,
-    /// /proc/self/fdinfo files of the programs.
-    program_infos: Vec<std::path::PathBuf>,
+    /// /proc/self/fdinfo files of the programs, opened before anything can be mounted over /proc.
+    program_infos: Vec<File>,
     /// What they said last: they are gone when the programs are.
     probe_skipped: u64,
 }
@@ -39,7 +42,7 @@ impl Counters {
             .ebpf
             .programs()
             .filter_map(|(_, program)| program.fd().ok())
-            .map(|fd| format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd()).into())
+            .filter_map(|fd| File::open(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).ok())
             .collect();
         Ok(Self { map: PerCpuArray::try_from(map)?, program_infos, probe_skipped: 0 })
     }
@@ -63,12 +66,14 @@ impl Counters {
     }
 
     fn skipped(&self) -> u64 {
-        self.program_infos
-            .iter()
-            .filter_map(|path| std::fs::read_to_string(path).ok())
-            .filter_map(|info| {
-                info.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse::<u64>().ok())
-            })
-            .sum()
+        self.program_infos.iter().filter_map(recursion_misses).sum()
     }
+}
+
+/// `bpf_prog_show_fdinfo`. A kernel before 5.12 does not count, and a program that is gone says nothing.
+fn recursion_misses(mut info: &File) -> Option<u64> {
+    let mut text = String::new();
+    info.rewind().ok()?;
+    info.read_to_string(&mut text).ok()?;
+    text.lines().find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
 }

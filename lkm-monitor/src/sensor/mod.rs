@@ -14,3 +14,4 @@ mod path_bytes;
 pub mod probes;
 pub mod report;
 pub mod rings;
+pub mod switches;

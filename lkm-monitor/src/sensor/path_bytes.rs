@@ -24,8 +24,10 @@ pub(super) fn decode(content: &[u8], section_flags: u16) -> Option<SeenPath> {
         seen,
         absolute,
         mount_point,
+        mount_id: head.mount_id,
         bind_mount: section_flags & flags::BIND_MOUNT != 0,
         outside_root: section_flags & flags::OUTSIDE_ROOT != 0,
+        foreign_root: section_flags & flags::FOREIGN_ROOT != 0,
         anonymous,
         truncated,
         unreadable: section_flags & flags::UNREADABLE != 0,
@@ -76,7 +78,7 @@ mod tests {
     use super::*;
 
     fn section(root_at: u32, mount_at: u32, names: &[&str]) -> Vec<u8> {
-        let mut content = PathHead { root_at, mount_at }.as_bytes().to_vec();
+        let mut content = PathHead { root_at, mount_at, mount_id: 7, reserved: 0 }.as_bytes().to_vec();
         for name in names {
             content.extend_from_slice(name.as_bytes());
             content.push(0);

@@ -106,7 +106,7 @@ macro_rules! trace_event {
     };
 }
 
-const CORE: [Probe; 7] = [
+const CORE: [Probe; 9] = [
     Probe {
         program: "sched_process_exec",
         hook: Hook::BtfTracepoint("sched_process_exec"),
@@ -114,6 +114,22 @@ const CORE: [Probe; 7] = [
         minimum_kernel: "5.5",
         fallback: "/proc/PID/cmdline, read after the event",
         lost: "command lines of parents that are gone, and of processes that overwrote theirs",
+    },
+    Probe {
+        program: "sched_process_fork",
+        hook: Hook::BtfTracepoint("sched_process_fork"),
+        set: Set::Core,
+        minimum_kernel: "5.5",
+        fallback: "/proc/PID/cmdline, or the parent's command line, after the event",
+        lost: "what a process that was never executed is a fork of",
+    },
+    Probe {
+        program: "sched_process_exit",
+        hook: Hook::BtfTracepoint("sched_process_exit"),
+        set: Set::Core,
+        minimum_kernel: "5.5",
+        fallback: "the oldest command lines make room",
+        lost: "command lines of long-lived parents on hosts that run many programs",
     },
     Probe {
         program: "security_kernel_post_read_file",

@@ -4,6 +4,7 @@ use super::{
     attach::{Attached, Programs, State},
     losses::Totals,
     probes::Set,
+    switches::SwitchedOff,
 };
 use crate::model::{Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
 
@@ -15,6 +16,13 @@ pub fn started(programs: &Programs, boot_ns: u64) -> SensorState {
 /// The sensor as it ends. The caller sets the time and the counters once everything is counted.
 pub fn stopped(programs: &Programs) -> SensorState {
     state(programs, SensorChange::Stopped)
+}
+
+/// The sensor after switches were turned that silence its hooks, or after they were turned back.
+pub fn switched(programs: &Programs, boot_ns: u64) -> SensorState {
+    let off = programs.switched_off != SwitchedOff::default();
+    let change = if off { SensorChange::Blinded } else { SensorChange::Restored };
+    SensorState { boot_ns, ..state(programs, change) }
 }
 
 /// What the sensor counted, by name.
@@ -45,11 +53,11 @@ pub fn probes(programs: &Programs) -> Vec<ProbeState> {
         .probes
         .iter()
         .filter(|attached| matches!(attached.state, State::Attached | State::Failed(_)))
-        .map(probe)
+        .map(|attached| probe(attached, programs.switched_off))
         .collect()
 }
 
-fn probe(Attached { probe, state }: &Attached) -> ProbeState {
+fn probe(Attached { probe, state }: &Attached, off: SwitchedOff) -> ProbeState {
     ProbeState {
         name: probe.program.to_owned(),
         hook: probe.hook.target(),
@@ -57,7 +65,7 @@ fn probe(Attached { probe, state }: &Attached) -> ProbeState {
         attached: *state == State::Attached,
         error: match state {
             State::Failed(error) => Some(error.clone()),
-            _ => None,
+            _ => off.silences(probe.hook).map(str::to_owned),
         },
     }
 }

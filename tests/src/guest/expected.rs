@@ -123,6 +123,7 @@ pub(crate) fn errno_name(errno: i32) -> &'static str {
         libc::ENODEV => "ENODEV",
         libc::EINVAL => "EINVAL",
         libc::EKEYREJECTED => "EKEYREJECTED",
+        libc::EOPNOTSUPP => "EOPNOTSUPP",
         _ => panic!("no scenario provokes errno {errno}"),
     }
 }

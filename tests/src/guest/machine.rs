@@ -58,6 +58,13 @@ pub(crate) fn kernel_release() -> String {
     rustix::system::uname().release().to_string_lossy().into_owned()
 }
 
+/// Major and minor version.
+pub(crate) fn kernel_version() -> (u32, u32) {
+    let release = kernel_release();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse().ok());
+    numbers.next().zip(numbers.next()).unwrap_or_else(|| panic!("{release:?} is no kernel release"))
+}
+
 /// Names of the loaded modules, the newest first. A name with a newline shows as two; no scenario leaves one behind.
 pub(crate) fn loaded_modules() -> Vec<String> {
     let listing = fs::read("/proc/modules").expect("read the list of modules");

@@ -10,13 +10,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::{
+    process::{Pid, Signal, WaitOptions, kill_process, waitpid},
+    thread::{CpuSet, sched_setaffinity},
+};
 use serde_json::{Value, json};
 
 use crate::{document::Document, mirror};
 
 pub(crate) const PROGRAM: &str = "/usr/bin/lkm-monitor";
 const READY: &str = "sensor ready";
+const STOPPING: &str = "stopping: what was seen is passed on";
 /// The kernel verifies the probes on an emulated processor.
 const START_DEADLINE: Duration = Duration::from_secs(120);
 const STOP_DEADLINE: Duration = Duration::from_secs(60);
@@ -111,11 +115,20 @@ const CALLS_RING_BYTES: u32 = 512 * 1024;
 impl Sensor {
     /// Starts the daemon with telemetry and waits until it listens.
     pub(crate) fn start(hooks: Hooks) -> Self {
+        Self::start_with(hooks, &["--events"])
+    }
+
+    /// Starts the daemon as people do, without telemetry, and waits until it listens.
+    pub(crate) fn start_for_alerts(hooks: Hooks) -> Self {
+        Self::start_with(hooks, &[])
+    }
+
+    fn start_with(hooks: Hooks, arguments: &[&str]) -> Self {
         let config = format!("/run/{}.toml", hooks.name());
         let settings =
             format!("[sensor]\nsyscall_hooks = \"{}\"\ncalls_ring_bytes = {CALLS_RING_BYTES}\n", hooks.name());
         fs::write(&config, settings).expect("write a config");
-        Self::launch(&["--events", "--config", &config], None)
+        Self::launch(&[arguments, &["--config", &config]].concat(), None)
     }
 
     /// Starts the daemon as people do, without telemetry; its output also goes to `copy`.
@@ -239,10 +252,24 @@ impl Sensor {
         self.signal(Signal::CONT);
     }
 
-    /// Ends the daemon as a service manager does, and looks at its last words.
+    /// Runs the daemon's main thread, which attaches and detaches, on this processor only.
+    pub(crate) fn pin_to(&self, processor: usize) {
+        let mut processors = CpuSet::new();
+        processors.set(processor);
+        sched_setaffinity(Some(self.raw_pid()), &processors).expect("pin the daemon");
+    }
+
+    /// Tells the daemon to end, as a service manager does, and returns when it begins to.
+    pub(crate) fn ask_to_stop(&mut self) {
+        self.signal(Signal::TERM);
+        let begun = |state: &State| state.log.iter().any(|line| line.contains(STOPPING)).then_some(());
+        assert!(self.stream.wait(STOP_DEADLINE, begun).is_some(), "the daemon does not hear SIGTERM");
+    }
+
+    /// Ends the daemon and looks at its last words.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
-        self.signal(Signal::TERM);
+        self.ask_to_stop();
         // The output ends with the process: until then there is time to report.
         let ended = self.stream.wait(STOP_DEADLINE, |state| state.output_ended.then_some(()));
         if ended.is_none() {

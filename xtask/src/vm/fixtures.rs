@@ -105,6 +105,11 @@ fn decompressed(file: &Path) -> Result<Vec<u8>> {
     }
 }
 
+/// A module file packed so that kernels which unpack modules themselves take it (they know this checksum only).
+pub(crate) fn packed(file: &Path) -> Result<Vec<u8>> {
+    process::capture(Command::new("xz").args(["--check=crc32", "--stdout"]).arg(file))
+}
+
 /// `.modinfo` is a row of NUL-terminated `key=value` strings, so no ELF reader is needed for one of them.
 fn dependencies(image: &[u8]) -> Vec<String> {
     let Some(start) = image.windows(DEPENDS.len()).position(|window| window == DEPENDS) else { return Vec::new() };

@@ -154,6 +154,10 @@ fn modules(archive: &mut Archive, kernel: &Kernel) -> Result<()> {
         archive.file(&root.join(&fixture.path).to_string_lossy(), 0o644, &fixture.image);
         archive.file(&format!("/fixtures/{}.ko", fixture.name), 0o644, &fixture.image);
     }
+    for fixture in fixtures.iter().filter(|fixture| fixture.name == "dummy") {
+        let packed = fixtures::packed(&release.join(&fixture.path))?;
+        archive.file(&format!("/fixtures/{}.ko.xz", fixture.name), 0o644, &packed);
+    }
     let mut lists: Vec<PathBuf> = fs::read_dir(&release)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     lists.sort();
     for list in lists.iter().filter(|path| path.is_file()) {

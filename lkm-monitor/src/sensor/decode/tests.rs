@@ -56,7 +56,8 @@ fn exec_record(args: &[u8], truncated: u16) -> section::ExecRecord {
     record.exe_device = (8 << 20) | 1;
     record.args[..args.len()].copy_from_slice(args);
     record.len = args.len() as u16;
-    record.truncated = truncated;
+    record.flags = if truncated != 0 { section::exec_flags::TRUNCATED } else { 0 };
+    record.start_boot_ns = raw_process().start_boot_ns;
     record
 }
 

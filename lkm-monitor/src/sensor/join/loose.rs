@@ -78,9 +78,9 @@ fn cut(mut events: Vec<Event>) -> Vec<Parts> {
     let mut call = Parts::default();
     let mut events = events.into_iter().peekable();
     while let Some(event) = events.next() {
-        let load_failed = events.peek().is_some_and(|next| {
-            next.end.is_some_and(|end| end.syscall != Syscall::DeleteModule as u8 && end.ret < 0)
-        });
+        let load_failed = events
+            .peek()
+            .is_some_and(|next| next.end.is_some_and(|end| end.syscall != Syscall::DeleteModule as u8 && end.ret < 0));
         if !continues(&call, &event, load_failed) {
             calls.push(std::mem::take(&mut call));
         }
@@ -104,7 +104,11 @@ fn continues(call: &Parts, event: &Event, load_failed: bool) -> bool {
     // A kernel that reports a compressed image twice: as it was read, and unpacked.
     let unpacked = event.kind == EventKind::ImageRead
         && call.bits() & !(EventKind::CallEnter.bit() | EventKind::ImageRead.bit()) == 0
-        && call.image.as_ref().and_then(|image| image.image).is_some_and(|image| image.source == Image::FROM_COMPRESSED_FILE);
+        && call
+            .image
+            .as_ref()
+            .and_then(|image| image.image)
+            .is_some_and(|image| image.source == Image::FROM_COMPRESSED_FILE);
     // A call makes its parts in one order only.
     let in_order = call.present().all(|part| place(part.kind) < place(event.kind));
     // Freed after it was linked: its init failed, and the load's return says so, or it was unloaded by another call.

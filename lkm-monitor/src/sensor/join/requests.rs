@@ -1,6 +1,9 @@
 //! Requests of the kernel for modules, and the loads that answer them.
 
-use std::{cmp::Reverse, collections::VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{HashMap, VecDeque},
+};
 
 use crate::model::{ModuleCall, ModuleRequest, Part};
 
@@ -11,12 +14,21 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// Remembers a request; beyond `limit`, the oldest is forgotten.
-    pub(super) fn remember(&mut self, request: ModuleRequest, limit: usize) {
+    /// Remembers a request; beyond `limit`, the oldest of the user who asked most is forgotten: nobody can push out what
+    /// others asked for.
+    pub(super) fn remember(&mut self, mut request: ModuleRequest, limit: usize) {
+        // Its own document tells more; what is kept here many times over is what the load's document shows.
+        request.process.ancestors = Vec::new();
+        request.process.caller.working_directory = None;
         self.recent.push_back(request);
-        if self.recent.len() > limit {
-            self.recent.pop_front();
+        if self.recent.len() <= limit {
+            return;
         }
+        let mut counts: HashMap<Option<u32>, u32> = HashMap::new();
+        self.recent.iter().for_each(|request| *counts.entry(asker(request)).or_default() += 1);
+        let most = counts.into_iter().max_by_key(|&(_, count)| count).map(|(user, _)| user);
+        let oldest = self.recent.iter().position(|request| Some(asker(request)) == most);
+        self.recent.remove(oldest.unwrap_or(0));
     }
 
     /// Forgets what was asked for before the window.
@@ -56,8 +68,14 @@ impl Requests {
         }
     }
 
+    /// Requests remembered.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.recent.len()
     }
+}
+
+/// The effective user who asked, as far as known.
+fn asker(request: &ModuleRequest) -> Option<u32> {
+    request.process.caller.ids.map(|ids| ids.euid)
 }

@@ -262,12 +262,35 @@ fn nobody_hides_behind_a_second_request() {
     modprobe[0].arguments = ["/sbin/modprobe", "-q", "--", "net-pf-40"].map(Bytes::whole).into_iter().collect();
     modprobe.push(Process { pid: 2, kernel_thread: true, ..Process::default() });
     let answer = &push_all(&mut join, load.clone())[0];
-    assert_eq!(answer.request.as_ref().unwrap().process.caller.pid, 10, "not root's, and none made after modprobe began");
+    assert_eq!(
+        answer.request.as_ref().unwrap().process.caller.pid,
+        10,
+        "not root's, and none made after modprobe began"
+    );
     assert_eq!(answer.request_candidates, 2);
 
     // A load for the kernel whose request is unknown says so.
     let answer = &push_all(&mut Join::default(), load)[0];
     assert_eq!((&answer.request, &answer.missing[..]), (&None, &[Part::Request][..]));
+}
+
+#[test]
+fn a_user_who_asks_for_much_pushes_out_nobody_elses_request() {
+    let mut join = Join::with_limits(Limits { requests: 3, ..Limits::default() });
+    let mut out = Vec::new();
+    for (euid, name) in [(0, "wanted"), (1000, "a"), (1000, "b"), (1000, "c"), (1000, "d")] {
+        let mut request = event(EventKind::ModuleRequested, 0, 1);
+        request.module_name = Some(Bytes::whole(name));
+        let ids = Some(Ids { euid, ..Ids::default() });
+        request.processes = vec![Process { ids, ..Process::default() }];
+        join.push(request, &mut out);
+    }
+    assert_eq!((out.len(), join.requests.len()), (5, 3));
+    let mut load = whole_load(100);
+    let modprobe = &mut load[0].processes;
+    modprobe[0].arguments = ["modprobe", "-q", "--", "wanted"].map(Bytes::whole).into_iter().collect();
+    modprobe.push(Process { pid: 2, kernel_thread: true, ..Process::default() });
+    assert!(push_all(&mut join, load)[0].request.is_some());
 }
 
 #[test]

@@ -9,8 +9,9 @@ use std::{
 
 use rustix::{
     io::Errno,
-    mm::{MapFlags, ProtFlags, mmap_anonymous, munmap},
-    system::{finit_module, init_module},
+    mm::{MapFlags, ProtFlags, mmap_anonymous},
+    system::{delete_module, finit_module, init_module},
+    thread::{CpuSet, sched_setaffinity},
 };
 use serde_json::json;
 
@@ -18,11 +19,12 @@ use crate::{
     document::Document,
     module_file::installed,
     process::{Fork, become_analyst, fork, program},
+    sensor::Sensor,
     stage::Stage,
 };
 
-/// Of a process that loads from a file and one that loads from memory.
-const PAIRS: usize = 2;
+/// Processes that make calls of one kind.
+const OF_EACH_KIND: usize = 2;
 const CALLS_WHILE_LISTENING: u64 = 1_000;
 /// Several times what the ring for calls holds.
 const CALLS_WHILE_STANDING_STILL: u64 = 5_000;
@@ -64,6 +66,23 @@ pub(super) fn while_the_daemon_stands_still(stage: &mut Stage) {
     }
     let lost = |document: &Document| document.number("lkm_monitor.loss.calls_unseen").is_some_and(|calls| calls > 0);
     assert!(stage.sensor.documents().iter().any(lost), "the flood was meant to be more than the ring holds");
+}
+
+/// A daemon that has always more to read still tells what it lost, and hears when it is told to end.
+pub(super) fn that_does_not_end(stage: &mut Stage) {
+    let mut second = Sensor::start_for_alerts(stage.hooks);
+    // On one processor, because the emulator does not take it well when one processor changes the code that another one
+    // is in: attaching and detaching do.
+    second.pin_to(0);
+    let flood = Flood::start_on(0);
+    let lost = second.look(REPORT_DEADLINE, |document| document.is_loss().then(|| document.clone()));
+    let lost = lost.expect("the flood is more than the ring holds, and the loss is told while it lasts");
+    lost.contains(
+        json!({ "event": { "action": "lost-events" }, "lkm_monitor": { "loss": { "reason": "ring_full" } } }),
+    );
+    second.ask_to_stop();
+    flood.stop();
+    second.stop();
 }
 
 /// Every call is either reported or counted as lost, whatever happens.
@@ -140,32 +159,61 @@ impl Shared {
     }
 }
 
-/// Processes that make failing calls until they are told to stop.
+/// Processes that make failing calls until they are told to stop, or this is dropped.
 struct Flood {
     shared: &'static Shared,
     processes: Vec<Fork>,
 }
 
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Flood {
+    /// Loads that the kernel refuses.
     fn start() -> Self {
+        // The kernel loads from no file that is open for writing only, and nothing for a user who may not load.
+        let file = OpenOptions::new().write(true).open("/dev/null").expect("open a file that is no module");
+        let from_file = |shared: &Shared| {
+            shared.repeat(|| assert_eq!(finit_module(&file, c"", 0), Err(Errno::BADF), "each call fails"));
+        };
+        let from_memory = |shared: &Shared| {
+            become_analyst();
+            shared.repeat(|| assert_eq!(init_module(b"nothing", c""), Err(Errno::PERM), "each call fails"));
+        };
+        Self::of(&[&from_file, &from_memory])
+    }
+
+    /// Unloads of a module that is not there, on one processor. They alert nobody.
+    fn start_on(processor: usize) -> Self {
+        let unload = |shared: &Shared| {
+            let mut processors = CpuSet::new();
+            processors.set(processor);
+            sched_setaffinity(None, &processors).expect("stay on one processor");
+            shared
+                .repeat(|| assert_eq!(delete_module(c"nothing", libc::O_NONBLOCK), Err(Errno::NOENT), "there is none"));
+        };
+        Self::of(&[&unload, &unload])
+    }
+
+    fn of(kinds: &[&dyn Fn(&Shared)]) -> Self {
         let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping, large and aligned enough, shared with the forks; zeros are a valid `Shared`.
+        // SAFETY: a new mapping, large and aligned enough, shared with the forks, never unmapped; zeros are a valid
+        // `Shared`.
         let shared: &'static Shared = unsafe {
             let memory = mmap_anonymous(ptr::null_mut(), size_of::<Shared>(), access, MapFlags::SHARED);
             &*memory.expect("share memory").cast()
         };
-        // The kernel loads from no file that is open for writing only, and nothing for a user who may not load.
-        let file = OpenOptions::new().write(true).open("/dev/null").expect("open a file that is no module");
-        let from_file = || {
-            shared.repeat(|| assert_eq!(finit_module(&file, c"", 0), Err(Errno::BADF), "each call fails"));
-            Ok(())
+        let run = |calls: &dyn Fn(&Shared)| {
+            fork(|| {
+                calls(shared);
+                Ok(())
+            })
         };
-        let from_memory = || {
-            become_analyst();
-            shared.repeat(|| assert_eq!(init_module(b"nothing", c""), Err(Errno::PERM), "each call fails"));
-            Ok(())
-        };
-        Self { shared, processes: (0..PAIRS).flat_map(|_| [fork(from_file), fork(from_memory)]).collect() }
+        let processes = (0..OF_EACH_KIND).flat_map(|_| kinds.iter().map(|calls| run(*calls)).collect::<Vec<_>>());
+        Self { shared, processes: processes.collect() }
     }
 
     fn wait_for(&self, calls: u64) {
@@ -175,14 +223,11 @@ impl Flood {
     }
 
     /// How many calls were made in all.
-    fn stop(self) -> u64 {
+    fn stop(mut self) -> u64 {
         self.shared.stop.store(true, Ordering::Relaxed);
-        for process in self.processes {
+        for process in self.processes.drain(..) {
             let _ = process.wait().succeeded();
         }
-        let calls = self.shared.calls.load(Ordering::Relaxed);
-        // SAFETY: nobody uses the mapping any more.
-        unsafe { munmap(ptr::from_ref(self.shared).cast_mut().cast(), size_of::<Shared>()) }.expect("unmap");
-        calls
+        self.shared.calls.load(Ordering::Relaxed)
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     ffi::CStr,
     fs::{self, File},
+    path::Path,
     ptr,
     sync::Barrier,
     thread,
@@ -17,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     document::Document,
-    expected,
+    expected, machine,
     module_file::{Image, copy, installed},
     process::{forked, program},
     stage::Stage,
@@ -29,6 +30,8 @@ const PAGE_BYTES: usize = 4096;
 
 /// MODULE_INIT_IGNORE_MODVERSIONS and MODULE_INIT_IGNORE_VERMAGIC of linux/module.h.
 const IGNORE_BOTH: i32 = 1 | 2;
+/// MODULE_INIT_COMPRESSED_FILE.
+const COMPRESSED: i32 = 4;
 
 pub(super) fn insmod(stage: &mut Stage) {
     let path = installed("dummy");
@@ -111,6 +114,55 @@ pub(super) fn forced(stage: &mut Stage) {
             },
         } }))
         .has_findings(&["forced-load", "tainted-module", "unusual-loader"]);
+}
+
+/// Kernels that can unpack a module show it to their security modules twice: as it was read, and unpacked.
+pub(super) fn packed(stage: &mut Stage) {
+    let path = Path::new("/fixtures/dummy.ko.xz");
+    let file = File::open(path).expect("open the packed module");
+    let loader = forked(|| rustix::system::finit_module(&file, c"", COMPRESSED));
+    let document = stage.load_by(loader.pid);
+    document.contains(json!({
+        "file": { "path": path, "size": fs::metadata(path).expect("the packed module").len() },
+        "lkm_monitor": { "syscall": { "flag_names": ["MODULE_INIT_COMPRESSED_FILE"] } },
+    }));
+    if machine::kernel_version() >= (6, 12) {
+        assert_eq!(loader.status, 0, "Debian's kernels unpack modules from 6.12 on");
+        document
+            .contains(expected::live("finit_module"))
+            .contains(json!({ "lkm_monitor": { "module": { "name": "dummy" } } }));
+    } else {
+        document.contains(expected::refused("finit_module", loader.status));
+    }
+    stage.sensor.settle();
+    let reports = stage.sensor.documents().iter().filter(|report| report.is_load()).count();
+    assert_eq!(reports, 1, "one load is one document");
+}
+
+/// A module that has itself loaded may never return, or end the daemon: its load is told while its init function runs.
+pub(super) fn whose_init_takes_long(stage: &mut Stage) {
+    let path = installed("dummy");
+    // Each device takes its time to register, here more than half a second together.
+    let insmod = program("/sbin/insmod", [path.to_str().expect("plain path"), "numdummies=1500"]).succeeded();
+    let running = stage.load_by(insmod.pid);
+    running.contains(json!({
+        "event": { "outcome": "unknown" },
+        "process": { "executable": "/usr/bin/kmod" },
+        "file": { "path": path },
+        "lkm_monitor": {
+            "module": { "name": "dummy", "params": "numdummies=1500" },
+            "load": { "stage": "init-running" },
+            "missing": ["exit"],
+            "late": null,
+        },
+    }));
+    let returned = stage.sensor.expect("the return", |document| document.is_by(insmod.pid) && document.is_late());
+    returned.contains(json!({
+        "event": { "outcome": "success" },
+        "lkm_monitor": { "module": { "name": "dummy" }, "load": { "stage": "live" }, "missing": null },
+    }));
+    assert_eq!(running.at("lkm_monitor.call"), returned.at("lkm_monitor.call"), "both name the same call");
+    assert_ne!(running.text("event.id"), returned.text("event.id"));
 }
 
 /// A probe cannot wait for a page of user memory; the kernel can, and its copy is what counts.

@@ -3,10 +3,19 @@
 use std::{
     fs::{self, File},
     io::{Seek as _, Write as _},
-    os::unix::fs::MetadataExt as _,
+    mem::ManuallyDrop,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
 };
 
-use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
+use rustix::{
+    fs::{MemfdFlags, Mode, OFlags, memfd_create},
+    system::finit_module,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -15,6 +24,9 @@ use crate::{
     process::{forked, program},
     stage::Stage,
 };
+
+/// Calls until one is hit while the probe describes its process, which takes far longer than a swap.
+const SWAP_ATTEMPTS: usize = 200;
 
 pub(super) fn scratch_folder(stage: &mut Stage) {
     fs::copy(fixture("dummy"), "/tmp/rootkit.ko").expect("copy a module");
@@ -70,9 +82,43 @@ pub(super) fn nameless_file(stage: &mut Stage) {
     write.write_all(&Image::of("dummy").0).expect("fill the file");
     write.rewind().expect("rewind the file");
     // The kernel loads from no file that somebody may still write to.
-    let read = File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&write))).expect("open it again");
+    let read = File::open(format!("/proc/self/fd/{}", write.as_raw_fd())).expect("open it again");
     drop(write);
     nameless(stage, &read, json!("deleted"), &["load-from-deleted-file", "unusual-loader"]);
+}
+
+/// Another thread puts another file behind the descriptor between the call and the kernel's look at it.
+pub(super) fn swapped_descriptor(stage: &mut Stage) {
+    let files = ["dummy", "ifb"].map(|name| (name, copy(name, format!("/tmp/{name}.ko"))));
+    let descriptor = files[0].1.try_clone().expect("duplicate a descriptor");
+    let done = AtomicBool::new(false);
+    let swapped = thread::scope(|scope| {
+        scope.spawn(|| {
+            // SAFETY: the number of a descriptor that stays open, and that this owner does not close.
+            let mut target = ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(descriptor.as_raw_fd()) });
+            while !done.load(Ordering::Relaxed) {
+                for (_, file) in &files {
+                    rustix::io::dup2(file, &mut target).expect("replace the descriptor");
+                }
+            }
+        });
+        let swapped = (0..SWAP_ATTEMPTS).find_map(|_| {
+            // Loaded, or loaded before: the kernel has read a file in both cases.
+            let _ = finit_module(&descriptor, c"", 0);
+            stage.sensor.settle();
+            stage.sensor.documents().into_iter().find(|document| document.at("lkm_monitor.load.file_swapped") == true)
+        });
+        done.store(true, Ordering::Relaxed);
+        swapped
+    });
+    let swapped = swapped.unwrap_or_else(|| panic!("no file was swapped in {SWAP_ATTEMPTS} attempts"));
+    let name = swapped.text("file.name").strip_suffix(".ko").expect("one of the two files").to_owned();
+    // The bytes that were read and the file that is named belong together, whichever it was.
+    swapped.contains(json!({
+        "file": { "path": format!("/tmp/{name}.ko"), "size": Image::of(&name).0.len() },
+        "lkm_monitor": { "load": { "image_bytes": Image::of(&name).0.len() } },
+    }));
+    assert!(swapped.findings().contains(&"evidence-mismatch"), "{:?}", swapped.findings());
 }
 
 fn nameless(stage: &Stage, file: &File, source: Value, findings: &[&str]) {
