@@ -1,7 +1,10 @@
 //! Remembers the command line of each exec, for the day when the process or a fork of it loads a module, or has it loaded.
 
 use aya_ebpf::{helpers::generated::bpf_probe_read_user, macros::btf_tracepoint, programs::BtfTracePointContext};
-use lkm_monitor_common::{limits::EXEC_ARGS_BYTES, section::exec_flags};
+use lkm_monitor_common::{
+    limits::EXEC_ARGS_BYTES,
+    section::{ExecRecord, exec_flags},
+};
 
 use crate::{
     exec_records,
@@ -22,29 +25,46 @@ fn remember_exec(task: u64, binprm: u64) {
     let Some(record) = EXEC_SCRATCH.get_ptr_mut(0) else {
         return;
     };
-    let mm: u64 = member!(u64, task, task_mm);
-    let start: u64 = member!(u64, mm, mm_arg_start);
-    let len = member!(u64, mm, mm_arg_end).wrapping_sub(start);
-    let inode: u64 = member!(u64, member!(u64, binprm, binprm_file), file_inode);
-    let (size, flags) =
-        if len > EXEC_ARGS_BYTES as u64 { (EXEC_ARGS_BYTES as u64, exec_flags::TRUNCATED) } else { (len, 0) };
-    // SAFETY: this CPU's record, which only this program uses; the helper checks the source address.
+    // What is left of an exec before this one tells its age by `exec_id`.
+    if read_command_line(record, member!(u64, task, task_mm)) {
+        // SAFETY: this CPU's record, which only this program uses.
+        unsafe {
+            set_executable(record, member!(u64, binprm, binprm_file));
+            (*record).start_boot_ns = member!(u64, task, task_start_boot);
+            (*record).exec_id = member!(u64, task, task_self_exec_id);
+            exec_records::remember(task, member!(u32, task, task_tgid), &*record);
+        }
+    }
+}
+
+/// # Safety
+/// `record` is the probe's own.
+#[inline(always)]
+unsafe fn set_executable(record: *mut ExecRecord, file: u64) {
+    let inode: u64 = member!(u64, file, file_inode);
+    // SAFETY: the caller's word.
     unsafe {
-        (*record).start_boot_ns = member!(u64, task, task_start_boot);
-        (*record).exec_id = member!(u64, task, task_self_exec_id);
         (*record).exe_inode = member!(u64, inode, inode_ino);
         (*record).exe_device = member!(u32, member!(u64, inode, inode_sb), sb_dev);
+    }
+}
+
+/// Reads the command line of the current process, whose memory is `mm`, and sets the flags anew.
+#[inline(always)]
+fn read_command_line(record: *mut ExecRecord, mm: u64) -> bool {
+    let start: u64 = member!(u64, mm, mm_arg_start);
+    let len = member!(u64, mm, mm_arg_end).wrapping_sub(start);
+    let (size, flags) =
+        if len > EXEC_ARGS_BYTES as u64 { (EXEC_ARGS_BYTES as u64, exec_flags::TRUNCATED) } else { (len, 0) };
+    // SAFETY: the calling probe's record; the helper checks the source address.
+    unsafe {
         (*record).flags = flags;
-        let failed = bpf_probe_read_user(
+        (*record).len = size as u16;
+        bpf_probe_read_user(
             (&raw mut (*record).args).cast(),
             (size & (2 * EXEC_ARGS_BYTES as u64 - 1)) as u32,
             core::ptr::with_exposed_provenance(start as usize),
-        );
-        // What is left of an exec before this one tells its age by `exec_id`.
-        if failed == 0 {
-            (*record).len = size as u16;
-            exec_records::remember(task, member!(u32, task, task_tgid), &*record);
-        }
+        ) == 0
     }
 }
 
@@ -55,7 +75,8 @@ pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     0
 }
 
-/// A fork is what its parent was executed as, whatever it says of itself later and whoever is its parent then.
+/// A fork is what its parent was executed as, whatever it says of itself later and whoever is its parent then. A parent that
+/// was executed before the probes were there is taken for what it is now.
 #[inline(always)]
 fn remember_fork(parent: u64, child: u64) {
     let (parent_pid, child_pid) = (member!(u32, parent, task_tgid), member!(u32, child, task_tgid));
@@ -66,13 +87,23 @@ fn remember_fork(parent: u64, child: u64) {
     let Some(record) = FORK_SCRATCH.get_ptr_mut(0) else {
         return;
     };
-    if exec_records::recall(parent, parent_pid, record) {
+    if !exec_records::recall(parent, parent_pid, record) {
+        let mm: u64 = member!(u64, parent, task_mm);
+        // A kernel thread, or a parent whose arguments are not in memory now.
+        if mm == 0 || !read_command_line(record, mm) {
+            return;
+        }
         // SAFETY: this CPU's record, which only this program uses.
         unsafe {
-            (*record).start_boot_ns = member!(u64, child, task_start_boot);
-            (*record).flags |= exec_flags::INHERITED;
-            exec_records::remember(child, child_pid, &*record);
+            set_executable(record, member!(u64, mm, mm_exe_file));
+            (*record).exec_id = member!(u64, parent, task_self_exec_id);
         }
+    }
+    // SAFETY: as above.
+    unsafe {
+        (*record).start_boot_ns = member!(u64, child, task_start_boot);
+        (*record).flags |= exec_flags::INHERITED;
+        exec_records::remember(child, child_pid, &*record);
     }
 }
 

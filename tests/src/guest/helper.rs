@@ -1,7 +1,9 @@
 //! What the same program does when it is not PID 1: a process with a command line of its own.
 //!
 //! `run PROGRAM ARGUMENTS...` starts a program and waits for it. `load FILE` makes one finit_module call.
-//! `pretend HELPER...` overwrites its own command line in memory first. The exit status is the program's, or an errno.
+//! `pretend HELPER...` overwrites its own command line in memory first. `adopt PROGRAM ARGUMENTS...` also takes in the orphans of the
+//! program and waits for them; `abandon PROGRAM ARGUMENTS...` leaves one behind that runs the program. The exit status is the
+//! program's, or an errno.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -9,6 +11,8 @@ use std::{
     process::{Command, exit},
     slice,
 };
+
+use crate::process;
 
 /// What a pretender's memory shows instead of its arguments.
 pub(crate) const PRETENDED: &str = "[kworker/0:1]";
@@ -18,6 +22,24 @@ pub(crate) fn run(arguments: &[OsString]) {
     match verb.to_str() {
         Some("run") => exit(run_program(arguments)),
         Some("load") => exit(load(&arguments[0])),
+        Some("adopt") => {
+            // SAFETY: numbers only.
+            unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) };
+            let status = run_program(arguments);
+            // Whoever was left behind is a child of this process now.
+            // SAFETY: no status is asked for.
+            while unsafe { libc::wait(std::ptr::null_mut()) } > 0 {}
+            exit(status)
+        }
+        Some("abandon") => {
+            let parent = std::process::id();
+            let _ = process::fork(|| {
+                while std::os::unix::process::parent_id() == parent {
+                    rustix::thread::sched_yield();
+                }
+                exit(run_program(arguments))
+            });
+        }
         Some("pretend") => {
             overwrite_command_line();
             run(arguments);

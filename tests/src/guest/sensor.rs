@@ -56,6 +56,8 @@ struct State {
     violations: Vec<String>,
     log: Vec<String>,
     output_ended: bool,
+    /// Nobody takes what the daemon writes.
+    held: bool,
     /// Documents behind this one are not mirrored.
     mirrored_to: usize,
 }
@@ -80,6 +82,10 @@ impl Stream {
     fn change(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
         self.changed.notify_all();
+    }
+
+    fn wait_while_held(&self) {
+        drop(self.changed.wait_while(self.lock(), |state| state.held));
     }
 
     /// Until `found` has an answer, the output ended, or the deadline passed.
@@ -248,6 +254,11 @@ impl Sensor {
         waitpid(Some(self.raw_pid()), WaitOptions::UNTRACED).expect("wait for the daemon to stand still");
     }
 
+    /// From now on nobody reads the daemon's output, or somebody does again.
+    pub(crate) fn hold_output(&self, held: bool) {
+        self.stream.change(|state| state.held = held);
+    }
+
     pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
     }
@@ -311,6 +322,7 @@ fn read_documents(output: impl Read, stream: &Stream, mut copy: Option<ChildStdi
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     while output.read_until(b'\n', &mut line).expect("read the daemon's output") > 0 {
+        stream.wait_while_held();
         if stream.lock().is_worth_mirroring() {
             mirror::write(&line);
         }

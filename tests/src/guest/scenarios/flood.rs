@@ -17,7 +17,7 @@ use serde_json::json;
 
 use crate::{
     document::Document,
-    module_file::installed,
+    module_file::{copy, installed},
     process::{Fork, become_analyst, fork, program},
     sensor::Sensor,
     stage::Stage,
@@ -28,6 +28,8 @@ const OF_EACH_KIND: usize = 2;
 const CALLS_WHILE_LISTENING: u64 = 1_000;
 /// Several times what the ring for calls holds.
 const CALLS_WHILE_STANDING_STILL: u64 = 5_000;
+/// More than documents can wait.
+const CALLS_WHILE_NOBODY_READS: u64 = 4_000;
 /// Thousands of documents take their time on an emulated processor.
 const REPORT_DEADLINE: Duration = Duration::from_secs(120);
 
@@ -66,6 +68,27 @@ pub(super) fn while_the_daemon_stands_still(stage: &mut Stage) {
     }
     let lost = |document: &Document| document.number("lkm_monitor.loss.calls_unseen").is_some_and(|calls| calls > 0);
     assert!(stage.sensor.documents().iter().any(lost), "the flood was meant to be more than the ring holds");
+}
+
+/// Whoever stores the documents stands still, and an unprivileged process makes more of them than can wait. What root did
+/// meanwhile is told all the same.
+pub(super) fn while_nobody_reads(stage: &mut Stage) {
+    let mut second = Sensor::start_for_alerts(stage.hooks);
+    second.hold_output(true);
+    let flood = Flood::start();
+    let dropped = |document: &Document| document.text("lkm_monitor.loss.reason") == "output_full";
+    // The first daemon is read, and sees that the second one must be full: each call is an alert.
+    flood.wait_for(CALLS_WHILE_NOBODY_READS);
+    copy("dummy", "/tmp/rootkit.ko");
+    let insmod = program("/sbin/insmod", ["/tmp/rootkit.ko"]).succeeded();
+    let rmmod = program("/sbin/rmmod", ["dummy"]).succeeded();
+    flood.stop();
+    stage.sensor.settle();
+    second.hold_output(false);
+    second.expect("the load", |document| document.is_load() && document.is_by(insmod.pid) && document.is_alert());
+    second.expect("the unload", |document| document.is_unload() && document.is_by(rmmod.pid) && document.is_alert());
+    second.expect("what nobody took", dropped);
+    second.stop();
 }
 
 /// A daemon that has always more to read still tells what it lost, and hears when it is told to end.

@@ -4,6 +4,7 @@ mod autoload;
 mod callers;
 mod compat;
 pub(crate) mod documents;
+mod evasions;
 mod failures;
 mod flood;
 mod lifecycle;
@@ -82,8 +83,19 @@ pub(crate) const ALL: &[Scenario] = &[
     compared("names::of_modules", names::of_modules),
     compared("names::given_to_delete_module", names::given_to_delete_module),
     compared("names::path_beyond_path_max", names::path_beyond_path_max),
+    compared("evasions::mount_over_usr", evasions::mount_over_usr),
+    compared("evasions::detached_root", evasions::detached_root),
+    compared("evasions::forged_executable", evasions::forged_executable),
+    not_compared("evasions::traced_loader", evasions::traced_loader),
+    compared("evasions::parent_without_main_thread", evasions::parent_without_main_thread),
+    compared("evasions::adopted_fork", evasions::adopted_fork),
+    compared("evasions::deep_control_group", evasions::deep_control_group),
+    compared("evasions::pipe_for_a_file", evasions::pipe_for_a_file),
+    not_compared("evasions::hooks_switched_off", evasions::hooks_switched_off),
+    not_compared("evasions::clock_steps", evasions::clock_steps),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
     not_compared("flood::while_the_daemon_stands_still", flood::while_the_daemon_stands_still),
+    not_compared("flood::while_nobody_reads", flood::while_nobody_reads),
     not_compared("flood::that_does_not_end", flood::that_does_not_end),
     not_compared("lifecycle::start_report", lifecycle::start_report),
     not_compared("lifecycle::doctor", lifecycle::doctor),
