@@ -282,7 +282,7 @@ pub mod exec_flags {
 }
 
 /// The command line of a process at its last exec, or of the process that it is a fork of; also the value of the
-/// `EXEC_RECORDS` map, keyed by process id.
+/// `ROOT_EXECS` and `USER_EXECS` maps, keyed by process id.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct ExecRecord {

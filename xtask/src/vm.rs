@@ -62,7 +62,7 @@ pub(crate) fn run(lines: &[&'static KernelLine], request: &Request) -> Result<Ve
         for _ in 0..MACHINES_AT_A_TIME {
             scope.spawn(|| {
                 while let Some((position, kernel)) = next() {
-                    let outcome = qemu::run(&kernel, request);
+                    let outcome = run_one(&kernel, request);
                     finished.lock().unwrap_or_else(PoisonError::into_inner).push((position, outcome));
                 }
             });
@@ -71,4 +71,14 @@ pub(crate) fn run(lines: &[&'static KernelLine], request: &Request) -> Result<Ve
     let mut finished = finished.into_inner().unwrap_or_else(PoisonError::into_inner);
     finished.sort_by_key(|(position, _)| *position);
     finished.into_iter().map(|(_, outcome)| outcome).collect()
+}
+
+/// Boots one kernel, and once more if the emulator failed it.
+fn run_one(kernel: &Kernel, request: &Request) -> Result<Outcome> {
+    let outcome = qemu::run(kernel, request)?;
+    if outcome.verdict.as_ref().is_err_and(|reason| verdict::is_emulators_fault(reason)) {
+        println!("kernel {}: the emulator's fault, not the kernel's: once more", kernel.line);
+        return qemu::run(kernel, request);
+    }
+    Ok(outcome)
 }

@@ -32,6 +32,7 @@ pub(super) fn render(file: &FileFacts, scene: &Scene<'_>) -> Value {
                 "mount_point": path.mount_point.as_deref().map(text),
                 "bind_mount": path.bind_mount.then_some(true),
                 "outside_root": path.outside_root.then_some(true),
+                "foreign_root": path.foreign_root.then_some(true),
                 "path_unreadable": path.unreadable.then_some(true),
                 "links": file.links,
                 "unlinked": file.unlinked.then_some(true),

@@ -1,12 +1,12 @@
 //! `lkm-monitor doctor`: what can be seen on this host, by trying.
 
-use std::{io::Write as _, process::ExitCode};
+use std::{io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
-    config::SensorConfig,
+    config,
     lifecycle::exit,
     sensor::{
         attach::{self, AttachError, Programs, State},
@@ -22,6 +22,9 @@ pub(super) struct DoctorArgs {
     /// How to print what was found
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+    /// Settings to use [default: /etc/lkm-monitor/config.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,7 +68,14 @@ struct ProbeDiagnosis {
 
 /// Attaches every probe, reports, and takes them away again. Exit code 69 where nothing can be attached.
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
-    let diagnosis = diagnose(attach::attach(&SensorConfig::default()));
+    let config = match config::load(args.config.as_deref()) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!("{error}");
+            return Ok(ExitCode::from(exit::CONFIG));
+        }
+    };
+    let diagnosis = diagnose(attach::attach(&config.sensor));
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&diagnosis)? + "\n",
         Format::Text => describe(&diagnosis),
@@ -82,7 +92,7 @@ fn diagnose(attached: Result<Programs, AttachError>) -> Diagnosis {
             let blind = programs.blind_spots();
             if programs.syscalls == Some(Set::Tracepoint) {
                 advice.push(
-                    "Trampolines do not work on this kernel, so the syscall tracepoints are used: they slow every system \
+                    "Trampolines do not work on this kernel, or were not wanted, so the syscall tracepoints are used: they slow every system \
                      call of the host down a little and do not report 32-bit programs."
                         .to_owned(),
                 );

@@ -20,7 +20,7 @@ pub struct KernelSupport {
     pub lockdown: Option<String>,
     /// The trace file system is there (needed by the kprobe and by the syscall tracepoints).
     pub tracefs: bool,
-    /// Running as root, or with the capabilities that stand for it here.
+    /// Running with the capabilities that tracing programs need, whoever the user is.
     pub privileged: bool,
 }
 
@@ -37,7 +37,7 @@ impl KernelSupport {
             tracefs: ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"]
                 .iter()
                 .any(|path| Path::new(path).exists()),
-            privileged: rustix::process::geteuid().is_root(),
+            privileged: read("/proc/self/status").as_deref().and_then(effective_capabilities).is_some_and(may_trace),
         }
     }
 
@@ -74,6 +74,19 @@ fn read(path: &str) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }
 
+/// `CapEff:` of a status file, a mask in hexadecimal.
+fn effective_capabilities(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+/// include/uapi/linux/capability.h: CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON.
+const fn may_trace(capabilities: u64) -> bool {
+    const SYS_ADMIN: u64 = 1 << 21;
+    const BPF_AND_PERFMON: u64 = 1 << 39 | 1 << 38;
+    capabilities & SYS_ADMIN != 0 || capabilities & BPF_AND_PERFMON == BPF_AND_PERFMON
+}
+
 /// The word in brackets: `none [integrity] confidentiality`.
 fn active_lockdown(text: &str) -> Option<String> {
     Some(text.split_once('[')?.1.split_once(']')?.0.to_owned())
@@ -87,6 +100,13 @@ mod tests {
     fn the_active_lockdown_is_in_brackets() {
         assert_eq!(active_lockdown("none [integrity] confidentiality\n").as_deref(), Some("integrity"));
         assert_eq!(active_lockdown("garbage"), None);
+    }
+
+    #[test]
+    fn capabilities_count_and_not_the_user() {
+        let may = |mask: &str| effective_capabilities(&format!("Name:\tx\nCapEff:\t{mask}\n")).is_some_and(may_trace);
+        assert!(may("000001ffffffffff") && may("0000000000200000") && may("000000c000000000"));
+        assert!(!may("0000008000000000") && !may("0000000000000000") && !may("garbage"));
     }
 
     #[test]
