@@ -1,6 +1,6 @@
 //! PID 1 of a test machine: attacks the machine's kernel and compares what the daemon says with what was done.
 //!
-//! The machine prints progress on the console, one verdict line at the end, and powers off. Every document of the
+//! The machine says on the console that it begins, prints progress, gives one verdict line at the end, and powers off. Every document of the
 //! daemon also goes to the second serial port.
 
 #![allow(
@@ -39,6 +39,7 @@ fn main() {
 /// Whatever happens in between, the machine says how it went and powers off.
 fn init() {
     machine::set_up();
+    println!("lkm-monitor-tests: begin");
     let command_line = machine::CommandLine::read();
     let mirror = Mirror::start();
     let tally = panic::catch_unwind(|| match command_line.word("lkm.mode") {

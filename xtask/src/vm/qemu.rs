@@ -26,6 +26,8 @@ const PROCESSORS: &str = "2";
 const EMULATED_PROCESSOR: &str = "Haswell-noTSX,-pcid,-tsc-deadline,-x2apic,-invpcid";
 /// Emulation by default: it works everywhere, while `/dev/kvm` may exist and still hang.
 const ACCELERATOR_VARIABLE: &str = "LKM_VM_ACCEL";
+/// A kernel boots in seconds, on a busy machine in a minute.
+const BOOT_DEADLINE: Duration = Duration::from_secs(180);
 /// Shown when a machine gives no verdict.
 const LAST_CONSOLE_LINES: usize = 30;
 
@@ -98,12 +100,13 @@ fn kernel_command_line(request: &Request) -> String {
 
 /// Until the machine powers off: prints and keeps each console line.
 fn follow(child: &mut Child, log: &Path, line: &str, request: &Request) -> Result<Result<Verdict, String>> {
-    let deadline = Instant::now() + request.deadline;
+    let start = Instant::now();
     let mut log = File::create(log)?;
     let mut reader = verdict::Reader::default();
     let lines = console_lines(child)?;
     loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        let patience = if reader.has_begun() { request.deadline } else { BOOT_DEADLINE.min(request.deadline) };
+        match lines.recv_timeout((start + patience).saturating_duration_since(Instant::now())) {
             Ok(text) => {
                 writeln!(log, "{text}")?;
                 if request.prefix_lines {
@@ -114,6 +117,7 @@ fn follow(child: &mut Child, log: &Path, line: &str, request: &Request) -> Resul
                 reader.line(&text);
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(reader.finish()),
+            Err(RecvTimeoutError::Timeout) if !reader.has_begun() => return Ok(Err(verdict::NOT_BOOTED.to_owned())),
             Err(RecvTimeoutError::Timeout) => {
                 return Ok(Err(format!("not finished after {} s", request.deadline.as_secs())));
             }
