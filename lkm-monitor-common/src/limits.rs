@@ -14,8 +14,9 @@ pub const PATH_BYTES: usize = 4096;
 /// Components and mounts of one path.
 pub const PATH_COMPONENTS: usize = 1024;
 
-/// Levels of a control group's path, those near the root.
-pub const CONTROL_GROUPS: usize = 32;
+/// Levels of a control group's path, those near the root. Of the longest names as many as two writes hold.
+pub const CONTROL_GROUPS: usize = 30;
+const _: () = assert!(CONTROL_GROUPS * NAME_BYTES <= 2 * WRITE_BYTES - NAME_BYTES);
 
 /// Levels of control groups that are looked at for those near the root.
 pub const CONTROL_GROUP_DEPTH: usize = 256;

@@ -77,6 +77,9 @@ pub enum Tag {
     Terminal = 18,
     /// A [`Request`].
     Request = 19,
+    /// Like [`Tag::FilePath`], without roots and mounts: where in its file system the mount begins that the path before it ends
+    /// on. Absent where the mount shows the whole file system.
+    MountRoot = 20,
 }
 
 /// Which module system call.

@@ -11,8 +11,8 @@ use crate::{
 /// Remembers that `task`, of process `tgid`, was executed like this.
 #[inline(always)]
 pub(crate) fn remember(task: u64, tgid: u32, record: &ExecRecord) {
-    // By the initial user namespace: nobody becomes root here by having a namespace of their own.
-    let of_root = member!(u32, member!(u64, task, task_cred), cred_euid) == 0;
+    // The real user in the initial user namespace: neither a namespace of one's own nor a setuid program makes root here.
+    let of_root = member!(u32, member!(u64, task, task_cred), cred_uid) == 0;
     let records = if of_root { &ROOT_EXECS } else { &USER_EXECS };
     // The map makes room by itself; a failure under memory pressure costs this one command line.
     let _ = records.insert(&tgid, record, 0);

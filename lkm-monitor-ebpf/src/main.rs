@@ -1,7 +1,7 @@
 //! Kernel probes of lkm-monitor.
 //!
-//! A probe is thin: it names its hook and the kernel prototype behind it, and calls a `try_` body that fills an
-//! [`event::Event`] and submits it. The rooms: `probes/` one file per hook family; `process` and `path` describe who
+//! A probe is thin: it names its hook and the kernel prototype behind it, and calls a body that fills an [`event::Event`]
+//! and submits it. The rooms: `probes/` one file per hook family; `process` and `path` describe who
 //! and where; `event` builds; `stream` is the only writer to the rings; `kernel` reads kernel memory by the offsets that
 //! the daemon resolved from BTF.
 //!

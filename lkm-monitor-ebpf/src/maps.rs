@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     macros::map,
-    maps::{Array, LruHashMap, PerCpuArray, RingBuf, Stack},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf, Stack},
 };
 use lkm_monitor_common::{
     counter::Counter,
@@ -35,13 +35,14 @@ pub(crate) static CALLS_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
 #[map]
 pub(crate) static TRUTH_SLOTS: Stack<u32> = Stack::with_max_entries(1, 0);
 
-/// Module calls between their enter and their exit, by thread (`pid_tgid`). The least recently used makes room: an entry
-/// stays behind when the kernel skips the probe at an exit, and such leftovers must not push out calls to come.
+/// Module calls between their enter and their exit, by thread (`pid_tgid`). An entry stays behind when the kernel skips the
+/// probe at an exit; the thread's next call takes its place, and the thread's end takes it away.
 #[map]
-pub(crate) static IN_FLIGHT: LruHashMap<u64, InFlight> = LruHashMap::with_max_entries(CALLS_IN_FLIGHT, 0);
+pub(crate) static IN_FLIGHT: HashMap<u64, InFlight> = HashMap::with_max_entries(CALLS_IN_FLIGHT, 0);
 
 /// Command lines at exec, by process id. A parent's own memory cannot be read from its child's context. Of living
-/// processes only; root's have a map of their own, so that nobody else's processes can push them out.
+/// processes only; root's have a map of their own, so that nobody else's processes can push them out. The daemon makes the
+/// maps larger on hosts with many CPUs.
 #[map]
 pub(crate) static ROOT_EXECS: LruHashMap<u32, ExecRecord> = LruHashMap::with_max_entries(limits::EXEC_RECORDS, 0);
 

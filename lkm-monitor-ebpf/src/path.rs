@@ -54,6 +54,8 @@ pub(crate) struct Walk {
     root_dentry: u64,
     /// The `struct mount` at the root of the process's mount namespace.
     namespace_root: u64,
+    /// The root directory of the first mount that was passed.
+    mount_root: u64,
     /// Bytes of components written.
     len: u64,
     /// See [`PathHead`].
@@ -79,22 +81,55 @@ pub(crate) fn push_path(event: Event, tag: Tag, path: u64, viewer: Viewer) {
         (*walk).root_mnt = member!(u64, root, path_mnt);
         (*walk).root_dentry = member!(u64, root, path_dentry);
         (*walk).namespace_root = member!(u64, namespace, mnt_ns_root);
-        (*walk).len = 0;
-        (*walk).root_at = PathHead::NONE;
-        (*walk).mount_at = PathHead::NONE;
+        (*walk).mount_root = 0;
         (*walk).mount_id = 0;
-        (*walk).flags = TRUNCATED as u32;
-        (*walk).done = 0;
-        for _ in 0..CHUNKS {
-            if walk_components(event.slot) != 0 {
-                break;
-            }
-        }
+        follow(event, walk);
         let mut flags = (*walk).flags as u16;
         if (*walk).root_at == PathHead::NONE && (*walk).root_dentry != 0 && flags & (TRUNCATED | ANONYMOUS) == 0 {
             flags |= OUTSIDE_ROOT;
         }
-        let head = event.content().cast::<PathHead>();
+        close_path(event, walk, tag, flags);
+        if flags & BIND_MOUNT != 0 {
+            // From there on without mounts, to the root of the file system, which is no mount's then.
+            (*walk).mnt = 0;
+            (*walk).dentry = (*walk).mount_root;
+            (*walk).root_dentry = 0;
+            follow(event, walk);
+            close_path(event, walk, Tag::MountRoot, (*walk).flags as u16);
+        }
+    }
+}
+
+/// Walks from where `walk` stands.
+///
+/// # Safety
+/// `walk` is the event's own.
+#[inline(always)]
+unsafe fn follow(event: Event, walk: *mut Walk) {
+    // SAFETY: the caller's word.
+    unsafe {
+        (*walk).len = 0;
+        (*walk).root_at = PathHead::NONE;
+        (*walk).mount_at = PathHead::NONE;
+        (*walk).flags = TRUNCATED as u32;
+        (*walk).done = 0;
+    }
+    for _ in 0..CHUNKS {
+        if walk_components(event.slot) != 0 {
+            break;
+        }
+    }
+}
+
+/// Ends the section of a path.
+///
+/// # Safety
+/// `walk` is the event's own.
+#[inline(always)]
+unsafe fn close_path(event: Event, walk: *mut Walk, tag: Tag, flags: u16) {
+    let head = event.content().cast::<PathHead>();
+    // SAFETY: the caller's word; the head fits where content goes.
+    unsafe {
         (*head).root_at = (*walk).root_at;
         (*head).mount_at = (*walk).mount_at;
         (*head).mount_id = (*walk).mount_id;
@@ -177,6 +212,7 @@ unsafe fn step(event: Event, walk: *mut Walk) {
         if walk.mount_at == PathHead::NONE {
             walk.mount_at = len as u32;
             walk.mount_id = member!(u32, mount, mount_id);
+            walk.mount_root = dentry;
             if parent != dentry {
                 walk.flags |= BIND_MOUNT as u32;
             }

@@ -2,7 +2,7 @@
 
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use lkm_monitor_common::{
-    limits::{ANCESTORS, ARGS_BYTES, CONTROL_GROUP_DEPTH, CONTROL_GROUPS, NAME_BYTES, PATH_BYTES},
+    limits::{ANCESTORS, ARGS_BYTES, CONTROL_GROUP_DEPTH, CONTROL_GROUPS, NAME_BYTES, WRITE_BYTES},
     offsets::Offsets,
     section::{
         ExecRecord, Process, Tag,
@@ -253,7 +253,7 @@ fn push_control_group(event: Event, node: u64) {
         }
     }
     let cut = if lineage.cut != 0 { TRUNCATED } else { 0 };
-    event.close(Tag::ControlGroup, lineage.node_flags as u16 | cut, lineage.node_len);
+    event.close(Tag::ControlGroup, lineage.node_flags as u16 | cut, lineage.node_len & (2 * WRITE_BYTES as u64 - 1));
 }
 
 /// Adds one name; whether there is another.
@@ -277,11 +277,7 @@ fn step_control_group(event: Event, lineage: &mut Lineage) -> bool {
         lineage.node_flags = UNREADABLE as u64;
         return false;
     }
-    let len = lineage.node_len + read as u64;
-    if len > PATH_BYTES as u64 {
-        return false;
-    }
-    lineage.node_len = len;
+    lineage.node_len += read as u64;
     lineage.node = parent;
     true
 }

@@ -48,7 +48,7 @@ impl Pipeline {
         let clock = inspect::read_clock();
         let agent = inspect::identify_agent(&host, std::process::id(), boot_ns());
         Ok(Self {
-            join: Join::default(),
+            join: Join::since(boot_ns()),
             running: RunningProcesses::collect(Path::new("/proc")).map_err(HostError::Processes)?,
             accounts: AccountFiles::new(Path::new("/etc")),
             renderer: Renderer::new(host.clone(), agent, clock),

@@ -1,16 +1,26 @@
 //! The daemon's own log: to standard error, never mixed with documents.
 
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;
 
+/// Lines that may wait for whoever reads the log.
+const QUEUE: usize = 1024;
+
 /// Sets up logging. `RUST_LOG` chooses what is shown; the default is `info`.
-pub fn start() {
+///
+/// A thread of its own writes: the reader of the rings must not wait for whoever reads the log. What does not fit into its
+/// queue is dropped; whatever matters is in the documents. What is queued is written when the guard is dropped.
+pub fn start() -> WorkerGuard {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let (writer, guard) =
+        NonBlockingBuilder::default().lossy(true).buffered_lines_limit(QUEUE).finish(std::io::stderr());
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(false)
         .with_target(false)
         .finish();
     // Only a second call fails, and then a subscriber is there.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    guard
 }

@@ -7,7 +7,7 @@ use lkm_monitor_common::{
 };
 
 use crate::{
-    exec_records,
+    calls, exec_records,
     kernel::member,
     maps::{EXEC_SCRATCH, FORK_SCRATCH},
 };
@@ -111,6 +111,8 @@ fn remember_fork(parent: u64, child: u64) {
 #[btf_tracepoint(function = "sched_process_exit")]
 pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
+    // The call that a thread is killed in has no return.
+    calls::leave();
     // `do_exit` has counted this thread off before.
     if member!(u32, member!(u64, task, task_signal), signal_live) == 0 {
         exec_records::forget(member!(u32, task, task_tgid));

@@ -163,7 +163,8 @@ fn exit(syscall: Syscall, arguments: Option<[u64; 3]>, ret: i64) {
         }
         delivered = draft.submit();
     }
-    // A call without an entry is not counted: the kernel skipped the probe at its enter, and counts that itself.
+    // A call without an entry is not counted here: the kernel skipped the probe at its enter, and counts that itself, or
+    // there was no room for the entry, which was counted then.
     if !delivered && call.is_some() && sent == 0 {
         count(Counter::CallsUnseen);
     }

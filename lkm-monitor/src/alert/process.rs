@@ -46,7 +46,7 @@ fn fields(process: &Process, scene: &Scene<'_>) -> Value {
         "entity_id": entity_id(process, scene),
         "executable": process.executable.as_ref().map(|path| text(&path.seen)),
         "args": arguments(process),
-        "args_count": has_arguments(process).then_some(process.arguments.len()),
+        "args_count": has_arguments(process).then_some(process.arguments.len() + process.more_arguments),
         "command_line": command_line(process),
         "working_directory": process.working_directory.as_ref().map(|path| text(&path.seen)),
         "start": scene.time(process.start_boot_ns),
@@ -82,7 +82,33 @@ fn ancestor(process: &Process, scene: &Scene<'_>) -> Value {
         "start": scene.time(process.start_boot_ns),
         "uid": process.ids.map(|ids| ids.uid),
         "euid": process.ids.map(|ids| ids.euid),
+        "suid": process.ids.map(|ids| ids.suid),
+        "gid": process.ids.map(|ids| ids.gid),
+        "egid": process.ids.map(|ids| ids.egid),
+        "sgid": process.ids.map(|ids| ids.sgid),
+        "loginuid": process.login_uid,
+        "capabilities": (!process.kernel_thread).then(|| format!("{:016x}", process.capabilities)),
+        "tty": process.tty.as_ref().map(|tty| text(&tty.name)),
+        "cgroup": process.control_group.as_deref().map(text),
+        "container_id": process.container().map(|container| text(&container.id)),
+        "namespaces": foreign_namespaces(process, scene),
         "kernel_thread": process.kernel_thread.then_some(true),
+    })
+}
+
+/// The namespaces of an ancestor that are not the host's.
+fn foreign_namespaces(process: &Process, scene: &Scene<'_>) -> Value {
+    let foreign = process.namespaces.differing(&scene.host.initial_namespaces);
+    let number = |kind, number| foreign.contains(&kind).then_some(number);
+    let namespaces = process.namespaces;
+    json!({
+        "mount": number("mount", namespaces.mount),
+        "pid": number("pid", namespaces.pid),
+        "net": number("net", namespaces.net),
+        "user": number("user", namespaces.user),
+        "uts": number("uts", namespaces.uts),
+        "ipc": number("ipc", namespaces.ipc),
+        "cgroup": number("cgroup", namespaces.cgroup),
     })
 }
 

@@ -197,7 +197,7 @@ mod tests {
 
         let change_path =
             |change: fn(&mut crate::model::SeenPath)| by(|process| change(process.executable.as_mut().unwrap()));
-        let bound = change_path(|path| path.mount_point = Some(b"/usr/bin/kmod".to_vec()));
+        let bound = change_path(|path| (path.mount_point, path.mount_id) = (Some(b"/usr/bin/kmod".to_vec()), 99));
         assert!(finding(&bound, 108).unwrap().1.contains("mounted at /usr/bin/kmod"));
         let chroot = change_path(|path| path.absolute = b"/srv/root/usr/bin/kmod".to_vec());
         assert!(finding(&chroot, 108).unwrap().1.contains("stands for /srv/root/usr/bin/kmod"));

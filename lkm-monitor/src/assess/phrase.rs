@@ -20,7 +20,9 @@ fn load(call: &ModuleCall) -> (&'static str, String) {
     match call.stage {
         LoadStage::Live => ("was loaded", String::new()),
         LoadStage::InitFailed => ("was loaded", format!("; its init function ran and failed{}", errno())),
-        LoadStage::InitRunning => ("is being loaded", "; its init function has not returned yet".to_owned()),
+        LoadStage::InitRunning => {
+            ("is being loaded", "; its init function had not returned, or its return was not seen".to_owned())
+        }
         LoadStage::Refused => ("was to be loaded", format!("; the kernel refused it{}", errno())),
         LoadStage::Shared => ("was to be loaded", "; the kernel answered it with a simultaneous load".to_owned()),
         LoadStage::Unknown => ("was to be loaded", "; how that ended was not seen".to_owned()),

@@ -44,7 +44,7 @@ pub fn main() -> ExitCode {
             };
         }
     };
-    crate::telemetry::start();
+    let _log = crate::telemetry::start();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -76,7 +76,7 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
     pipeline.tell_state(&report::started(&programs, boot_ns()));
     announce(&programs);
 
-    let switches = Switches::open();
+    let mut switches = Switches::default();
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Whether a ring may hold more than the last batch. Batches let signals and losses have their turn in a flood.
@@ -88,7 +88,7 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
             signal = shutdown.requested() => break signal,
             _ = ticks.tick() => {
                 pipeline.tick(read_totals(&mut counters));
-                look_at_switches(&switches, &mut programs, &mut pipeline);
+                look_at_switches(&mut switches, &mut programs, &mut pipeline);
             }
             // Not a ready future: without a rest the runtime never looks at timers and signals.
             () = tokio::task::yield_now(), if more => {}
@@ -124,15 +124,18 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
 }
 
 /// Tells when hooks were silenced behind our back, or speak again.
-fn look_at_switches(switches: &Switches, programs: &mut Programs, pipeline: &mut Pipeline) {
+fn look_at_switches(switches: &mut Switches, programs: &mut Programs, pipeline: &mut Pipeline) {
     let now = switches.read();
     if now == programs.switched_off {
         return;
     }
-    programs.switched_off = now;
+    let before = std::mem::replace(&mut programs.switched_off, now);
     let state = report::switched(programs, boot_ns());
     tracing::warn!(change = state.change.action(), not_seen = state.blind.join("; "), "hooks were switched");
-    pipeline.tell_state(&state);
+    if !pipeline.tell_state(&state) {
+        // Told at the next look.
+        programs.switched_off = before;
+    }
 }
 
 /// The counters; a failure to read them is said and does not end the watch.

@@ -8,11 +8,12 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::model::{ArgumentsSource, Bytes, Process, ProcessTree};
+use crate::model::{ArgumentsSource, Bytes, Process, ProcessTree, process::MAX_ARGUMENTS};
 
 /// Bytes of a command line, as many as the probe takes of the caller's.
 const MAX_COMMAND_LINE_BYTES: usize = 4096;
@@ -35,8 +36,11 @@ pub struct RunningProcesses {
 
 #[derive(Clone, Debug)]
 struct CommandLine {
-    arguments: Vec<Bytes>,
+    /// NUL-separated.
+    line: Vec<u8>,
     truncated: bool,
+    /// Inode of the executable, to notice that the process executed another one since.
+    executable: u64,
 }
 
 impl RunningProcesses {
@@ -70,10 +74,11 @@ impl RunningProcesses {
 fn read_one(directory: &Path, pid: u32) -> Option<(Key, CommandLine)> {
     let mut line = read(&directory.join("cmdline"), MAX_COMMAND_LINE_BYTES + 1).ok()?;
     let start = start_ticks(&read(&directory.join("stat"), MAX_STAT_BYTES).ok()?)?;
+    let executable = fs::metadata(directory.join("exe")).map_or(0, |metadata| metadata.ino());
     let truncated = line.len() > MAX_COMMAND_LINE_BYTES;
     line.truncate(MAX_COMMAND_LINE_BYTES);
-    let arguments = split(&line, truncated);
-    (!arguments.is_empty()).then_some(((pid, start), CommandLine { arguments, truncated }))
+    line.shrink_to_fit();
+    Some(((pid, start), CommandLine { line, truncated, executable }))
 }
 
 fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
@@ -98,10 +103,15 @@ pub fn complete_arguments(tree: &mut ProcessTree, running: &RunningProcesses) {
 }
 
 fn complete(process: &mut Process, parent: Option<&Process>, running: &RunningProcesses) {
-    if let Some(line) = running.command_line(process) {
-        process.arguments = line.arguments;
-        process.arguments_truncated = line.truncated;
+    let known = running.command_line(process).filter(|known| {
+        known.executable == 0 || process.executable_inode == 0 || known.executable == process.executable_inode
+    });
+    let arguments = known.as_ref().map(|known| split(&known.line, known.truncated)).unwrap_or_default();
+    if let Some(known) = known.filter(|_| !arguments.is_empty()) {
+        process.arguments = arguments;
+        process.arguments_truncated = known.truncated;
         process.arguments_source = ArgumentsSource::Proc;
+        process.cut_arguments(MAX_ARGUMENTS);
         return;
     }
     let executable = (process.executable_inode, process.executable_device);
@@ -112,6 +122,7 @@ fn complete(process: &mut Process, parent: Option<&Process>, running: &RunningPr
     };
     if let Some(parent) = parent.filter(alike) {
         process.arguments.clone_from(&parent.arguments);
+        process.more_arguments = parent.more_arguments;
         process.arguments_truncated = parent.arguments_truncated;
         process.arguments_source = ArgumentsSource::Parent;
     }
@@ -201,6 +212,14 @@ mod tests {
         let mut other = process(10, 1, ArgumentsSource::Unknown, &[]);
         other.start_boot_ns += SECOND_NS;
         assert_eq!(completed(other, &[], &running(&[(10, "sshd\0")]))[0].1, ArgumentsSource::Unknown);
+    }
+
+    #[test]
+    fn a_process_that_executed_another_program_since_is_not_known() {
+        let running = running(&[(10, "getty\0")]);
+        running.found.lock().unwrap().values_mut().for_each(|known| known.executable = 5);
+        let with = |inode| completed(process(10, inode, ArgumentsSource::Unknown, &[]), &[], &running).remove(0).1;
+        assert_eq!((with(5), with(6)), (ArgumentsSource::Proc, ArgumentsSource::Unknown));
     }
 
     #[test]

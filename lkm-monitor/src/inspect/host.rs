@@ -32,14 +32,17 @@ pub fn read_host() -> Result<Host, HostError> {
         let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.into());
         mounts::holding(&mounts, &directory)
     };
-    let mut system_mounts: Vec<_> = SYSTEM_DIRECTORIES.into_iter().filter_map(holding).collect();
+    let release = text(uname.release().to_bytes());
+    let modules = ["/lib/modules", "/usr/lib/modules"].map(|tree| format!("{tree}/{release}"));
+    let directories = SYSTEM_DIRECTORIES.into_iter().map(str::to_owned).chain(modules);
+    let mut system_mounts: Vec<_> = directories.filter_map(|directory| holding(&directory)).collect();
     system_mounts.sort_by_key(|mount| mount.id);
     system_mounts.dedup();
     Ok(Host {
         hostname: text(uname.nodename().to_bytes()),
         machine_id: machine_id(&fs::read_to_string("/etc/machine-id").unwrap_or_default()),
         boot_id: boot_id.trim().to_owned(),
-        kernel_release: text(uname.release().to_bytes()),
+        kernel_release: release,
         architecture: text(uname.machine().to_bytes()),
         operating_system: os_release::read(),
         initial_namespaces: namespaces(Path::new("/proc/1/ns")),

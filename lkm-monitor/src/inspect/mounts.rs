@@ -20,7 +20,8 @@ fn parse(line: &str) -> Option<(&str, SystemMount)> {
     let root = fields.next()?;
     let point = fields.next()?;
     let device = (major.parse().ok()?, minor.parse().ok()?);
-    Some((point, SystemMount { id, device, partial: root != "/" }))
+    let root = root.strip_suffix('/').unwrap_or(root).into();
+    Some((point, SystemMount { id, device, point: point.into(), root }))
 }
 
 #[cfg(test)]
@@ -39,8 +40,14 @@ malformed line
     #[test]
     fn deepest_and_last_mount() {
         let holding = |path| holding(MOUNTS, Path::new(path));
-        assert_eq!(holding("/usr/lib/modules"), Some(SystemMount { id: 28, device: (254, 2), partial: false }));
-        assert_eq!(holding("/lib/modules"), Some(SystemMount { id: 27, device: (254, 1), partial: true }));
+        assert_eq!(
+            holding("/usr/lib/modules"),
+            Some(SystemMount { id: 28, device: (254, 2), point: b"/usr".to_vec(), root: Vec::new() })
+        );
+        assert_eq!(
+            holding("/lib/modules"),
+            Some(SystemMount { id: 27, device: (254, 1), point: b"/".to_vec(), root: b"/@root".to_vec() })
+        );
         assert_eq!(holding("relative"), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Namespaces;
+use super::{Namespaces, SeenPath, path::below};
 
 /// Facts of the host that do not change while it runs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,14 +39,25 @@ pub struct OperatingSystem {
 }
 
 /// A mounted file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SystemMount {
     /// The first field of mountinfo: no other mount of the host has it as long as this one is there.
     pub id: u32,
     /// Major and minor number, `s_dev` of the file system.
     pub device: (u32, u32),
-    /// The mount shows a part of the file system only, such as a btrfs subvolume.
-    pub partial: bool,
+    /// Where it is mounted.
+    pub point: Vec<u8>,
+    /// Where in its file system it begins, without an end slash: empty at the file system's root, not so for a btrfs
+    /// subvolume.
+    pub root: Vec<u8>,
+}
+
+impl SystemMount {
+    /// Whether `path`, of a file on `device`, is the very file that the host has by that name on this mount.
+    pub fn holds(&self, path: &SeenPath, device: (u32, u32)) -> bool {
+        let here = below(&path.absolute, &self.point).map(|rest| [self.root.as_slice(), rest].concat());
+        self.device == device && here.is_some() && here == path.in_file_system()
+    }
 }
 
 /// Turns the kernel's time since boot into wall time.

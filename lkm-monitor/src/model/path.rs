@@ -11,6 +11,9 @@ pub struct SeenPath {
     pub mount_point: Option<Vec<u8>>,
     /// That mount's id, as in /proc/PID/mountinfo; 0 when it is not known.
     pub mount_id: u32,
+    /// Where in its file system that mount begins, without an end slash: empty at the file system's root. `None` when it is
+    /// not known.
+    pub mount_root: Option<Vec<u8>>,
     /// That mount shows a part of a file system only.
     pub bind_mount: bool,
     /// The file lies outside the process's root directory, or on a mount that is no longer attached.
@@ -32,8 +35,20 @@ impl SeenPath {
         self.seen.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
     }
 
+    /// The path inside the file system, whatever is mounted where.
+    pub fn in_file_system(&self) -> Option<Vec<u8>> {
+        let below = below(&self.absolute, self.mount_point.as_deref()?)?;
+        Some([self.mount_root.as_deref()?, below].concat())
+    }
+
     /// Whether the process looks at the file system through a root of its own.
     pub fn in_chroot(&self) -> bool {
         !self.anonymous && self.seen != self.absolute
     }
+}
+
+/// What follows `point` in `path`, its slash included.
+pub fn below<'a>(path: &'a [u8], point: &[u8]) -> Option<&'a [u8]> {
+    let rest = path.strip_prefix(point.strip_suffix(b"/").unwrap_or(point))?;
+    rest.starts_with(b"/").then_some(rest)
 }

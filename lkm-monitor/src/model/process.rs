@@ -34,6 +34,8 @@ pub struct Process {
     /// The process replaced what the kernel shows as its executable since its last exec.
     pub executable_replaced: bool,
     pub arguments: Vec<Bytes>,
+    /// Further arguments, of which only the number is kept.
+    pub more_arguments: usize,
     pub arguments_source: ArgumentsSource,
     pub arguments_truncated: bool,
     /// The command line in the process's memory is not the one it was executed with.
@@ -72,7 +74,7 @@ pub enum ArgumentsSource {
     Exec,
     /// Remembered by the kernel probe when its creator was executed: the process is a fork and never executed anything.
     Inherited,
-    /// Read from /proc after the event.
+    /// Read from /proc when the daemon started.
     Proc,
     /// A guess: its parent's, which has the same executable.
     Parent,
@@ -132,4 +134,21 @@ pub struct Tty {
     pub name: Vec<u8>,
     pub major: u32,
     pub minor: u32,
+}
+
+/// Arguments of a command line that are kept each by itself: thousands of one letter each would take a multiple of their
+/// bytes.
+pub const MAX_ARGUMENTS: usize = 256;
+
+impl Process {
+    /// Keeps the first `limit` arguments, and the number of the others.
+    pub fn cut_arguments(&mut self, limit: usize) {
+        let left_out = self.arguments.len().saturating_sub(limit);
+        if left_out > 0 {
+            self.arguments.truncate(limit);
+            self.arguments.shrink_to_fit();
+            self.more_arguments += left_out;
+            self.arguments_truncated = true;
+        }
+    }
 }

@@ -21,6 +21,7 @@ pub(crate) fn path(path: &str) -> SeenPath {
         absolute: path.into(),
         mount_point: Some(b"/".to_vec()),
         mount_id: 27,
+        mount_root: Some(Vec::new()),
         ..SeenPath::default()
     }
 }
@@ -120,7 +121,7 @@ pub(crate) fn host() -> Host {
             full: "Debian GNU/Linux 12 (bookworm)".to_owned(),
         },
         initial_namespaces: NAMESPACES,
-        system_mounts: vec![SystemMount { id: 27, device: (254, 1), partial: false }],
+        system_mounts: vec![SystemMount { id: 27, device: (254, 1), point: b"/".to_vec(), root: Vec::new() }],
     }
 }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::{MapError, Stack},
-    programs::{BtfTracePoint, FEntry, FExit, KProbe, Program, ProgramError, TracePoint},
+    programs::{Program, ProgramError},
 };
-use lkm_monitor_common::event::EventKind;
+use lkm_monitor_common::{event::EventKind, limits::EXEC_RECORDS};
 use zerocopy::IntoBytes as _;
 
 use super::{
@@ -85,6 +85,8 @@ pub fn attach(config: &SensorConfig) -> Result<Programs, AttachError> {
         .override_global("OFFSETS", layout.offsets.as_bytes(), true)
         .override_global("VALUES", layout.values.as_bytes(), true)
         .map_max_entries("SCRATCH", slots.calls + slots.truth)
+        .map_max_entries("ROOT_EXECS", exec_records())
+        .map_max_entries("USER_EXECS", exec_records())
         .map_max_entries("CALLS_SLOTS", slots.calls)
         .map_max_entries("TRUTH_SLOTS", slots.truth)
         .map_max_entries("CALLS", config.calls_ring_bytes)
@@ -93,43 +95,65 @@ pub fn attach(config: &SensorConfig) -> Result<Programs, AttachError> {
     fill(&mut ebpf, "CALLS_SLOTS", 0..slots.calls)?;
     fill(&mut ebpf, "TRUTH_SLOTS", slots.calls..slots.calls + slots.truth)?;
 
-    let mut probes: Vec<_> = probes::in_set(Set::Core).map(|probe| try_probe(&mut ebpf, &btf, probe)).collect();
+    // Everything is loaded before anything is attached, and calls are attached first: the verifier takes its time, and a load
+    // in between would be seen in part.
+    let core: Vec<_> = probes::in_set(Set::Core).map(|probe| (probe, load(&mut ebpf, &btf, probe))).collect();
+    let mut probes = Vec::new();
     let syscalls = attach_syscalls(&mut ebpf, &btf, config, &mut probes);
+    let core = core.into_iter().map(|(probe, loaded)| {
+        let state = state(probe, loaded.and_then(|()| attach_one(&mut ebpf, probe)));
+        Attached { probe, state }
+    });
+    probes.splice(0..0, core.collect::<Vec<_>>());
     let sees_loads = syscalls.is_some()
         || probes.iter().any(|attached| attached.probe.program == "module_load" && attached.state == State::Attached);
     if !sees_loads {
         return Err(AttachError::Blind(first_failure(&probes)));
     }
-    Ok(Programs { ebpf, probes, syscalls, layout, switched_off: Switches::open().read() })
+    Ok(Programs { ebpf, probes, syscalls, layout, switched_off: Switches::default().read() })
 }
 
 /// Tries the sets of system call probes, best first, and keeps the first one that attaches completely.
 fn attach_syscalls(ebpf: &mut Ebpf, btf: &Btf, config: &SensorConfig, probes: &mut Vec<Attached>) -> Option<Set> {
     let wanted = probes::syscall_sets(config.syscall_hooks);
     let mut chosen = None;
-    for set in [Set::Fentry, Set::Tracepoint] {
+    for (set, compat) in [(Set::Fentry, Some(Set::FentryCompat)), (Set::Tracepoint, None)] {
+        let compat: Vec<_> = compat.into_iter().flat_map(probes::in_set).collect();
         if chosen.is_some() || !wanted.contains(&set) {
-            probes.extend(probes::in_set(set).map(unneeded));
+            probes.extend(probes::in_set(set).chain(compat).map(unneeded));
             continue;
         }
-        let mut tried: Vec<_> = probes::in_set(set).map(|probe| try_probe(ebpf, btf, probe)).collect();
-        if tried.iter().all(|attached| attached.state == State::Attached) {
+        let native = attach_all(ebpf, btf, &probes::in_set(set).collect::<Vec<_>>());
+        if native.iter().all(|attached| attached.state == State::Attached) {
             chosen = Some(set);
+            probes.extend(native);
+            // A call's enter without its exit is of no use: both or none.
+            compat.chunks(2).for_each(|pair| probes.extend(attach_all(ebpf, btf, pair)));
         } else {
-            // Half a set would count calls twice beside the next one, or tell of ends without beginnings.
-            for attached in &mut tried {
-                if attached.state == State::Attached && detach(ebpf, attached.probe).is_ok() {
-                    attached.state = State::Unneeded;
-                }
+            probes.extend(native);
+            probes.extend(compat.into_iter().map(unneeded));
+        }
+    }
+    chosen
+}
+
+/// Loads and attaches all of these probes, or leaves none attached: half a set would count calls twice beside the next one, or
+/// tell of ends without beginnings.
+fn attach_all(ebpf: &mut Ebpf, btf: &Btf, probes: &[&'static Probe]) -> Vec<Attached> {
+    let loaded: Vec<_> = probes.iter().map(|probe| load(ebpf, btf, probe)).collect();
+    let attach_one = |(probe, loaded): (&&'static Probe, Result<(), ProgramError>)| {
+        let state = state(probe, loaded.and_then(|()| attach_one(ebpf, probe)));
+        Attached { probe, state }
+    };
+    let mut tried: Vec<_> = probes.iter().zip(loaded).map(attach_one).collect();
+    if tried.iter().any(|attached| attached.state != State::Attached) {
+        for attached in &mut tried {
+            if attached.state == State::Attached && detach(ebpf, attached.probe).is_ok() {
+                attached.state = State::Unneeded;
             }
         }
-        probes.extend(tried);
     }
-    probes.extend(probes::in_set(Set::FentryCompat).map(|probe| match chosen {
-        Some(Set::Fentry) => try_probe(ebpf, btf, probe),
-        _ => unneeded(probe),
-    }));
-    chosen
+    tried
 }
 
 const fn unneeded(probe: &'static Probe) -> Attached {
@@ -146,46 +170,36 @@ fn first_failure(probes: &[Attached]) -> String {
         .unwrap_or_default()
 }
 
-fn try_probe(ebpf: &mut Ebpf, btf: &Btf, probe: &'static Probe) -> Attached {
-    let state = match load_and_attach(ebpf, btf, probe) {
+fn state(probe: &Probe, result: Result<(), ProgramError>) -> State {
+    match result {
         Ok(()) => State::Attached,
         // A kernel without 32-bit system calls has no such functions; nothing is missed there.
         Err(ProgramError::Btf(_)) if probe.set == Set::FentryCompat => State::Absent,
         Err(error) => State::Failed(in_one_line(&error)),
-    };
-    Attached { probe, state }
+    }
 }
 
-fn load_and_attach(ebpf: &mut Ebpf, btf: &Btf, probe: &Probe) -> Result<(), ProgramError> {
-    let program = ebpf.program_mut(probe.program).ok_or(ProgramError::NotLoaded)?;
-    match probe.hook {
-        Hook::Fentry(function) => {
-            let program: &mut FEntry = program.try_into()?;
-            program.load(function, btf)?;
-            program.attach()?;
-        }
-        Hook::Fexit(function) => {
-            let program: &mut FExit = program.try_into()?;
-            program.load(function, btf)?;
-            program.attach()?;
-        }
-        Hook::BtfTracepoint(name) => {
-            let program: &mut BtfTracePoint = program.try_into()?;
-            program.load(name, btf)?;
-            program.attach()?;
-        }
-        Hook::Tracepoint(category, name) => {
-            let program: &mut TracePoint = program.try_into()?;
-            program.load()?;
-            program.attach(category, name)?;
-        }
-        Hook::Kprobe(function) => {
-            let program: &mut KProbe = program.try_into()?;
-            program.load()?;
-            program.attach(function, 0)?;
-        }
+/// Lets the verifier read a program.
+fn load(ebpf: &mut Ebpf, btf: &Btf, probe: &Probe) -> Result<(), ProgramError> {
+    match (ebpf.program_mut(probe.program).ok_or(ProgramError::NotLoaded)?, probe.hook) {
+        (Program::FEntry(program), Hook::Fentry(function)) => program.load(function, btf),
+        (Program::FExit(program), Hook::Fexit(function)) => program.load(function, btf),
+        (Program::BtfTracePoint(program), Hook::BtfTracepoint(name)) => program.load(name, btf),
+        (Program::TracePoint(program), Hook::Tracepoint(..)) => program.load(),
+        (Program::KProbe(program), Hook::Kprobe(_)) => program.load(),
+        _ => Err(ProgramError::UnexpectedProgramType),
     }
-    Ok(())
+}
+
+fn attach_one(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), ProgramError> {
+    match (ebpf.program_mut(probe.program).ok_or(ProgramError::NotLoaded)?, probe.hook) {
+        (Program::FEntry(program), _) => program.attach().map(drop),
+        (Program::FExit(program), _) => program.attach().map(drop),
+        (Program::BtfTracePoint(program), _) => program.attach().map(drop),
+        (Program::TracePoint(program), Hook::Tracepoint(category, name)) => program.attach(category, name).map(drop),
+        (Program::KProbe(program), Hook::Kprobe(function)) => program.attach(function, 0).map(drop),
+        _ => Err(ProgramError::UnexpectedProgramType),
+    }
 }
 
 fn detach(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), ProgramError> {
@@ -229,10 +243,20 @@ struct Slots {
     truth: u32,
 }
 
+/// The CPUs that may ever be there.
+fn possible_cpus() -> u32 {
+    aya::util::nr_cpus().map_or(1, std::num::NonZero::get)
+}
+
+/// Entries of each map of exec records. A map that drops the least recently used keeps 128 free entries for each CPU
+/// (LOCAL_FREE_TARGET in kernel/bpf/bpf_lru_list.c, before 6.16); there must be as many again for use.
+fn exec_records() -> u32 {
+    EXEC_RECORDS.max(possible_cpus().saturating_mul(256))
+}
+
 impl Slots {
     fn of_host() -> Self {
-        // The CPUs that may ever be there.
-        let cpus = aya::util::nr_cpus().map_or(1, std::num::NonZero::get);
+        let cpus = possible_cpus();
         Self { calls: cpus.saturating_add(SPARE_SLOTS), truth: cpus.min(LOADING_CPUS) + SPARE_SLOTS }
     }
 }

@@ -9,7 +9,7 @@ use zerocopy::FromBytes;
 use super::path_bytes;
 use crate::model::{
     Abi, ArgumentsSource, Bytes, FileFacts, Ids, Namespaces, Process, SeenPath,
-    process::{Tracer, Tty},
+    process::{MAX_ARGUMENTS, Tracer, Tty},
 };
 
 /// Why an event is not one.
@@ -29,6 +29,8 @@ pub enum DecodeError {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     pub kind: EventKind,
+    /// Bytes that it had in the ring; what it holds here takes about twice as many.
+    pub wire_bytes: usize,
     pub cpu: u32,
     pub boot_ns: u64,
     /// Enter time of the call that it belongs to; 0 when there is none.
@@ -72,7 +74,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         return Err(DecodeError::Version(header.version));
     }
     let kind = EventKind::from_raw(header.kind).ok_or(DecodeError::Kind(header.kind))?;
-    let mut event = empty(kind, &header);
+    let mut event = Event { wire_bytes: bytes.len(), ..empty(kind, &header) };
     while !rest.is_empty() {
         let Ok((head, content)) = SectionHeader::read_from_prefix(rest) else {
             return Err(DecodeError::Section { tag: 0, len: u32::try_from(rest.len()).unwrap_or(u32::MAX) });
@@ -86,12 +88,15 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         event.take(head, content).ok_or(malformed)?;
         rest = next;
     }
+    // Not before: what a process was executed with is compared with all of what it shows.
+    event.processes.iter_mut().for_each(|process| process.cut_arguments(MAX_ARGUMENTS));
     Ok(event)
 }
 
 fn empty(kind: EventKind, header: &EventHeader) -> Event {
     Event {
         kind,
+        wire_bytes: 0,
         cpu: header.cpu,
         boot_ns: header.boot_ns,
         call_id: header.call_id,
@@ -156,6 +161,16 @@ impl Event {
                 let raw: section::Process = read(content)?;
                 self.more_ancestors |= raw.flags & process_flags::MORE_ANCESTORS != 0;
                 self.processes.push(process(&raw));
+            }
+            Some(Tag::MountRoot) => {
+                // It belongs to the path right before it: a process's sections come after the file's.
+                let path = match self.processes.last_mut() {
+                    Some(process) => process.executable.as_mut().filter(|_| process.working_directory.is_none()),
+                    None => self.file.as_mut().map(|file| &mut file.path),
+                };
+                if let Some(path) = path {
+                    path.mount_root = path_bytes::mount_root(content, head.flags);
+                }
             }
             Some(tag) => {
                 if let Some(process) = self.processes.last_mut() {
@@ -336,7 +351,7 @@ fn until_nul(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn tag(raw: u16) -> Option<Tag> {
-    const TAGS: [Tag; 19] = [
+    const TAGS: [Tag; 20] = [
         Tag::Call,
         Tag::CallEnd,
         Tag::File,
@@ -356,6 +371,7 @@ fn tag(raw: u16) -> Option<Tag> {
         Tag::ControlGroup,
         Tag::Terminal,
         Tag::Request,
+        Tag::MountRoot,
     ];
     TAGS.into_iter().find(|&tag| tag as u16 == raw)
 }

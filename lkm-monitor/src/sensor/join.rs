@@ -23,6 +23,8 @@ use crate::model::Observation;
 pub struct Limits {
     /// Calls waited for at one time. One more pushes out another, which is counted.
     pub pending: usize,
+    /// Bytes of their events. More push out others, as well.
+    pub pending_bytes: usize,
     /// Calls that were passed on before they returned, kept whole for their return.
     pub unfinished: usize,
     /// Calls that were passed on before they returned, of which only the name is kept.
@@ -47,6 +49,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             pending: 4096,
+            pending_bytes: 16 * 1024 * 1024,
             unfinished: 256,
             told: 4096,
             loose: 4096,
@@ -102,6 +105,11 @@ impl Parts {
         [&self.enter, &self.image, &self.parameters, &self.loaded, &self.freed, &self.exit].into_iter().flatten()
     }
 
+    /// Bytes of their events.
+    fn bytes(&self) -> usize {
+        self.present().map(|event| event.wire_bytes).sum()
+    }
+
     /// [`EventKind::bit`]s of the parts that are here.
     pub fn bits(&self) -> u32 {
         self.present().fold(0, |bits, event| bits | event.kind.bit())
@@ -135,6 +143,8 @@ pub struct Join {
     unfinished: VecDeque<Key>,
     /// Calls that were passed on and forgotten before they returned, oldest first.
     told: VecDeque<Key>,
+    /// Bytes of the events in `pending`.
+    pending_bytes: usize,
     loose: Loose,
     requests: Requests,
     evicted: u64,
@@ -144,6 +154,13 @@ impl Join {
     /// A join with other bounds than the default ones.
     pub fn with_limits(limits: Limits) -> Self {
         Self { limits, ..Self::default() }
+    }
+
+    /// A join of events that are seen from this time on, in nanoseconds since boot.
+    pub fn since(boot_ns: u64) -> Self {
+        let mut join = Self::default();
+        join.requests.since_ns = boot_ns;
+        join
     }
 
     /// Takes an event in and passes on what it completes.
@@ -184,7 +201,9 @@ impl Join {
             _ if pending.told > 0 => pending.deadline_ns = within(limits.part_window_ns),
             _ => {}
         }
+        self.pending_bytes -= pending.parts.bytes();
         pending.parts.put(event);
+        self.pending_bytes += pending.parts.bytes();
         pending.news = true;
         if pending.parts.complete() {
             self.pass_on(key, out);
@@ -244,7 +263,7 @@ impl Join {
 
     /// Keeps the number of calls below the limit.
     fn make_room(&mut self, out: &mut Vec<Observation>) {
-        while self.pending.len() >= self.limits.pending {
+        while self.pending.len() >= self.limits.pending || self.pending_bytes >= self.limits.pending_bytes {
             let Some(key) = self.expendable() else {
                 return;
             };
@@ -284,9 +303,13 @@ impl Join {
         let told = pending.told;
         if pending.parts.exit.is_some() {
             let parts = std::mem::take(&mut pending.parts);
+            self.pending_bytes -= parts.bytes();
             self.pending.remove(&key);
             self.unfinished.retain(|other| *other != key);
             self.told.retain(|other| *other != key);
+            if !parts.complete() {
+                self.remember_told(key);
+            }
             self.observe(&parts, told, out);
             return;
         }
@@ -307,13 +330,21 @@ impl Join {
 
     /// Forgets a call that was passed on unfinished, but for its name: what is heard of it later is late.
     fn forget(&mut self, key: Key) {
-        let unfinished = self.pending.remove(&key).is_some();
+        let unfinished = self.pending.remove(&key);
+        self.pending_bytes -= unfinished.as_ref().map_or(0, |pending| pending.parts.bytes());
         self.unfinished.retain(|other| *other != key);
-        if unfinished && !self.told.contains(&key) {
+        if unfinished.is_some() {
+            self.remember_told(key);
+        }
+    }
+
+    /// Parts of this call that come later belong to a document that there is already.
+    fn remember_told(&mut self, key: Key) {
+        if !self.told.contains(&key) {
             self.told.push_back(key);
-            if self.told.len() > self.limits.told {
-                self.told.pop_front();
-            }
+        }
+        if self.told.len() > self.limits.told {
+            self.told.pop_front();
         }
     }
 

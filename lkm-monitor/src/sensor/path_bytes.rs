@@ -25,6 +25,8 @@ pub(super) fn decode(content: &[u8], section_flags: u16) -> Option<SeenPath> {
         absolute,
         mount_point,
         mount_id: head.mount_id,
+        // A mount that shows the whole file system begins at its root; of another one a section of its own tells.
+        mount_root: (section_flags & flags::BIND_MOUNT == 0).then(Vec::new),
         bind_mount: section_flags & flags::BIND_MOUNT != 0,
         outside_root: section_flags & flags::OUTSIDE_ROOT != 0,
         foreign_root: section_flags & flags::FOREIGN_ROOT != 0,
@@ -32,6 +34,18 @@ pub(super) fn decode(content: &[u8], section_flags: u16) -> Option<SeenPath> {
         truncated,
         unreadable: section_flags & flags::UNREADABLE != 0,
     })
+}
+
+/// Decodes where in its file system a mount begins: an absolute path without an end slash, empty for the root itself. `None`
+/// where it is not known to the end.
+pub(super) fn mount_root(content: &[u8], section_flags: u16) -> Option<Vec<u8>> {
+    let (_, bytes) = PathHead::read_from_prefix(content).ok()?;
+    // The walk ends at the file system's own root, which no mount holds and whose name is a slash.
+    if section_flags & flags::ANONYMOUS == 0 {
+        return None;
+    }
+    let names: Vec<_> = components(bytes).into_iter().map(|(_, name)| name).filter(|name| *name != b"/").collect();
+    Some(if names.is_empty() { Vec::new() } else { join(names.into_iter(), false) })
 }
 
 /// Decodes the names of a control group, leaf first.
@@ -109,6 +123,16 @@ mod tests {
         let path = decode(&section(14, 5, &["x.ko", "net", "drv"]), flags::BIND_MOUNT).expect("a path");
         assert_eq!(path.mount_point.as_deref(), Some(&b"/drv/net"[..]));
         assert!(path.bind_mount);
+    }
+
+    #[test]
+    fn a_mount_begins_somewhere_in_its_file_system() {
+        let root = |names: &[&str], flags| mount_root(&section(PathHead::NONE, PathHead::NONE, names), flags);
+        assert_eq!(root(&["usr", "@root", "/"], flags::ANONYMOUS).as_deref(), Some(&b"/@root/usr"[..]));
+        assert_eq!(root(&["/"], flags::ANONYMOUS).as_deref(), Some(&b""[..]));
+        assert_eq!(root(&["usr"], flags::TRUNCATED), None);
+        assert_eq!(decode(&section(5, 5, &["x.ko"]), 0).unwrap().mount_root.as_deref(), Some(&b""[..]));
+        assert_eq!(decode(&section(5, 5, &["x.ko"]), flags::BIND_MOUNT).unwrap().mount_root, None);
     }
 
     #[test]

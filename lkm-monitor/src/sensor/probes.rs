@@ -112,7 +112,7 @@ const CORE: [Probe; 9] = [
         hook: Hook::BtfTracepoint("sched_process_exec"),
         set: Set::Core,
         minimum_kernel: "5.5",
-        fallback: "/proc/PID/cmdline, read after the event",
+        fallback: "/proc/PID/cmdline, read when the daemon starts",
         lost: "command lines of parents that are gone, and of processes that overwrote theirs",
     },
     Probe {
@@ -120,7 +120,7 @@ const CORE: [Probe; 9] = [
         hook: Hook::BtfTracepoint("sched_process_fork"),
         set: Set::Core,
         minimum_kernel: "5.5",
-        fallback: "/proc/PID/cmdline, or the parent's command line, after the event",
+        fallback: "the command line of a parent with the same executable",
         lost: "what a process that was never executed is a fork of",
     },
     Probe {

@@ -11,8 +11,8 @@ use super::probes::Hook;
 const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
 const KPROBES: &str = "/sys/kernel/debug/kprobes/enabled";
 
-/// The switches of this host, opened before anything can be mounted over them.
-#[derive(Debug)]
+/// The switches of this host. Once found, each is kept open: nothing that is mounted over it later stands for it.
+#[derive(Debug, Default)]
 pub struct Switches {
     ftrace: Option<File>,
     kprobes: Option<File>,
@@ -26,14 +26,15 @@ pub struct SwitchedOff {
 }
 
 impl Switches {
-    /// A switch that is not there cannot be turned.
-    pub fn open() -> Self {
-        Self { ftrace: File::open(FTRACE).ok(), kprobes: File::open(KPROBES).ok() }
-    }
-
-    /// How they stand now: two short reads.
-    pub fn read(&self) -> SwitchedOff {
-        SwitchedOff { ftrace: is_off(self.ftrace.as_ref()), kprobes: is_off(self.kprobes.as_ref()) }
+    /// How they stand now: two short reads. A switch that is not there may come: root can mount debugfs at any time.
+    pub fn read(&mut self) -> SwitchedOff {
+        let find = |switch: &mut Option<File>, path| {
+            if switch.is_none() {
+                *switch = File::open(path).ok();
+            }
+            is_off(switch.as_ref())
+        };
+        SwitchedOff { ftrace: find(&mut self.ftrace, FTRACE), kprobes: find(&mut self.kprobes, KPROBES) }
     }
 }
 
@@ -64,7 +65,8 @@ mod tests {
     #[test]
     fn a_switch_is_read_again_each_time() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let switches = Switches { ftrace: File::open(file.path()).ok(), kprobes: None };
+        let other = File::open("/dev/null").ok();
+        let mut switches = Switches { ftrace: File::open(file.path()).ok(), kprobes: other };
         for (content, off) in [("1\n", false), ("0\n", true), ("", false)] {
             std::fs::write(file.path(), content).unwrap();
             assert_eq!(switches.read(), SwitchedOff { ftrace: off, kprobes: false }, "{content:?}");

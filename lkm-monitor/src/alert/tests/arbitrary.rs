@@ -29,6 +29,7 @@ fn any_path() -> impl Strategy<Value = SeenPath> {
             absolute,
             mount_point,
             mount_id: 1,
+            mount_root: None,
             bind_mount,
             foreign_root: outside_root,
             outside_root,

@@ -7,10 +7,15 @@ use std::{
 
 use crate::model::{ModuleCall, ModuleRequest, Part};
 
+/// Arguments of the asking process that are kept.
+const KEPT_ARGUMENTS: usize = 32;
+
 /// Requests of the last while, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     recent: VecDeque<ModuleRequest>,
+    /// Nanoseconds since boot from which on requests are seen.
+    pub(super) since_ns: u64,
 }
 
 impl Requests {
@@ -19,7 +24,9 @@ impl Requests {
     pub(super) fn remember(&mut self, mut request: ModuleRequest, limit: usize) {
         // Its own document tells more; what is kept here many times over is what the load's document shows.
         request.process.ancestors = Vec::new();
-        request.process.caller.working_directory = None;
+        let caller = &mut request.process.caller;
+        caller.working_directory = None;
+        caller.cut_arguments(KEPT_ARGUMENTS);
         self.recent.push_back(request);
         if self.recent.len() <= limit {
             return;
@@ -63,7 +70,7 @@ impl Requests {
         let by_root = |request: &ModuleRequest| request.process.caller.ids.is_none_or(|ids| ids.euid == 0);
         call.request =
             candidates.into_iter().min_by_key(|request| (by_root(request), Reverse(request.boot_ns))).cloned();
-        if call.request.is_none() {
+        if call.request.is_none() && began_ns >= self.since_ns {
             call.missing.push(Part::Request);
         }
     }

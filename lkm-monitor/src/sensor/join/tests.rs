@@ -12,6 +12,7 @@ pub(super) const SECOND: u64 = 1_000_000_000;
 pub(super) fn event(kind: EventKind, call_id: u64, boot_ns: u64) -> Event {
     Event {
         kind,
+        wire_bytes: 1000,
         cpu: 0,
         boot_ns,
         call_id,
@@ -240,6 +241,17 @@ fn a_load_by_the_kernels_modprobe_answers_the_request() {
     // The same command line by a person is no answer.
     load[0].processes[1].kernel_thread = false;
     assert_eq!(push_all(&mut join, load)[0].request, None);
+}
+
+#[test]
+fn large_calls_make_room_before_there_are_many() {
+    let mut join = Join::with_limits(Limits { pending_bytes: 2500, ..Limits::default() });
+    let mut out = Vec::new();
+    for part in [enter(1), image(1), enter(2), enter(3), enter(4)] {
+        join.push(part, &mut out);
+    }
+    let told: Vec<_> = calls(out).iter().map(|call| call.call_id).collect();
+    assert_eq!((told, join.pending_bytes), (vec![1], 3000));
 }
 
 #[test]

@@ -3,15 +3,18 @@
 use std::{
     ffi::{CStr, CString},
     fs::{self, OpenOptions},
-    io,
-    os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
+    io, iter,
+    os::{
+        fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+        unix::fs::OpenOptionsExt as _,
+    },
     path::Path,
     ptr, thread,
     time::Duration,
 };
 
 use rustix::{
-    fs::{CWD, FileType, Mode, mknodat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, mknodat, openat, unlinkat},
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, UnmountFlags, fsconfig_create, fsmount, fsopen, mount_bind, unmount,
     },
@@ -20,6 +23,7 @@ use rustix::{
 };
 use serde_json::json;
 
+use super::namespaces::{finish, private_mounts};
 use crate::{
     document::Document,
     machine,
@@ -246,26 +250,65 @@ pub(super) fn adopted_fork(stage: &mut Stage) {
     assert_eq!(ancestors[1]["args"][1], "adopt", "{ancestors:?}");
 }
 
-/// Control groups without end below the container's own.
+/// The same in a mount namespace: another part of the same file system in the place of /usr.
+pub(super) fn another_usr_in_a_mount_namespace(stage: &mut Stage) {
+    plant("/false");
+    let loader = forked(|| {
+        private_mounts();
+        mount_bind("/false/usr", "/usr")?;
+        finish(&program("/usr/bin/kmod", ["load", &in_tree("")]))
+    });
+    fs::remove_dir_all("/false").expect("take the false system away");
+    let _ = loader.succeeded();
+    stage
+        .load_of("dummy")
+        .contains(json!({ "file": { "path": in_tree("") }, "process": { "executable": "/usr/bin/kmod" } }))
+        .has_findings(&["load-from-nonstandard-path", "unusual-loader"]);
+}
+
+/// What a service does that makes the system read-only for itself is none of these.
+pub(super) fn system_mounted_over_itself(stage: &mut Stage) {
+    let path = installed("dummy");
+    let _ = forked(|| {
+        private_mounts();
+        mount_bind("/usr", "/usr")?;
+        finish(&program("/sbin/insmod", [&path]))
+    })
+    .succeeded();
+    stage
+        .load_of("dummy")
+        .contains(json!({
+            "file": { "path": path },
+            "lkm_monitor": { "file": { "mount_point": "/usr", "bind_mount": true } },
+        }))
+        .has_findings(&[]);
+}
+
+/// Control groups without end below the container's own, with names as long as they can be.
 pub(super) fn deep_control_group(stage: &mut Stage) {
     const ID: &str = "4f5d3c2b1a09f8e7d6c5b4a3928170605f4e3d2c1b0a998877665544332211ff";
     const DEPTH: usize = 40;
-    let mut group = format!("/sys/fs/cgroup/docker-{ID}.scope");
-    let mut groups = Vec::new();
-    for _ in 0..DEPTH {
-        fs::create_dir(&group).expect("make a control group");
-        groups.push(group.clone());
-        group.push_str("/a");
+    let (top, long) = (format!("docker-{ID}.scope"), "a".repeat(255));
+    let names = || [top.as_str()].into_iter().chain(iter::repeat_n(long.as_str(), DEPTH));
+    let open = |at: BorrowedFd<'_>, name: &str, flags| openat(at, name, flags, Mode::empty()).expect("open a group");
+    // One by one: no path could name the deepest.
+    let mut groups = vec![open(CWD, "/sys/fs/cgroup", OFlags::PATH)];
+    for name in names() {
+        let above = groups[groups.len() - 1].as_fd();
+        mkdirat(above, name, Mode::RWXU).expect("make a control group");
+        groups.push(open(above, name, OFlags::PATH));
     }
     let file = stage.installed("dummy");
     let loader = forked(|| {
-        fs::write(format!("{}/cgroup.procs", groups[DEPTH - 1]), "0").expect("move into the group");
+        let members = open(groups[DEPTH].as_fd(), "cgroup.procs", OFlags::WRONLY);
+        rustix::io::write(&members, b"0")?;
         rustix::system::finit_module(&file, c"", 0)
     })
     .succeeded();
     let document = stage.load_by(loader.pid);
-    for group in groups.iter().rev() {
-        fs::remove_dir(group).expect("remove an empty control group");
+    let made: Vec<_> = groups.iter().zip(names()).collect();
+    for (above, name) in made.into_iter().rev() {
+        unlinkat(above, name, AtFlags::REMOVEDIR).expect("remove an empty control group");
     }
     document
         .contains(json!({ "container": { "id": ID, "runtime": "docker" } }))

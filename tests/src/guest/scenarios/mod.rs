@@ -84,6 +84,8 @@ pub(crate) const ALL: &[Scenario] = &[
     compared("names::given_to_delete_module", names::given_to_delete_module),
     compared("names::path_beyond_path_max", names::path_beyond_path_max),
     compared("evasions::mount_over_usr", evasions::mount_over_usr),
+    compared("evasions::another_usr_in_a_mount_namespace", evasions::another_usr_in_a_mount_namespace),
+    compared("evasions::system_mounted_over_itself", evasions::system_mounted_over_itself),
     compared("evasions::detached_root", evasions::detached_root),
     compared("evasions::forged_executable", evasions::forged_executable),
     not_compared("evasions::traced_loader", evasions::traced_loader),

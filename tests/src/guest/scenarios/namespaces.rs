@@ -111,7 +111,7 @@ pub(super) fn container(stage: &mut Stage) {
         .has_findings(&["load-in-container", "unusual-loader"]);
 }
 
-fn private_mounts() {
+pub(super) fn private_mounts() {
     unshare(UnshareFlags::NEWNS);
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     mount_change("/", private).expect("keep the mounts to this process");
@@ -123,6 +123,6 @@ fn unshare(what: UnshareFlags) {
 }
 
 /// Hands an inner fork's errno on.
-fn finish(inner: &Ended) -> rustix::io::Result<()> {
+pub(super) fn finish(inner: &Ended) -> rustix::io::Result<()> {
     if inner.status == 0 { Ok(()) } else { Err(rustix::io::Errno::from_raw_os_error(inner.status)) }
 }
