@@ -3,7 +3,7 @@
 # rustup's default place, for shells that were open before it was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-CHORES := setup build demo test lint
+CHORES := setup build demo test bench lint
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
@@ -16,6 +16,7 @@ setup: ## Install and fetch everything that the other targets need
 build: ## Build the daemon, a static release binary
 demo: ## Show the daemon at work in a virtual machine
 test: ## Test on this machine and on four kernels
+bench: ## Count what the daemon costs other processes, in guest instructions
 lint: ## Check format, clippy, dependencies, spelling
 
 # More arguments go through ARGS: make test ARGS='--kernel 6.1'

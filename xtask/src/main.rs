@@ -2,6 +2,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is this program's only output")]
 
+mod bench;
 mod build;
 mod demo;
 mod lint;
@@ -12,7 +13,7 @@ mod test;
 mod vm;
 mod workspace;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
@@ -42,6 +43,17 @@ enum Chore {
     },
     /// Tests on this machine and on every kernel line
     Test(TestArguments),
+    /// Counts what the daemon costs other processes, in guest instructions
+    Bench {
+        /// Kernel line to boot
+        #[arg(long, default_value = "6.1", value_parser = kernels::parse_line)]
+        kernel: &'static KernelLine,
+        /// Another sensor's binary, to be measured too; it must need no arguments
+        #[arg(long, value_name = "FILE")]
+        beside: Option<PathBuf>,
+        #[command(flatten)]
+        limits: Limits,
+    },
     /// Format, clippy, dependencies, spelling
     Lint,
 }
@@ -67,7 +79,7 @@ struct TestArguments {
 #[derive(Args)]
 struct Limits {
     /// Seconds after which a machine is stopped and counts as failed
-    #[arg(long, default_value_t = 600)]
+    #[arg(long, default_value_t = 1200)]
     deadline_s: u64,
 }
 
@@ -93,6 +105,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             build::daemon()?;
         }
         Chore::Demo { kernel, limits } => demo::demo(kernel, limits.deadline())?,
+        Chore::Bench { kernel, beside, limits } => bench::bench(kernel, beside, limits.deadline())?,
         Chore::Test(arguments) => {
             return test::test(&test::Selection {
                 deadline: arguments.limits.deadline(),

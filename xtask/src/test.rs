@@ -44,6 +44,7 @@ pub(crate) fn test(selection: &Selection) -> Result<ExitCode> {
             only: selection.only.clone(),
             deadline: selection.deadline,
             prefix_lines: lines.len() > 1,
+            guests: Vec::new(),
         };
         rows.extend(vm::run(lines, &request)?.into_iter().map(|outcome| Row {
             name: format!("kernel {}", outcome.line),

@@ -3,6 +3,7 @@
 //! [`kernels`] fetches them, [`initramfs`] builds what they boot into, [`qemu`] runs them, [`verdict`] judges the run.
 
 mod apt_index;
+pub(crate) mod audit;
 mod cpio;
 mod fixtures;
 mod initramfs;
@@ -13,6 +14,7 @@ mod verdict;
 
 use std::{
     collections::VecDeque,
+    path::PathBuf,
     sync::{Mutex, PoisonError},
     thread,
     time::Duration,
@@ -30,6 +32,8 @@ const MACHINES_AT_A_TIME: usize = 2;
 pub(crate) enum Mode {
     Test,
     Demo,
+    /// One processor, whose clock counts instructions.
+    Bench,
 }
 
 impl Mode {
@@ -37,6 +41,7 @@ impl Mode {
         match self {
             Self::Test => "test",
             Self::Demo => "demo",
+            Self::Bench => "bench",
         }
     }
 }
@@ -50,6 +55,17 @@ pub(crate) struct Request {
     pub(crate) deadline: Duration,
     /// Puts the kernel line before each console line, for several machines at a time.
     pub(crate) prefix_lines: bool,
+    /// What else is in `/usr/bin` of the guest.
+    pub(crate) guests: Vec<Guest>,
+}
+
+/// A program of this machine, for the guest.
+#[derive(Clone, Debug)]
+pub(crate) struct Guest {
+    pub(crate) program: PathBuf,
+    pub(crate) name: &'static str,
+    /// Where its libraries may lie besides the usual places.
+    pub(crate) libraries: Vec<PathBuf>,
 }
 
 /// Boots each line's kernel and returns the outcomes in the order of `lines`. An error is a fault of the harness.

@@ -1,6 +1,6 @@
 //! What the same program does when it is not PID 1: a process with a command line of its own.
 //!
-//! `run PROGRAM ARGUMENTS...` starts a program and waits for it. `load FILE` makes one finit_module call.
+//! `nothing` does nothing. `measure NAME` prints what operations cost. `run PROGRAM ARGUMENTS...` starts a program and waits for it. `load FILE` makes one finit_module call.
 //! `pretend HELPER...` overwrites its own command line in memory first. `adopt PROGRAM ARGUMENTS...` also takes in the orphans of the
 //! program and waits for them; `abandon PROGRAM ARGUMENTS...` leaves one behind that runs the program. The exit status is the
 //! program's, or an errno.
@@ -12,7 +12,7 @@ use std::{
     slice,
 };
 
-use crate::process;
+use crate::{bench, process};
 
 /// What a pretender's memory shows instead of its arguments.
 pub(crate) const PRETENDED: &str = "[kworker/0:1]";
@@ -21,6 +21,8 @@ pub(crate) fn run(arguments: &[OsString]) {
     let Some((verb, arguments)) = arguments.split_first() else { panic!("a helper is told what to do") };
     match verb.to_str() {
         Some("run") => exit(run_program(arguments)),
+        Some("nothing") => {}
+        Some("measure") => bench::workloads(arguments[0].to_str().expect("a word")),
         Some("load") => exit(load(&arguments[0])),
         Some("adopt") => {
             // SAFETY: numbers only.

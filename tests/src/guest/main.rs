@@ -10,6 +10,7 @@
     reason = "a test program: the console is its output, a panic is a failed scenario"
 )]
 
+mod bench;
 mod compare;
 mod demo;
 mod document;
@@ -44,6 +45,7 @@ fn init() {
     let mirror = Mirror::start();
     let tally = panic::catch_unwind(|| match command_line.word("lkm.mode") {
         Some("demo") => demo::run(),
+        Some("bench") => bench::run(),
         _ => suite::run(command_line.word("lkm.only").unwrap_or_default()),
     });
     mirror.finish();

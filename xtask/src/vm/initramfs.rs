@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
+    Guest,
     cpio::Archive,
     fixtures::{self, Fixture},
     kernels::Kernel,
@@ -61,11 +62,16 @@ const MACHINE_ID: &str = "6c6b6d2d6d6f6e69746f722d67756573\n";
 const HOSTNAME: &str = "lkm-monitor-guest\n";
 
 /// Writes the archive and returns its path.
-pub(crate) fn write(kernel: &Kernel) -> Result<PathBuf> {
+pub(crate) fn write(kernel: &Kernel, guests: &[Guest]) -> Result<PathBuf> {
     let mut archive = Archive::default();
+    let mut libraries = Libraries::default();
     skeleton(&mut archive)?;
     programs(&mut archive)?;
-    kmod(&mut archive)?;
+    kmod(&mut archive, &mut libraries)?;
+    for guest in guests {
+        archive.file(&format!("/usr/bin/{}", guest.name), 0o755, &read(&guest.program)?);
+        libraries.of(&mut archive, &guest.program, &guest.libraries)?;
+    }
     modules(&mut archive, kernel)?;
     let path = workspace::machine(kernel.line).join("initramfs.cpio");
     fs::write(&path, archive.finish()).with_context(|| format!("cannot write {}", path.display()))?;
@@ -99,25 +105,47 @@ fn programs(archive: &mut Archive) -> Result<()> {
     Ok(())
 }
 
-fn kmod(archive: &mut Archive) -> Result<()> {
+fn kmod(archive: &mut Archive, libraries: &mut Libraries) -> Result<()> {
     archive.file(KMOD, 0o755, &read(Path::new(KMOD))?);
     for applet in KMOD_APPLETS {
         archive.symlink(&format!("/usr/sbin/{applet}"), "../bin/kmod");
     }
-    let listing = process::capture_text(Command::new("ldd").arg(KMOD))?;
-    let mut folders = Vec::new();
-    for library in shared_libraries(&listing) {
-        let merged = merged_path(library);
-        if let Some((folder, _)) = merged.rsplit_once('/')
-            && !FOLDERS.contains(&folder)
-            && !folders.contains(&folder.to_owned())
-        {
-            archive.directory(folder, 0o755);
-            folders.push(folder.to_owned());
+    libraries.of(archive, Path::new(KMOD), &[])
+}
+
+/// Shared libraries that are in the archive, and their folders.
+#[derive(Default)]
+struct Libraries {
+    folders: Vec<String>,
+    files: Vec<String>,
+}
+
+impl Libraries {
+    /// Adds what `program` needs; it looks in `search` first.
+    fn of(&mut self, archive: &mut Archive, program: &Path, search: &[PathBuf]) -> Result<()> {
+        let search: Vec<_> = search.iter().map(|folder| folder.to_string_lossy()).collect();
+        // ldd fails for a static program, which needs nothing.
+        let output = process::output(Command::new("ldd").arg(program).env("LD_LIBRARY_PATH", search.join(":")))?;
+        let listing = String::from_utf8_lossy(&output.stdout);
+        for library in shared_libraries(&listing) {
+            // What lies elsewhere on this machine has its usual place in the guest.
+            let usual = search.iter().find_map(|folder| library.strip_prefix(&**folder));
+            let merged = usual.map_or_else(|| merged_path(library), |name| format!("/usr/lib/x86_64-linux-gnu{name}"));
+            if self.files.contains(&merged) {
+                continue;
+            }
+            if let Some((folder, _)) = merged.rsplit_once('/')
+                && !FOLDERS.contains(&folder)
+                && !self.folders.contains(&folder.to_owned())
+            {
+                archive.directory(folder, 0o755);
+                self.folders.push(folder.to_owned());
+            }
+            archive.file(&merged, 0o755, &read(Path::new(library))?);
+            self.files.push(merged);
         }
-        archive.file(&merged, 0o755, &read(Path::new(library))?);
+        Ok(())
     }
-    Ok(())
 }
 
 /// Paths in what ldd prints: behind the arrow, or the line's first word for the loader itself.

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use super::{
-    Request, initramfs,
+    Mode, Request, initramfs,
     kernels::Kernel,
     verdict::{self, Verdict},
 };
@@ -46,7 +46,7 @@ pub(crate) fn run(kernel: &Kernel, request: &Request) -> Result<Outcome> {
     let start = Instant::now();
     let folder = workspace::machine(kernel.line);
     fs::create_dir_all(&folder)?;
-    let initramfs = initramfs::write(kernel)?;
+    let initramfs = initramfs::write(kernel, &request.guests)?;
     let documents = folder.join("documents.ndjson");
     let mut child = command(kernel, &initramfs, &documents, request)
         .spawn()
@@ -66,13 +66,16 @@ pub(crate) fn run(kernel: &Kernel, request: &Request) -> Result<Outcome> {
 }
 
 fn command(kernel: &Kernel, initramfs: &Path, documents: &Path, request: &Request) -> Command {
-    let accelerator = std::env::var(ACCELERATOR_VARIABLE).unwrap_or_else(|_| "tcg".to_owned());
-    let processor = if accelerator == "tcg" { EMULATED_PROCESSOR } else { "host" };
+    let counts = matches!(request.mode, Mode::Bench);
+    let wanted = std::env::var(ACCELERATOR_VARIABLE).unwrap_or_else(|_| "tcg".to_owned());
+    let accelerator = if counts { "tcg,thread=single".to_owned() } else { wanted };
+    let processor = if accelerator.starts_with("tcg") { EMULATED_PROCESSOR } else { "host" };
     // The kernel ends the machine together with the thread that waits for it, even if that is killed.
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-no-user-config", "-nodefaults", "-no-reboot"])
-        .args(["-accel", &accelerator, "-cpu", processor, "-m", MEMORY_MIB, "-smp", PROCESSORS])
+        .args(["-accel", &accelerator, "-cpu", processor, "-m", MEMORY_MIB])
+        .args(if counts { ["-smp", "1", "-icount", "shift=0,sleep=off"].as_slice() } else { &["-smp", PROCESSORS] })
         .args(["-display", "none", "-monitor", "none", "-nic", "none", "-serial", "stdio"])
         .arg("-serial")
         .arg(format!("file:{}", documents.display()))

@@ -1,0 +1,187 @@
+//! What common operations cost, with and without company. One guest instruction takes one nanosecond of this machine's clock
+//! (`-icount shift=0`), so the clock counts instructions, and hardly varies from run to run.
+
+use std::{
+    ffi::CStr,
+    fs,
+    io::Error,
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat, renameat, unlinkat},
+    process::getppid,
+    time::{ClockId, clock_gettime},
+};
+use serde_json::json;
+
+use crate::{
+    mirror,
+    process::program,
+    sensor::{Hooks, Sensor},
+    suite::Tally,
+};
+
+const AUDITCTL: &str = "/usr/bin/auditctl";
+const BESIDE: &str = "/usr/bin/beside";
+
+/// Runs of one workload, of which the cheapest counts: what else the kernel does in between only makes it dearer.
+const RUNS: usize = 7;
+
+/// An operation of which many are made in one run.
+struct Workload {
+    name: &'static str,
+    repetitions: u32,
+    once: fn(),
+}
+
+const WORKLOADS: [Workload; 7] = [
+    Workload {
+        name: "getppid",
+        repetitions: 2000,
+        once: || assert!(getppid().is_some(), "process 1 started this one"),
+    },
+    Workload { name: "open/close read-only", repetitions: 400, once: || open(c"/tmp/bench/file", OFlags::RDONLY) },
+    Workload { name: "open/close read-write", repetitions: 400, once: || open(c"/tmp/bench/file", OFlags::RDWR) },
+    Workload { name: "create/unlink", repetitions: 200, once: || create_and_unlink(c"/tmp/bench/new") },
+    Workload { name: "rename", repetitions: 200, once: rename_there_and_back },
+    Workload { name: "fork+exec+exit", repetitions: 20, once: fork_exec_exit },
+    Workload { name: "create/unlink of a .ko", repetitions: 100, once: || create_and_unlink(c"/tmp/bench/new.ko") },
+];
+
+pub(crate) fn run() -> Tally {
+    fs::create_dir("/tmp/bench").expect("make a folder");
+    fs::write("/tmp/bench/file", "x").expect("make a file");
+    measure("nothing");
+    let mut sensor = Sensor::start(Hooks::Fentry);
+    measure("lkm-monitor");
+    footprint(sensor.pid());
+    sensor.stop();
+    if Path::new(BESIDE).exists() {
+        let mut other = Command::new(BESIDE).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("start it");
+        // Nothing is known of it, not even how it says that it has begun.
+        std::thread::sleep(Duration::from_secs(20));
+        assert!(other.try_wait().expect("look at it").is_none(), "the other sensor ended by itself");
+        measure("the other sensor");
+        let _ = other.kill();
+        let _ = other.wait();
+    }
+    // Last, because the system calls keep some of the cost when the rules are gone.
+    audit();
+    measure("auditd rules");
+    Tally { passed: 1, failed: 0 }
+}
+
+/// Rules for what the daemon watches.
+fn audit() {
+    fs::create_dir_all("/etc/modprobe.d").expect("make a folder");
+    fs::create_dir_all("/etc/modules-load.d").expect("make a folder");
+    let calls = ["-a", "always,exit", "-F", "arch=b64", "-S", "init_module,finit_module,delete_module"];
+    let kmod = ["-a", "always,exit", "-F", "path=/usr/bin/kmod", "-F", "perm=x"];
+    let watch = |folder| ["-w", folder, "-p", "wa"];
+    let _ = program(AUDITCTL, ["-e", "1"]).succeeded();
+    let _ = program(AUDITCTL, calls).succeeded();
+    let _ = program(AUDITCTL, kmod).succeeded();
+    for folder in ["/etc/modprobe.d", "/etc/modules-load.d", "/usr/lib/modules"] {
+        let _ = program(AUDITCTL, watch(folder)).succeeded();
+    }
+}
+
+/// In a process of its own each time: what this one holds by then would make its forks dearer, and a process that was there
+/// before the audit rules is not audited.
+fn measure(with: &str) {
+    let measured = program("/init", ["measure", with]).succeeded();
+    measured.output.lines().for_each(report);
+}
+
+/// Prints the cost of each workload, as a helper.
+pub(crate) fn workloads(with: &str) {
+    for Workload { name, repetitions, once } in WORKLOADS {
+        // The first run warms the caches of the kernel.
+        let runs = (0..=RUNS).map(|_| {
+            let start = instructions();
+            (0..repetitions).for_each(|_| once());
+            (instructions() - start) / u64::from(repetitions)
+        });
+        let cheapest = runs.skip(1).min().expect("there are runs");
+        println!("{}", json!({ "workload": name, "with": with, "instructions": cheapest }));
+    }
+}
+
+/// What the daemon takes while nothing happens.
+fn footprint(pid: u32) {
+    const IDLE_S: u64 = 10;
+    let before = processor_ticks(pid);
+    std::thread::sleep(Duration::from_secs(IDLE_S));
+    let ticks = processor_ticks(pid) - before;
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("read the daemon's status");
+    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+    let resident: u64 = resident.expect("the daemon has memory");
+    let maps = map_bytes(pid) / 1024;
+    let figures = json!({ "rss_kib": resident, "bpf_maps_kib": maps, "idle_cpu_ticks": ticks, "idle_s": IDLE_S });
+    report(&figures.to_string());
+}
+
+/// User and system time in clock ticks of 10 ms: fields 14 and 15 of proc_pid_stat(5).
+fn processor_ticks(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("read the daemon's times");
+    let (_, fields) = stat.rsplit_once(") ").expect("the name is in parentheses");
+    fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().expect("a number")).sum()
+}
+
+/// Memory of the maps that the daemon holds open (`memlock` of bpf_map_show_fdinfo).
+fn map_bytes(pid: u32) -> u64 {
+    let infos = fs::read_dir(Path::new("/proc").join(pid.to_string()).join("fdinfo")).expect("list the descriptors");
+    let memory = infos.flatten().filter_map(|info| {
+        let text = fs::read_to_string(info.path()).ok()?;
+        text.contains("map_type:").then_some(())?;
+        text.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse::<u64>().ok())
+    });
+    memory.sum()
+}
+
+fn report(line: &str) {
+    println!("{line}");
+    mirror::write(format!("{line}\n").as_bytes());
+}
+
+fn instructions() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+fn open(path: &CStr, flags: OFlags) {
+    drop(openat(CWD, path, flags | OFlags::CLOEXEC, Mode::empty()).expect("open the file"));
+}
+
+fn create_and_unlink(path: &CStr) {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    drop(openat(CWD, path, flags, Mode::RUSR).expect("create a file"));
+    unlinkat(CWD, path, rustix::fs::AtFlags::empty()).expect("remove the file");
+}
+
+fn rename_there_and_back() {
+    renameat(CWD, c"/tmp/bench/file", CWD, c"/tmp/bench/other").expect("rename the file");
+    renameat(CWD, c"/tmp/bench/other", CWD, c"/tmp/bench/file").expect("rename the file");
+}
+
+fn fork_exec_exit() {
+    let arguments = [c"/init".as_ptr(), c"nothing".as_ptr(), std::ptr::null()];
+    // SAFETY: the child only executes; the arguments are NUL-terminated and the list ends with a null pointer.
+    unsafe {
+        match libc::fork() {
+            -1 => panic!("cannot fork: {}", Error::last_os_error()),
+            0 => {
+                libc::execv(arguments[0], arguments.as_ptr());
+                libc::_exit(1)
+            }
+            child => {
+                let mut status = 0;
+                libc::waitpid(child, &raw mut status, 0);
+                assert_eq!(status, 0, "the program did nothing, well");
+            }
+        }
+    }
+}

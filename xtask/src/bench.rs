@@ -1,0 +1,61 @@
+//! What the daemon costs everybody else: counted in a machine whose clock counts instructions.
+
+use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::{
+    build, setup,
+    vm::{self, Guest, Mode, Request, audit, kernels::KernelLine},
+    workspace,
+};
+
+/// `beside` is another sensor's static or dynamic binary, to be measured too; it is given a few seconds to begin.
+pub(crate) fn bench(line: &'static KernelLine, beside: Option<PathBuf>, deadline: Duration) -> Result<()> {
+    setup::setup(&[line])?;
+    let audit = audit::fetch()?;
+    let mut guests = vec![Guest { program: audit.program, name: "auditctl", libraries: audit.libraries }];
+    guests.extend(beside.map(|program| Guest { program, name: "beside", libraries: Vec::new() }));
+    build::daemon()?;
+    build::guest()?;
+    println!("boot kernel {}: one processor, one instruction a nanosecond; this takes minutes", line.name);
+    let request = Request { mode: Mode::Bench, only: None, deadline, prefix_lines: false, guests };
+    for outcome in vm::run(&[line], &request)? {
+        match outcome.verdict {
+            Ok(verdict) if verdict.failed == 0 => {}
+            Ok(_) => bail!("the measurement failed"),
+            Err(reason) => bail!("the measurement did not run to its end: {reason}"),
+        }
+        let folder = workspace::target().join("bench");
+        fs::create_dir_all(&folder)?;
+        let file = folder.join(format!("{}.json", line.name));
+        let figures = figures(&fs::read_to_string(&outcome.documents).context("the guest wrote no figures")?)?;
+        fs::write(&file, serde_json::to_string_pretty(&figures)?)?;
+        print(&figures)?;
+        println!("\nThe figures as JSON: {}", workspace::display(&file));
+    }
+    Ok(())
+}
+
+/// The figures among the daemon's documents.
+fn figures(lines: &str) -> Result<Vec<Value>> {
+    let values: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let is_figure = |value: &Value| value["workload"].is_string() || value["rss_kib"].is_number();
+    Ok(values.into_iter().filter(is_figure).collect())
+}
+
+fn print(figures: &[Value]) -> Result<()> {
+    let mut bare = BTreeMap::new();
+    println!("\n{:26} {:14} {:>14} {:>9}", "guest instructions for", "with", "each", "");
+    for figure in figures {
+        let (Some(workload), Some(with)) = (figure["workload"].as_str(), figure["with"].as_str()) else {
+            println!("{figure}");
+            continue;
+        };
+        let count = figure["instructions"].as_f64().context("a figure without a number")?;
+        let bare = *bare.entry(workload).or_insert(count);
+        println!("{workload:26} {with:14} {count:14.0} {:>+8.2}%", (count / bare - 1.0) * 100.0);
+    }
+    Ok(())
+}
