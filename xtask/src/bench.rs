@@ -1,6 +1,6 @@
 //! What the daemon costs everybody else: counted in a machine whose clock counts instructions.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
@@ -46,16 +46,19 @@ fn figures(lines: &str) -> Result<Vec<Value>> {
 }
 
 fn print(figures: &[Value]) -> Result<()> {
-    let mut bare = BTreeMap::new();
-    println!("\n{:26} {:14} {:>14} {:>9}", "guest instructions for", "with", "each", "");
+    let instructions = |figure: &Value| figure["instructions"].as_f64().context("a figure without a number");
+    let bare = |workload: &Value| {
+        let bare = figures.iter().find(|other| other["workload"] == *workload && other["with"] == "nothing");
+        bare.context("a workload that was not measured alone").and_then(instructions)
+    };
+    println!("\n{:26} {:>14} {:>18} {:>9}", "guest instructions for", "each", "with", "");
     for figure in figures {
-        let (Some(workload), Some(with)) = (figure["workload"].as_str(), figure["with"].as_str()) else {
+        if let (Some(workload), Some(with)) = (figure["workload"].as_str(), figure["with"].as_str()) {
+            let (each, bare) = (instructions(figure)?, bare(&figure["workload"])?);
+            println!("{workload:26} {each:14.0} {with:>18} {:>+8.2}%", (each / bare - 1.0) * 100.0);
+        } else {
             println!("{figure}");
-            continue;
-        };
-        let count = figure["instructions"].as_f64().context("a figure without a number")?;
-        let bare = *bare.entry(workload).or_insert(count);
-        println!("{workload:26} {with:14} {count:14.0} {:>+8.2}%", (count / bare - 1.0) * 100.0);
+        }
     }
     Ok(())
 }

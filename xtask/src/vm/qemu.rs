@@ -94,6 +94,10 @@ fn command(kernel: &Kernel, initramfs: &Path, documents: &Path, request: &Reques
 fn kernel_command_line(request: &Request) -> String {
     // Level 5 lets the kernel's warnings through to the console, where they are watched for.
     let mut words = format!("console=ttyS0 loglevel=5 panic=-1 lkm.mode={}", request.mode.word());
+    if matches!(request.mode, Mode::Bench) {
+        // Where memory lies decides how many tables a fork copies.
+        words.push_str(" norandmaps");
+    }
     if let Some(only) = &request.only {
         words.push_str(" lkm.only=");
         words.push_str(only);
