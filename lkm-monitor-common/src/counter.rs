@@ -16,11 +16,17 @@ pub enum Counter {
     InFlightFull = 4,
     /// Events handed to a ring.
     Submitted = 5,
+    /// Watched files whose writers could not be followed, because too many were open for writing.
+    WritersUnfollowed = 6,
+    /// Renames and links that could not be followed to their outcome.
+    NameChangesFull = 7,
+    /// Runs of module tools that could not be followed to their end.
+    ToolRunsFull = 8,
 }
 
 impl Counter {
     /// Entries of the `COUNTERS` map.
-    pub const COUNT: u32 = 6;
+    pub const COUNT: u32 = 9;
 
     /// All counters, in index order.
     pub const ALL: [Self; Self::COUNT as usize] = [
@@ -30,5 +36,8 @@ impl Counter {
         Self::ScratchExhausted,
         Self::InFlightFull,
         Self::Submitted,
+        Self::WritersUnfollowed,
+        Self::NameChangesFull,
+        Self::ToolRunsFull,
     ];
 }

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of all layouts in this crate. The daemon refuses any other: both sides are built together.
-pub const WIRE_VERSION: u16 = 1;
+pub const WIRE_VERSION: u16 = 2;
 
 /// What an event reports.
 #[repr(u16)]
@@ -23,6 +23,12 @@ pub enum EventKind {
     ModuleFreed = 6,
     /// The kernel asks user space for a module: `module:module_request`.
     ModuleRequested = 7,
+    /// A watched file is about to be written, was closed by its last writer, or changed its name or attributes.
+    FileChanged = 8,
+    /// A module tool was executed.
+    ToolStarted = 9,
+    /// Its process ended, or executed something else.
+    ToolEnded = 10,
 }
 
 impl EventKind {
@@ -36,6 +42,9 @@ impl EventKind {
             5 => Self::ModuleLoaded,
             6 => Self::ModuleFreed,
             7 => Self::ModuleRequested,
+            8 => Self::FileChanged,
+            9 => Self::ToolStarted,
+            10 => Self::ToolEnded,
             _ => return None,
         })
     }
@@ -60,7 +69,8 @@ pub struct EventHeader {
     pub cpu: u32,
     /// `ktime_get_boot_ns`: nanoseconds since boot, suspend included.
     pub boot_ns: u64,
-    /// `boot_ns` of the enter event of the call that this belongs to; 0 when there is none.
+    /// `boot_ns` of the enter event of the call that this belongs to; 0 when there is none. For files: of the event that
+    /// began the writing. For tools: of the exec.
     pub call_id: u64,
     /// Start of the process (its thread group leader), in nanoseconds since boot.
     pub process_start_boot_ns: u64,

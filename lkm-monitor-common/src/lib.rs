@@ -10,3 +10,4 @@ pub mod event;
 pub mod limits;
 pub mod offsets;
 pub mod section;
+pub mod watch;

@@ -51,7 +51,35 @@ pub const ANCESTORS: usize = 8;
 pub const CALLS_IN_FLIGHT: u32 = 4096;
 
 /// Default size of the ring for calls, in bytes.
-pub const CALLS_RING_BYTES: u32 = 4 * 1024 * 1024;
+pub const CALLS_RING_BYTES: u32 = 1024 * 1024;
 
 /// Default size of the ring for what the kernel confirmed, in bytes.
-pub const TRUTH_RING_BYTES: u32 = 1024 * 1024;
+pub const TRUTH_RING_BYTES: u32 = 512 * 1024;
+
+/// Default size of the ring for files and tools, in bytes.
+pub const FILES_RING_BYTES: u32 = 2 * 1024 * 1024;
+
+/// Files whose writers are followed at one time: those that root opened, and those of all others.
+pub const ROOT_WRITTEN_FILES: u32 = 768;
+pub const USER_WRITTEN_FILES: u32 = 256;
+pub const WRITTEN_FILES: u32 = ROOT_WRITTEN_FILES + USER_WRITTEN_FILES;
+
+/// Renames and links of watched names between the decision to make them and their outcome.
+pub const NAME_CHANGES: u32 = 1024;
+
+/// Bytes of a watched name with its NUL: of a file, or of the folder that holds it.
+pub const WATCHED_NAME_BYTES: usize = 32;
+
+/// Watched names, and endings of names.
+pub const WATCHED_NAMES: u32 = 256;
+pub const WATCHED_ENDINGS: usize = 8;
+
+/// Runs of module tools that are followed at one time, and files that are known as such a tool.
+pub const TOOL_RUNS: u32 = 1024;
+pub const TOOL_FILES: u32 = 64;
+
+/// Processes that are known to have been described a moment ago; the daemon makes the map larger on hosts with many CPUs.
+pub const DESCRIBED: u32 = 1024;
+
+/// How long a description of a process holds for its further changes of files, in nanoseconds. The daemon keeps it longer.
+pub const DESCRIPTION_NS: u64 = 2_000_000_000;

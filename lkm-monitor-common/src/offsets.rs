@@ -63,6 +63,8 @@ offsets! {
     task_sessionid: "task_struct"."sessionid", optional;
     task_cgroups: "task_struct"."cgroups", optional;
     task_ptrace: "task_struct"."ptrace";
+    task_exit_code: "task_struct"."exit_code";
+    task_nameidata: "task_struct"."nameidata", optional;
     task_parent: "task_struct"."parent";
 
     mm_exe_file: "mm_struct"."exe_file";
@@ -86,7 +88,24 @@ offsets! {
     mount_id: "mount"."mnt_id";
     dentry_parent: "dentry"."d_parent";
     dentry_name: "dentry"."d_name.name";
+    dentry_name_len: "dentry"."d_name.len";
+    dentry_inline_name: "dentry"."d_iname" | "dentry"."d_shortname";
+    dentry_inode: "dentry"."d_inode";
     dentry_hash_pprev: "dentry"."d_hash.pprev";
+    nameidata_path: "nameidata"."path", optional;
+    nameidata_last: "nameidata"."last", optional;
+    qstr_len: "qstr"."len";
+    qstr_name: "qstr"."name";
+    inode_operations: "inode"."i_op";
+    operations_atomic_open: "inode_operations"."atomic_open";
+    inode_writers: "inode"."i_writecount";
+    inode_generation: "inode"."i_generation";
+    inode_accessed_s: "inode"."i_atime.tv_sec" | "inode"."__i_atime.tv_sec" | "inode"."i_atime_sec";
+    inode_accessed_ns: "inode"."i_atime.tv_nsec" | "inode"."__i_atime.tv_nsec" | "inode"."i_atime_nsec";
+    inode_modified_s: "inode"."i_mtime.tv_sec" | "inode"."__i_mtime.tv_sec" | "inode"."i_mtime_sec";
+    inode_modified_ns: "inode"."i_mtime.tv_nsec" | "inode"."__i_mtime.tv_nsec" | "inode"."i_mtime_nsec";
+    inode_changed_s: "inode"."i_ctime.tv_sec" | "inode"."__i_ctime.tv_sec" | "inode"."i_ctime_sec";
+    inode_changed_ns: "inode"."i_ctime.tv_nsec" | "inode"."__i_ctime.tv_nsec" | "inode"."i_ctime_nsec";
     inode_ino: "inode"."i_ino";
     inode_size: "inode"."i_size";
     inode_mode: "inode"."i_mode";
@@ -127,6 +146,7 @@ offsets! {
     upid_ns: "upid"."ns";
     signal_pids: "signal_struct"."pids";
     signal_live: "signal_struct"."live";
+    signal_group_exit_code: "signal_struct"."group_exit_code";
     signal_tty: "signal_struct"."tty";
     tty_name: "tty_struct"."name";
     tty_index: "tty_struct"."index";
@@ -147,6 +167,8 @@ offsets! {
     module_version: "module"."version", optional;
     module_srcversion: "module"."srcversion", optional;
     binprm_file: "linux_binprm"."file";
+    binprm_head: "linux_binprm"."buf";
+    binprm_argc: "linux_binprm"."argc";
 }
 
 /// Enumeration values and sizes that differ between kernels.
@@ -169,6 +191,20 @@ pub struct KernelValues {
     pub pidtype_sid: u32,
     /// `cgroup_subsys_id.pids_cgrp_id`, the hierarchy to name on hosts without a unified one; `u32::MAX` where there is none.
     pub cgroup_v1_subsys: u32,
+    /// 1 where programs may use `bpf_get_current_task_btf` (5.11): kernel structures can then be read without a helper.
+    pub typed_task: u32,
+    /// Arguments of `vfs_rename`; the return value follows them in an fexit program.
+    pub vfs_rename_arguments: u32,
+    /// The same of `vfs_link`, `vfs_symlink`, `vfs_unlink`, `vfs_create`, `vfs_mknod`.
+    pub vfs_link_arguments: u32,
+    pub vfs_symlink_arguments: u32,
+    pub vfs_unlink_arguments: u32,
+    pub vfs_create_arguments: u32,
+    pub vfs_mknod_arguments: u32,
+    /// Which argument of `vfs_unlink`, `vfs_create` and `vfs_mknod` is the `struct dentry *`.
+    pub vfs_unlink_dentry: u32,
+    pub vfs_create_dentry: u32,
+    pub vfs_mknod_dentry: u32,
 }
 
 impl KernelValues {
@@ -182,6 +218,16 @@ impl KernelValues {
         pidtype_pgid: 2,
         pidtype_sid: 3,
         cgroup_v1_subsys: u32::MAX,
+        typed_task: 0,
+        vfs_rename_arguments: 1,
+        vfs_link_arguments: 5,
+        vfs_symlink_arguments: 4,
+        vfs_unlink_arguments: 4,
+        vfs_create_arguments: 5,
+        vfs_mknod_arguments: 5,
+        vfs_unlink_dentry: 2,
+        vfs_create_dentry: 2,
+        vfs_mknod_dentry: 2,
     };
 }
 

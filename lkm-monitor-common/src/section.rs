@@ -32,6 +32,8 @@ pub mod flags {
     pub const ANONYMOUS: u16 = 16;
     /// A path that does not end at the root of the process's mount namespace: on a detached mount, or in another namespace.
     pub const FOREIGN_ROOT: u16 = 32;
+    /// A path inside its file system, whose mount the hook does not show.
+    pub const NO_MOUNT: u16 = 64;
 }
 
 /// What a section holds.
@@ -80,6 +82,14 @@ pub enum Tag {
     /// Like [`Tag::FilePath`], without roots and mounts: where in its file system the mount begins that the path before it ends
     /// on. Absent where the mount shows the whole file system.
     MountRoot = 20,
+    /// A [`FileChange`].
+    FileChange = 21,
+    /// Like [`Tag::FilePath`]: the name that a renamed file had, or the one that a linked file has besides.
+    OldPath = 22,
+    /// The text of a new symbolic link.
+    LinkTarget = 23,
+    /// A [`Tool`].
+    Tool = 24,
 }
 
 /// Which module system call.
@@ -159,6 +169,15 @@ pub struct File {
     pub gid: u32,
     /// Bits of [`file_flags`].
     pub flags: u32,
+    /// Times of access, modification and change, in seconds since 1970 and nanoseconds.
+    pub accessed_s: i64,
+    pub modified_s: i64,
+    pub changed_s: i64,
+    pub accessed_ns: u32,
+    pub modified_ns: u32,
+    pub changed_ns: u32,
+    /// `i_writecount`: how often it is open for writing.
+    pub writers: i32,
 }
 
 /// Bits of [`File::flags`].
@@ -311,4 +330,110 @@ pub struct Request {
     /// 1 when the asking process waits for the answer.
     pub wait: u32,
     pub reserved: u32,
+}
+
+/// What happens to a file.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileOperation {
+    /// It is being opened for writing; a new file has just been made.
+    Open = 1,
+    /// Its last writer closed it.
+    Close = 2,
+    /// rename, with [`Tag::OldPath`].
+    Rename = 3,
+    /// A hard link, with [`Tag::OldPath`].
+    Link = 4,
+    /// A symbolic link, with [`Tag::LinkTarget`].
+    Symlink = 5,
+    /// unlink.
+    Remove = 6,
+    /// mknod: a file made without being opened.
+    Node = 7,
+    /// chmod.
+    Mode = 8,
+    /// chown.
+    Owner = 9,
+    /// utimes.
+    Times = 10,
+    /// truncate, by its name.
+    Size = 11,
+    /// Something was mounted there.
+    Mount = 12,
+}
+
+impl FileOperation {
+    /// The operation of a raw value, `None` where none has it.
+    pub const fn from_raw(raw: u32) -> Option<Self> {
+        Some(match raw {
+            1 => Self::Open,
+            2 => Self::Close,
+            3 => Self::Rename,
+            4 => Self::Link,
+            5 => Self::Symlink,
+            6 => Self::Remove,
+            7 => Self::Node,
+            8 => Self::Mode,
+            9 => Self::Owner,
+            10 => Self::Times,
+            11 => Self::Size,
+            12 => Self::Mount,
+            _ => return None,
+        })
+    }
+}
+
+/// A change of a file. The file follows as [`Tag::File`] and [`Tag::FilePath`], where it is known.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct FileChange {
+    /// 0, or a negated errno; 0 where the hook comes before the outcome.
+    pub ret: i64,
+    /// A [`FileOperation`].
+    pub operation: u32,
+    /// Bits of [`file_change_flags`].
+    pub flags: u32,
+    /// Flags of the call, as renameat2 and mount take them; the mode of chmod.
+    pub call_flags: u32,
+    pub reserved: u32,
+}
+
+/// Bits of [`FileChange::flags`].
+pub mod file_change_flags {
+    /// The writers of this file are followed: the close of the last one is reported by the same id.
+    pub const FOLLOWED: u32 = 1;
+    /// The inode is no longer what it was when its writing began: it was removed, or its memory reused.
+    pub const GONE: u32 = 2;
+    /// There was no room to follow the writers.
+    pub const NOT_FOLLOWED: u32 = 4;
+    /// The hook comes before the outcome.
+    pub const OUTCOME_UNKNOWN: u32 = 8;
+}
+
+/// A run of a module tool, when it begins and when it ends.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct Tool {
+    /// Bits of [`tool_matches`].
+    pub matches: u32,
+    /// Arguments that the program was given (`bprm->argc`).
+    pub argument_count: u32,
+    /// Wait status as of wait(2), when it ended.
+    pub exit_code: u32,
+    /// 1 when the process executed another program instead of ending.
+    pub replaced: u32,
+}
+
+/// Bits of [`Tool::matches`]: how the tool was known.
+pub mod tool_matches {
+    /// The file is the installed tool: device and inode.
+    pub const INODE: u32 = 1;
+    /// The file begins like the installed tool: a copy of the same build.
+    pub const BUILD: u32 = 2;
+    /// The name that was executed.
+    pub const NAME: u32 = 4;
+    /// The name that it was told it has: `argv[0]`.
+    pub const ARGUMENT_0: u32 = 8;
+    /// The applet that a program of many was asked for: `argv[1]`.
+    pub const ARGUMENT_1: u32 = 16;
 }

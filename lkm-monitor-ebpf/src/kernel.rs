@@ -2,7 +2,7 @@
 
 use core::{mem::MaybeUninit, ptr};
 
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_kernel};
 use lkm_monitor_common::offsets::{KernelValues, Offsets};
 
 /// Written by the daemon before the programs are loaded; constants to the verifier from then on.
@@ -84,3 +84,66 @@ pub(crate) fn current_task() -> u64 {
     // SAFETY: the helper has no preconditions.
     unsafe { bpf_get_current_task() }
 }
+
+/// How a structure member is read.
+pub(crate) trait Load {
+    /// The member at `base + offset`; zero where the memory is missing.
+    fn load<T: Copy>(base: u64, offset: u32) -> T;
+}
+
+/// From a pointer whose type the verifier knows: one instruction.
+pub(crate) struct Typed;
+
+impl Load for Typed {
+    #[inline(always)]
+    fn load<T: Copy>(base: u64, offset: u32) -> T {
+        let member: *const T = ptr::with_exposed_provenance::<u8>(base as usize).wrapping_add(offset as usize).cast();
+        // SAFETY: the verifier admits only members of the structure, and makes a fault read zero. Volatile, because the kernel
+        // may write there.
+        unsafe { ptr::read_volatile(member) }
+    }
+}
+
+/// From any address, through a helper.
+pub(crate) struct Probed;
+
+impl Load for Probed {
+    #[inline(always)]
+    fn load<T: Copy>(base: u64, offset: u32) -> T {
+        read_member(base, offset)
+    }
+}
+
+/// The current `struct task_struct *`, typed. Only where [`KernelValues::typed_task`] says that the kernel has the helper.
+#[inline(always)]
+pub(crate) fn typed_task() -> u64 {
+    // SAFETY: the helper has no preconditions.
+    unsafe { bpf_get_current_task_btf().expose_provenance() as u64 }
+}
+
+/// A typed pointer as a plain number, which exported functions take.
+#[inline(always)]
+pub(crate) fn untyped(pointer: u64) -> u64 {
+    let typed = pointer;
+    read((&raw const typed).expose_provenance() as u64)
+}
+
+/// Argument `$n` of a tracing program's context. In assembly, because the compiler would join two such loads to one with a
+/// computed offset, which the verifier refuses for a context.
+macro_rules! argument {
+    ($ctx:expr, $n:literal) => {{
+        let context = aya_ebpf::EbpfContext::as_ptr($ctx);
+        let value: u64;
+        // SAFETY: the verifier admits only arguments that the function has.
+        unsafe {
+            core::arch::asm!(
+                "{value} = *(u64 *)({context} + {offset})",
+                value = lateout(reg) value,
+                context = in(reg) context,
+                offset = const 8 * $n,
+            );
+        }
+        value
+    }};
+}
+pub(crate) use argument;

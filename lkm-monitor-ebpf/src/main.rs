@@ -13,6 +13,7 @@
 mod calls;
 mod event;
 mod exec_records;
+mod files;
 mod kernel;
 mod maps;
 mod path;

@@ -3,12 +3,12 @@
 //! Components are written leaf first; the daemon turns them round. The walk does not stop at the process's root
 //! directory but marks where it passed it: a chroot must not make `/tmp/x/lib/modules` look like `/lib/modules`.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
 use lkm_monitor_common::{
     limits::{NAME_BYTES, PATH_BYTES, PATH_COMPONENTS},
     section::{
         File, PathHead, Tag, file_flags,
-        flags::{ANONYMOUS, BIND_MOUNT, FOREIGN_ROOT, OUTSIDE_ROOT, TRUNCATED, UNREADABLE},
+        flags::{ANONYMOUS, BIND_MOUNT, FOREIGN_ROOT, NO_MOUNT, OUTSIDE_ROOT, TRUNCATED, UNREADABLE},
     },
 };
 
@@ -71,13 +71,42 @@ pub(crate) struct Walk {
 /// Adds the path of the `struct path` at `path`, as `viewer` sees it.
 #[inline(always)]
 pub(crate) fn push_path(event: Event, tag: Tag, path: u64, viewer: Viewer) {
+    let place = Place { mnt: member!(u64, path, path_mnt), dentry: member!(u64, path, path_dentry) };
+    push_place(event, tag, place, Name::NONE, viewer);
+}
+
+/// A `struct path` in parts.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// `struct vfsmount *`
+    pub(crate) mnt: u64,
+    /// `struct dentry *`
+    pub(crate) dentry: u64,
+}
+
+/// A name in a folder that no dentry stands for, or not any more.
+#[derive(Clone, Copy)]
+pub(crate) struct Name {
+    /// Where it is in kernel memory, not necessarily with a NUL behind it; 0 where there is none.
+    pub(crate) address: u64,
+    pub(crate) len: u32,
+}
+
+impl Name {
+    pub(crate) const NONE: Self = Self { address: 0, len: 0 };
+}
+
+/// Adds the path of `place`, or of `name` in the folder that it is, as `viewer` sees it.
+#[inline(always)]
+pub(crate) fn push_place(event: Event, tag: Tag, place: Place, name: Name, viewer: Viewer) {
     let root = address!(viewer.fs, fs_root);
     let namespace: u64 = member!(u64, viewer.nsproxy, nsproxy_mnt);
     // SAFETY: fields of a buffer that this probe owns; the head fits where content goes.
     unsafe {
         let walk = &raw mut (*event.scratch).walk;
-        (*walk).mnt = member!(u64, path, path_mnt);
-        (*walk).dentry = member!(u64, path, path_dentry);
+        (*walk).mnt = place.mnt;
+        (*walk).dentry = place.dentry;
+        (*walk).len = push_name(event, name);
         (*walk).root_mnt = member!(u64, root, path_mnt);
         (*walk).root_dentry = member!(u64, root, path_dentry);
         (*walk).namespace_root = member!(u64, namespace, mnt_ns_root);
@@ -85,7 +114,10 @@ pub(crate) fn push_path(event: Event, tag: Tag, path: u64, viewer: Viewer) {
         (*walk).mount_id = 0;
         follow(event, walk);
         let mut flags = (*walk).flags as u16;
-        if (*walk).root_at == PathHead::NONE && (*walk).root_dentry != 0 && flags & (TRUNCATED | ANONYMOUS) == 0 {
+        if place.mnt == 0 && flags & ANONYMOUS != 0 {
+            // The walk went to the root of the file system.
+            flags = NO_MOUNT;
+        } else if (*walk).root_at == PathHead::NONE && (*walk).root_dentry != 0 && flags & (TRUNCATED | ANONYMOUS) == 0 {
             flags |= OUTSIDE_ROOT;
         }
         close_path(event, walk, tag, flags);
@@ -94,13 +126,30 @@ pub(crate) fn push_path(event: Event, tag: Tag, path: u64, viewer: Viewer) {
             (*walk).mnt = 0;
             (*walk).dentry = (*walk).mount_root;
             (*walk).root_dentry = 0;
+            (*walk).len = 0;
             follow(event, walk);
             close_path(event, walk, Tag::MountRoot, (*walk).flags as u16);
         }
     }
 }
 
-/// Walks from where `walk` stands.
+/// Writes a name where the first component goes; the bytes that it takes with its NUL.
+#[inline(always)]
+fn push_name(event: Event, name: Name) -> u64 {
+    if name.address == 0 {
+        return 0;
+    }
+    let len = (name.len as u64) & (NAME_BYTES as u64 - 1);
+    // SAFETY: a name fits where content goes.
+    unsafe {
+        let content = event.content_at(HEAD);
+        bpf_probe_read_kernel(content.cast(), len as u32, core::ptr::with_exposed_provenance(name.address as usize));
+        content.add(len as usize).write(0);
+    }
+    len + 1
+}
+
+/// Walks from where `walk` stands, behind what is written already.
 ///
 /// # Safety
 /// `walk` is the event's own.
@@ -108,7 +157,6 @@ pub(crate) fn push_path(event: Event, tag: Tag, path: u64, viewer: Viewer) {
 unsafe fn follow(event: Event, walk: *mut Walk) {
     // SAFETY: the caller's word.
     unsafe {
-        (*walk).len = 0;
         (*walk).root_at = PathHead::NONE;
         (*walk).mount_at = PathHead::NONE;
         (*walk).flags = TRUNCATED as u32;
@@ -141,33 +189,46 @@ unsafe fn close_path(event: Event, walk: *mut Walk, tag: Tag, flags: u16) {
 /// Adds what the inode of a `struct file` says.
 #[inline(always)]
 pub(crate) fn push_file(event: Event, file: u64) {
-    let inode: u64 = member!(u64, file, file_inode);
+    push_inode(event, member!(u64, file, file_inode), member!(u64, address!(file, file_path), path_dentry));
+}
+
+/// Adds what an inode says, and what its name's `dentry` does; 0 where that is not known.
+#[inline(always)]
+pub(crate) fn push_inode(event: Event, inode: u64, dentry: u64) {
     let sb: u64 = member!(u64, inode, inode_sb);
-    let dentry: u64 = member!(u64, address!(file, file_path), path_dentry);
     let links = member!(u32, inode, inode_nlink);
     let mut flags = 0;
     // An unlinked dentry is taken out of its hash chain (`d_unhashed`), a root one was never in one.
-    let unhashed = member!(u64, dentry, dentry_hash_pprev) == 0 && member!(u64, dentry, dentry_parent) != dentry;
+    let unhashed = dentry != 0
+        && member!(u64, dentry, dentry_hash_pprev) == 0
+        && member!(u64, dentry, dentry_parent) != dentry;
     if unhashed || links == 0 {
         flags |= file_flags::UNLINKED;
     }
     if member!(u64, sb, sb_flags) & SB_KERNMOUNT != 0 {
         flags |= file_flags::KERNEL_MOUNT;
     }
-    event.push(
-        Tag::File,
-        File {
-            inode: member!(u64, inode, inode_ino),
-            size: member!(u64, inode, inode_size),
-            fs_magic: member!(u64, sb, sb_magic),
-            device: member!(u32, sb, sb_dev),
-            mode: member!(u16, inode, inode_mode) as u32,
-            links,
-            uid: member!(u32, inode, inode_uid),
-            gid: member!(u32, inode, inode_gid),
-            flags,
-        },
-    );
+    let content = event.content().cast::<File>();
+    // SAFETY: a File fits behind any masked offset; the buffer is this probe's.
+    unsafe {
+        (*content).inode = member!(u64, inode, inode_ino);
+        (*content).size = member!(u64, inode, inode_size);
+        (*content).fs_magic = member!(u64, sb, sb_magic);
+        (*content).device = member!(u32, sb, sb_dev);
+        (*content).mode = member!(u16, inode, inode_mode) as u32;
+        (*content).links = links;
+        (*content).uid = member!(u32, inode, inode_uid);
+        (*content).gid = member!(u32, inode, inode_gid);
+        (*content).flags = flags;
+        (*content).accessed_s = member!(i64, inode, inode_accessed_s);
+        (*content).accessed_ns = member!(u32, inode, inode_accessed_ns);
+        (*content).modified_s = member!(i64, inode, inode_modified_s);
+        (*content).modified_ns = member!(u32, inode, inode_modified_ns);
+        (*content).changed_s = member!(i64, inode, inode_changed_s);
+        (*content).changed_ns = member!(u32, inode, inode_changed_ns);
+        (*content).writers = member!(i32, inode, inode_writers);
+    }
+    event.close(Tag::File, 0, size_of::<File>() as u64);
 }
 
 /// Takes the walk in `scratch.walk` [`CHUNK`] components further; 1 when it is at its end.

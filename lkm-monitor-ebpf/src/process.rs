@@ -1,8 +1,11 @@
 //! Who did it: the calling process and its ancestors, described while they surely exist.
 
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use aya_ebpf::helpers::{
+    bpf_get_current_pid_tgid,
+    generated::{bpf_ktime_get_boot_ns, bpf_probe_read_kernel_str},
+};
 use lkm_monitor_common::{
-    limits::{ANCESTORS, ARGS_BYTES, CONTROL_GROUP_DEPTH, CONTROL_GROUPS, NAME_BYTES, WRITE_BYTES},
+    limits::{ANCESTORS, ARGS_BYTES, CONTROL_GROUP_DEPTH, CONTROL_GROUPS, DESCRIPTION_NS, NAME_BYTES, WRITE_BYTES},
     offsets::Offsets,
     section::{
         ExecRecord, Process, Tag,
@@ -15,6 +18,7 @@ use crate::{
     event::Event,
     exec_records,
     kernel::{address, current_task, member, offset, read, read_member, value},
+    maps::DESCRIBED,
     path::{Viewer, push_path},
 };
 
@@ -36,6 +40,49 @@ pub(crate) struct Lineage {
     /// A control group nearer to the root, and whether the first ones were left out.
     node_ahead: u64,
     cut: u64,
+}
+
+/// When a process was described.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Described {
+    start_boot_ns: u64,
+    /// `task->self_exec_id`
+    exec_id: u64,
+    boot_ns: u64,
+}
+
+/// The description of the current process, if the daemon has it: what one process does to thousands of files need not describe
+/// it thousands of times.
+#[inline(always)]
+pub(crate) fn is_described() -> bool {
+    let tgid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    let Some(described) = DESCRIBED.get_ptr(&tgid) else {
+        return false;
+    };
+    let now = described_now();
+    // SAFETY: the map's value stays memory of the map, whatever is in it by now.
+    let before = unsafe { *described };
+    (before.start_boot_ns, before.exec_id) == (now.start_boot_ns, now.exec_id)
+        && now.boot_ns.wrapping_sub(before.boot_ns) < DESCRIPTION_NS
+}
+
+/// Notes that the daemon got a description of the current process.
+#[inline(always)]
+pub(crate) fn remember_described() {
+    // A failure costs one more description.
+    let _ = DESCRIBED.insert(&((bpf_get_current_pid_tgid() >> 32) as u32), &described_now(), 0);
+}
+
+#[inline(always)]
+fn described_now() -> Described {
+    let task = current_task();
+    Described {
+        start_boot_ns: member!(u64, member!(u64, task, task_group_leader), task_start_boot),
+        exec_id: member!(u64, task, task_self_exec_id),
+        // SAFETY: no preconditions.
+        boot_ns: unsafe { bpf_ktime_get_boot_ns() },
+    }
 }
 
 /// Adds the current process and up to [`ANCESTORS`] ancestors.

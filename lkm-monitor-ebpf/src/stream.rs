@@ -1,4 +1,5 @@
-//! The two streams to the daemon, the only writers to the rings: what any process can cause, and what the kernel confirmed.
+//! The streams to the daemon, the only writers to the rings: what any process can cause, what the kernel confirmed, and what
+//! root does to files.
 
 use core::{arch::asm, marker::PhantomData};
 
@@ -10,7 +11,7 @@ use lkm_monitor_common::{counter::Counter, event::EventKind, limits::EVENT_BYTES
 
 use crate::{
     event::Event,
-    maps::{CALLS, CALLS_SLOTS, COUNTERS, TRUTH, TRUTH_SLOTS},
+    maps::{CALLS, CALLS_SLOTS, COUNTERS, FILES, FILES_SLOTS, TRUTH, TRUTH_SLOTS},
 };
 
 /// A ring and the buffers that its events are built in. Each stream has buffers of its own: a flood of calls that fail
@@ -62,6 +63,21 @@ impl Stream for Truth {
     }
 }
 
+/// What root does to watched files and with module tools.
+pub(crate) struct Files;
+
+impl Stream for Files {
+    #[inline(always)]
+    fn ring() -> &'static RingBuf {
+        &FILES
+    }
+
+    #[inline(always)]
+    fn free_slots() -> &'static Stack<u32> {
+        &FILES_SLOTS
+    }
+}
+
 /// An event on its way to the stream that its buffer belongs to.
 #[must_use = "a draft that is not submitted keeps its buffer for ever"]
 pub(crate) struct Draft<S> {
@@ -85,13 +101,52 @@ impl<S: Stream> Draft<S> {
     }
 }
 
+/// An event that goes to [`Files`] if root causes it, and to [`Calls`] if somebody else does: decided once, so that the code in
+/// between is there once.
+#[must_use = "a draft that is not submitted keeps its buffer for ever"]
+pub(crate) struct DraftByUser {
+    pub(crate) event: Event,
+    by_root: bool,
+}
+
+impl DraftByUser {
+    /// See [`Stream::begin`].
+    #[inline(always)]
+    pub(crate) fn begin(by_root: bool, kind: EventKind, call_id: u64) -> Option<Self> {
+        let slot = if by_root { Files::free_slots().pop() } else { Calls::free_slots().pop() };
+        let Ok(Some(slot)) = slot else {
+            count(Counter::ScratchExhausted);
+            return None;
+        };
+        let event = Event::in_slot(slot)?;
+        event.write_header(kind, call_id);
+        Some(Self { event, by_root })
+    }
+
+    /// See [`Draft::submit`].
+    #[inline(always)]
+    pub(crate) fn submit(self) -> bool {
+        if self.by_root {
+            Draft::<Files> { event: self.event, stream: PhantomData }.submit()
+        } else {
+            Draft::<Calls> { event: self.event, stream: PhantomData }.submit()
+        }
+    }
+}
+
 /// Adds one to a counter of this CPU.
 #[inline(always)]
 pub(crate) fn count(counter: Counter) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
-        // One atomic instruction (all kernels have it), because a probe can be preempted by another between a load and a
-        // store; core offers no atomic addition for this target.
-        // SAFETY: map values are aligned and live as long as the map.
-        unsafe { asm!("lock *(u64 *)({value} + 0) += {one}", value = in(reg) value, one = in(reg) 1u64) };
+        add(value, 1);
     }
+}
+
+/// Adds to a number of a map, which is aligned and lives as long as the map.
+#[inline(always)]
+pub(crate) fn add(value: *mut u64, addend: u64) {
+    // One atomic instruction (all kernels have it), because a probe can be preempted by another between a load and a
+    // store; core offers no atomic addition for this target.
+    // SAFETY: the caller's word.
+    unsafe { asm!("lock *(u64 *)({value} + 0) += {addend}", value = in(reg) value, addend = in(reg) addend) };
 }

@@ -1,22 +1,33 @@
 //! The stages, wired. Read this first.
 //!
 //! A **probe** on a kernel hook writes a fixed-layout **event** to the ring buffer; the **sensor** decodes and joins
-//! events; **inspect** adds facts from file, process and host; **assess** weighs them with rules into a **verdict**;
-//! **alert** renders ECS; the **output** delivers it.
+//! events; **select** keeps the changes of files that are watched; **inspect** adds facts from file, process and host;
+//! **assess** weighs them with rules into a **verdict**; **fold** makes one alert of a burst; **alert** renders ECS; the
+//! **output** delivers it.
 //!
 //! Nothing is dropped without a counter, and every counter that grows becomes a document.
 
+mod looks;
+
 use std::{path::Path, time::Instant};
 
+use lkm_monitor_common::event::EventKind;
+
+use self::looks::Looks;
 use crate::{
     alert::{Document, Renderer},
     assess::{self, Context},
-    inspect::{self, AccountFiles, HostError, RunningProcesses},
+    fold::{Fold, Folded},
+    inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},
     ledger::Ledger,
-    model::{Clock, ClockStep, Host, LossReason, Observation, SensorState},
+    model::{Clock, ClockStep, Content, FileChange, FileReport, Host, LossReason, Observation, SensorState, Verdict},
     output::{Output, Priority, Sent},
-    sensor::{decode, join::Join, losses::Totals, rings::Rings},
+    select::{Exclusions, WatchList},
+    sensor::{decode, files::Files, join::Join, losses::Totals, rings::Rings, tools::Tools},
 };
+
+/// How often it is told how much exclusions have kept back, at the most, in nanoseconds.
+const EXCLUDED_EVERY_NS: u64 = 60_000_000_000;
 
 /// A change of the wall clock that is more than slewing and the time between two looks.
 const CLOCK_STEP_NS: u64 = 1_000_000_000;
@@ -25,6 +36,12 @@ const CLOCK_STEP_NS: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub struct Pipeline {
     join: Join,
+    files: Files,
+    tools: Tools,
+    looks: Looks,
+    fold: Fold,
+    /// Changes that exclusions had kept back when that was last told, and when it was.
+    excluded_told: (u64, u64),
     running: RunningProcesses,
     accounts: AccountFiles,
     host: Host,
@@ -43,12 +60,23 @@ pub struct Pipeline {
 
 impl Pipeline {
     /// Reads the host's facts and makes the stages ready.
-    pub fn new(output: Output, with_events: bool) -> Result<Self, HostError> {
+    pub fn new(
+        output: Output,
+        with_events: bool,
+        watch: WatchList,
+        exclusions: Exclusions,
+        contents: Contents,
+    ) -> Result<Self, HostError> {
         let host = inspect::read_host()?;
         let clock = inspect::read_clock();
         let agent = inspect::identify_agent(&host, std::process::id(), boot_ns());
         Ok(Self {
             join: Join::since(boot_ns()),
+            files: Files::default(),
+            tools: Tools::default(),
+            looks: Looks::new(watch, exclusions, contents),
+            fold: Fold::default(),
+            excluded_told: (0, 0),
             running: RunningProcesses::collect(Path::new("/proc")).map_err(HostError::Processes)?,
             accounts: AccountFiles::new(Path::new("/etc")),
             renderer: Renderer::new(host.clone(), agent, clock),
@@ -70,9 +98,43 @@ impl Pipeline {
         // Before the rings are looked at: what happens from now on may or may not be in the batch.
         let now_ns = boot_ns();
         let read_to_ns = rings.read(|event| self.take(event));
-        self.join.expire(read_to_ns.unwrap_or(now_ns), &mut self.observations);
+        let read_to_ns_or_now = read_to_ns.unwrap_or(now_ns);
+        self.join.expire(read_to_ns_or_now, &mut self.observations);
         self.pass_on();
+        self.expire(read_to_ns_or_now);
         read_to_ns.is_some()
+    }
+
+    /// Lets time pass for files, tools and bursts.
+    fn expire(&mut self, read_to_ns: u64) {
+        for change in self.files.expire(read_to_ns) {
+            self.changed(change);
+        }
+        for report in self.looks.expire(boot_ns()) {
+            self.reported(report);
+        }
+        for run in self.tools.expire(read_to_ns) {
+            self.observed(Observation::Tool(Box::new(run)));
+        }
+        let folded = self.fold.expire(boot_ns());
+        self.told(folded);
+    }
+
+    /// The next answer on a file that was looked at.
+    pub async fn looked_at(&mut self) -> Option<(u64, Content)> {
+        self.looks.answer().await
+    }
+
+    /// Takes in what was found where a file changed.
+    pub fn take_content(&mut self, id: u64, content: Content) {
+        if let Some(report) = self.looks.take(id, content) {
+            self.reported(report);
+        }
+    }
+
+    /// Watched files that are being written: somebody has to look when they are closed.
+    pub fn open_files(&self) -> usize {
+        self.files.open_files()
     }
 
     /// Takes one event; the time at which it happened.
@@ -80,7 +142,18 @@ impl Pipeline {
         let happened_ns = match decode::decode(bytes) {
             Ok(event) => {
                 let happened_ns = event.boot_ns;
-                self.join.push(event, &mut self.observations);
+                match event.kind {
+                    EventKind::FileChanged => {
+                        let changes = self.files.push(event, self.clock);
+                        changes.into_iter().for_each(|change| self.changed(change));
+                    }
+                    EventKind::ToolStarted | EventKind::ToolEnded => {
+                        if let Some(run) = self.tools.push(&event) {
+                            self.observed(Observation::Tool(Box::new(run)));
+                        }
+                    }
+                    _ => self.join.push(event, &mut self.observations),
+                }
                 happened_ns
             }
             Err(error) => {
@@ -93,18 +166,40 @@ impl Pipeline {
         happened_ns
     }
 
-    /// When [`Self::read`] will have a call to pass on, in nanoseconds since boot, whatever the rings hold then.
+    /// When [`Self::read`] will have something to pass on, in nanoseconds since boot, whatever the rings hold then.
     pub fn next_deadline_ns(&self) -> Option<u64> {
-        self.join.next_deadline_ns()
+        let deadlines = [
+            self.join.next_deadline_ns(),
+            self.files.next_deadline_ns(),
+            self.tools.next_deadline_ns(),
+            self.looks.next_deadline_ns(),
+            self.fold.next_deadline_ns(),
+        ];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Follows the wall clock and tells losses. `totals` are the probes' counters.
     pub fn tick(&mut self, totals: Option<Totals>) {
         self.follow_clock(inspect::read_clock());
         if let Some(totals) = totals {
-            self.ledger.observe(totals, self.join.evicted());
+            self.ledger.observe(totals, self.join.evicted() + self.tools.evicted());
         }
         self.tell_losses();
+        self.tell_excluded(EXCLUDED_EVERY_NS);
+    }
+
+    /// Tells how much exclusions have kept back, if that grew and was not told for `every_ns`.
+    fn tell_excluded(&mut self, every_ns: u64) {
+        let (told, told_ns) = self.excluded_told;
+        let counts = self.looks.excluded();
+        let total: u64 = counts.iter().map(|excluded| excluded.count).sum();
+        if total == told || boot_ns().saturating_sub(told_ns) < every_ns {
+            return;
+        }
+        let document = self.renderer.render_excluded(&counts, boot_ns());
+        if self.send(document, Priority::Ordinary, 0) {
+            self.excluded_told = (total, boot_ns());
+        }
     }
 
     /// Sends what the sensor can see. Whether that was possible.
@@ -122,6 +217,21 @@ impl Pipeline {
     pub fn drain(&mut self) {
         self.join.drain(&mut self.observations);
         self.pass_on();
+        for change in self.files.drain() {
+            self.changed(change);
+        }
+        while let Some((id, content)) = self.looks.answer_before(self.closing_before.unwrap_or_else(Instant::now)) {
+            self.take_content(id, content);
+        }
+        for report in self.looks.expire(u64::MAX) {
+            self.reported(report);
+        }
+        for run in self.tools.drain() {
+            self.observed(Observation::Tool(Box::new(run)));
+        }
+        let folded = self.fold.drain();
+        self.told(folded);
+        self.tell_excluded(0);
     }
 
     /// Whether there is a loss that no document tells of.
@@ -156,23 +266,78 @@ impl Pipeline {
     }
 
     fn pass_on(&mut self) {
-        for mut observation in std::mem::take(&mut self.observations) {
-            let (process, calls) = match &mut observation {
-                Observation::Call(call) => (call.process.as_mut(), 1),
-                Observation::Request(request) => (Some(&mut request.process), 0),
-            };
-            if let Some(process) = process {
-                inspect::complete_arguments(process, &self.running);
+        for observation in std::mem::take(&mut self.observations) {
+            if let Observation::Call(call) = &observation {
+                self.tools.note(call);
             }
-            let accounts = self.accounts.refresh();
-            let verdict = assess::assess(&observation, &Context { host: &self.host, accounts });
-            if verdict.findings.is_empty() && !self.with_events {
-                continue;
-            }
-            let document = self.renderer.render_observation(&observation, &verdict, accounts);
-            let confirmed = matches!(&observation, Observation::Call(call) if call.is_confirmed());
-            self.send(document, if confirmed { Priority::Reserved } else { Priority::Ordinary }, calls);
+            self.observed(observation);
         }
+    }
+
+    /// Passes on a change of a file, at once or when somebody has looked at the file.
+    fn changed(&mut self, change: FileChange) {
+        if let Some(report) = self.looks.select(change, &self.host, boot_ns()) {
+            self.reported(report);
+        }
+    }
+
+    fn reported(&mut self, report: FileReport) {
+        self.observed(Observation::File(Box::new(report)));
+    }
+
+    /// Weighs an observation and tells of it.
+    fn observed(&mut self, mut observation: Observation) {
+        let process = match &mut observation {
+            Observation::Call(call) => call.process.as_mut(),
+            Observation::Request(request) => Some(&mut request.process),
+            Observation::File(report) => Some(&mut report.change.process),
+            Observation::Tool(run) => Some(&mut run.process),
+        };
+        if let Some(process) = process {
+            inspect::complete_arguments(process, &self.running);
+        }
+        let accounts = self.accounts.refresh();
+        let verdict = assess::assess(&observation, &Context { host: &self.host, accounts });
+        match observation {
+            Observation::File(report) if !verdict.findings.is_empty() => {
+                let folded = self.fold.push(report, verdict, boot_ns());
+                self.told(folded);
+            }
+            observation => self.tell(&observation, &verdict),
+        }
+    }
+
+    fn told(&mut self, folded: Vec<Folded>) {
+        for folded in folded {
+            match folded {
+                Folded::Alert(report, verdict) => self.tell(&Observation::File(report), &verdict),
+                Folded::Event(report) => self.tell(&Observation::File(report), &Verdict::default()),
+                Folded::Burst(burst, verdict) => {
+                    let accounts = self.accounts.refresh();
+                    let document = self.renderer.render_burst(&burst, &verdict, accounts);
+                    self.send(document, Priority::Reserved, 0);
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, observation: &Observation, verdict: &Verdict) {
+        if verdict.findings.is_empty() && !self.with_events {
+            return;
+        }
+        let accounts = self.accounts.refresh();
+        let document = self.renderer.render_observation(observation, verdict, accounts);
+        let (priority, calls) = match observation {
+            Observation::Call(call) if call.is_confirmed() => (Priority::Reserved, 1),
+            Observation::Call(_) => (Priority::Ordinary, 1),
+            // What everybody can do to files of their own is no reason to lose what only root can.
+            Observation::File(report) if report.change.process.caller.ids.is_some_and(|ids| ids.euid == 0) => {
+                let priority = if verdict.findings.is_empty() { Priority::Ordinary } else { Priority::Reserved };
+                (priority, 0)
+            }
+            _ => (Priority::Ordinary, 0),
+        };
+        self.send(document, priority, calls);
     }
 
     /// Sends one document, which tells of so many calls. One that cannot be sent is counted.

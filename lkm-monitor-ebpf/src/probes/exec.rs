@@ -8,8 +8,10 @@ use lkm_monitor_common::{
 
 use crate::{
     calls, exec_records,
+    files::names,
     kernel::member,
     maps::{EXEC_SCRATCH, FORK_SCRATCH},
+    probes::tools,
 };
 
 /// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`: the new memory is in place,
@@ -26,15 +28,17 @@ fn remember_exec(task: u64, binprm: u64) {
         return;
     };
     // What is left of an exec before this one tells its age by `exec_id`.
-    if read_command_line(record, member!(u64, task, task_mm)) {
-        // SAFETY: this CPU's record, which only this program uses.
-        unsafe {
-            set_executable(record, member!(u64, binprm, binprm_file));
+    let has_arguments = read_command_line(record, member!(u64, task, task_mm));
+    // SAFETY: this CPU's record, which only this program uses.
+    unsafe {
+        set_executable(record, member!(u64, binprm, binprm_file));
+        if has_arguments {
             (*record).start_boot_ns = member!(u64, task, task_start_boot);
             (*record).exec_id = member!(u64, task, task_self_exec_id);
             exec_records::remember(task, member!(u32, task, task_tgid), &*record);
         }
     }
+    tools::executed(task, binprm, record, has_arguments);
 }
 
 /// # Safety
@@ -113,6 +117,8 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
     // The call that a thread is killed in has no return.
     calls::leave();
+    names::abandon();
+    tools::exited(task);
     // `do_exit` has counted this thread off before.
     if member!(u32, member!(u64, task, task_signal), signal_live) == 0 {
         exec_records::forget(member!(u32, task, task_tgid));

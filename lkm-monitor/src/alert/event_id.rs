@@ -2,7 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{ClockStep, Loss, ModuleCall, ModuleRequest, Process, SensorState};
+use crate::model::{ClockStep, FileBurst, FileChange, Loss, ModuleCall, ModuleRequest, Process, SensorState, ToolRun};
 
 /// What tells an event of one boot from all others.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,24 @@ impl EventKey<'_> {
     pub(super) fn of_request(request: &ModuleRequest) -> Self {
         let ModuleRequest { boot_ns, cpu, process, .. } = request;
         Self { boot_ns: *boot_ns, tid: process.caller.tid, cpu: *cpu, kind: "request", told: 0 }
+    }
+
+    pub(super) fn of_file(change: &FileChange) -> Self {
+        let FileChange { boot_ns, tid, cpu, action, told, .. } = change;
+        Self { boot_ns: *boot_ns, tid: *tid, cpu: *cpu, kind: action.participle(), told: *told }
+    }
+
+    pub(super) fn of_burst(burst: &FileBurst) -> Self {
+        let FileBurst { boot_ns, tid, cpu, .. } = burst;
+        Self { boot_ns: *boot_ns, tid: *tid, cpu: *cpu, kind: "burst", told: u32::from(burst.continued) }
+    }
+
+    pub(super) fn of_excluded(boot_ns: u64) -> Self {
+        Self { boot_ns, tid: 0, cpu: 0, kind: "excluded-file-changes", told: 0 }
+    }
+
+    pub(super) fn of_tool(run: &ToolRun) -> Self {
+        Self { boot_ns: run.boot_ns, tid: run.process.caller.tid, cpu: run.cpu, kind: "tool", told: run.told }
     }
 
     pub(super) fn of_loss(loss: &Loss) -> Self {

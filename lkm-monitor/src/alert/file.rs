@@ -2,20 +2,23 @@
 
 use serde_json::{Value, json};
 
-use super::{json::long, scene::Scene};
-use crate::model::{FileFacts, text::text};
+use super::{
+    json::{long, merge},
+    scene::Scene,
+};
+use crate::model::{FileFacts, SeenPath, text::text};
 
 /// `file.*` and `lkm_monitor.file.*`.
 pub(super) fn render(file: &FileFacts, scene: &Scene<'_>) -> Value {
-    let path = &file.path;
-    let name = path.name();
-    let regular = file.mode & libc::S_IFMT == libc::S_IFREG;
-    json!({
+    let kind = match file.mode & libc::S_IFMT {
+        libc::S_IFREG => Some("file"),
+        libc::S_IFDIR => Some("dir"),
+        libc::S_IFLNK => Some("symlink"),
+        _ => None,
+    };
+    let mut document = render_name(&file.path);
+    let facts = json!({
         "file": {
-            "path": text(&path.seen),
-            "name": text(name),
-            "directory": directory(&path.seen).map(text),
-            "extension": extension(name).map(text),
             "size": long(file.size),
             "inode": (file.inode != 0).then(|| file.inode.to_string()),
             "device": format!("{}:{}", file.device_major, file.device_minor),
@@ -24,7 +27,29 @@ pub(super) fn render(file: &FileFacts, scene: &Scene<'_>) -> Value {
             "gid": file.gid.to_string(),
             "owner": scene.user_name(file.uid),
             "group": scene.group_name(file.gid),
-            "type": regular.then_some("file"),
+            "type": kind,
+        },
+        "lkm_monitor": {
+            "file": {
+                "links": file.links,
+                "unlinked": file.unlinked.then_some(true),
+                "fs_type": (file.fs_magic != 0).then(|| fs_type(file.fs_magic)),
+            },
+        },
+    });
+    merge(&mut document, facts);
+    document
+}
+
+/// The path alone, of a file of which nothing else is known.
+pub(super) fn render_name(path: &SeenPath) -> Value {
+    let name = path.name();
+    json!({
+        "file": {
+            "path": text(&path.seen),
+            "name": text(name),
+            "directory": directory(&path.seen).map(text),
+            "extension": extension(name).map(text),
         },
         "lkm_monitor": {
             "file": {
@@ -34,9 +59,7 @@ pub(super) fn render(file: &FileFacts, scene: &Scene<'_>) -> Value {
                 "outside_root": path.outside_root.then_some(true),
                 "foreign_root": path.foreign_root.then_some(true),
                 "path_unreadable": path.unreadable.then_some(true),
-                "links": file.links,
-                "unlinked": file.unlinked.then_some(true),
-                "fs_type": (file.fs_magic != 0).then(|| fs_type(file.fs_magic)),
+                "mount_unknown": path.mount_unknown.then_some(true),
             },
         },
     })

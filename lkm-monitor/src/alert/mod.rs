@@ -4,9 +4,11 @@
 //! Every document stays under [`limit::MAX_DOCUMENT_BYTES`], holds no empty value and no number that a SIEM could not store,
 //! whatever the observed process put into its names, paths and arguments.
 
+mod burst;
 mod call;
 mod event_id;
 mod file;
+mod file_change;
 mod finding;
 mod json;
 pub mod limit;
@@ -14,12 +16,15 @@ mod process;
 mod request;
 mod scene;
 mod sensor;
+mod tool_run;
 #[cfg(test)]
 mod tests;
 
 use serde_json::{Value, json};
 
-use crate::model::{Accounts, Agent, Clock, ClockStep, Host, Loss, Observation, SensorState, Verdict};
+use crate::model::{
+    Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Host, Loss, Observation, SensorState, Verdict,
+};
 use event_id::EventKey;
 use scene::Scene;
 
@@ -69,9 +74,24 @@ impl Renderer {
         let (key, mut document) = match observation {
             Observation::Call(observed) => (EventKey::of_call(observed), call::render(observed, &scene)),
             Observation::Request(observed) => (EventKey::of_request(observed), request::render(observed, &scene)),
+            Observation::File(observed) => (EventKey::of_file(&observed.change), file_change::render(observed, &scene)),
+            Observation::Tool(observed) => (EventKey::of_tool(observed), tool_run::render(observed, &scene)),
         };
         json::merge(&mut document, finding::render(verdict));
         self.finish(&key, document)
+    }
+
+    /// The alert on many changes of files.
+    pub fn render_burst(&mut self, observed: &FileBurst, verdict: &Verdict, accounts: &Accounts) -> Document {
+        let scene = Scene { host: &self.host, clock: self.clock, accounts };
+        let mut document = burst::render(observed, &scene);
+        json::merge(&mut document, finding::render(verdict));
+        self.finish(&EventKey::of_burst(observed), document)
+    }
+
+    /// The metric of changes that exclusions kept back.
+    pub fn render_excluded(&mut self, counts: &[Excluded], boot_ns: u64) -> Document {
+        self.finish(&EventKey::of_excluded(boot_ns), sensor::render_excluded(counts))
     }
 
     /// The metric of a loss.
@@ -97,7 +117,8 @@ impl Renderer {
         let id = key.id(&self.host.boot_id);
         let mut whole = self.common(key.boot_ns, &id);
         json::merge(&mut whole, document);
-        let related = json!({ "user": scene::user_names(&whole), "hosts": [self.host.hostname] });
+        let hash: Vec<_> = whole.pointer("/file/hash/sha256").cloned().into_iter().collect();
+        let related = json!({ "user": scene::user_names(&whole), "hosts": [self.host.hostname], "hash": hash });
         whole["related"] = related;
         json::prune(&mut whole);
         Document { id, line: limit::line(whole) }

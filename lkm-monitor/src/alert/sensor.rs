@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::json::long;
-use crate::model::{ClockStep, Loss, ProbeState, SensorChange, SensorState, text::text};
+use crate::model::{ClockStep, Excluded, Loss, ProbeState, SensorChange, SensorState, text::text};
 
 /// The document of a loss.
 pub(super) fn render_loss(loss: &Loss) -> Value {
@@ -41,6 +41,28 @@ pub(super) fn render_clock_step(step: &ClockStep) -> Value {
             "provider": "lkm-monitor",
         },
         "lkm_monitor": { "clock": { "step_ns": stepped_ns } },
+    })
+}
+
+/// How many changes each exclusion has kept back since the start.
+pub(super) fn render_excluded(counts: &[Excluded]) -> Value {
+    let row = |excluded: &Excluded| {
+        json!({
+            "path": text(excluded.path.as_bytes()),
+            "executable": excluded.executable.as_ref().map(|pattern| text(pattern.as_bytes())),
+            "count": long(excluded.count),
+        })
+    };
+    json!({
+        "message": "File changes excluded",
+        "event": {
+            "kind": "metric",
+            "category": ["host"],
+            "type": ["info"],
+            "action": "excluded-file-changes",
+            "provider": "lkm-monitor",
+        },
+        "lkm_monitor": { "excluded": counts.iter().map(row).collect::<Vec<_>>() },
     })
 }
 

@@ -44,6 +44,22 @@ const ESCAPE_TO_HOST: Technique = Technique {
     subtechnique: None,
 };
 
+const RENAMED_UTILITY: Technique = Technique {
+    tactic_id: "TA0005",
+    tactic_name: "Stealth",
+    id: "T1036",
+    name: "Masquerading",
+    subtechnique: Some(("T1036.003", "Rename Legitimate Utilities")),
+};
+
+const PAM: Technique = Technique {
+    tactic_id: "TA0003",
+    tactic_name: "Persistence",
+    id: "T1556",
+    name: "Modify Authentication Process",
+    subtechnique: Some(("T1556.003", "Pluggable Authentication Modules")),
+};
+
 const DISABLE_TOOLS: Technique = Technique {
     tactic_id: "TA0112",
     tactic_name: "Defense Impairment",
@@ -66,3 +82,11 @@ pub(super) const CONTAINER_LOADING: &[Technique] = &[PERSISTENCE, ESCALATION, ES
 pub(super) const UNLOADING: &[Technique] = &[ROOTKIT];
 /// A module that guards the host leaves the kernel.
 pub(super) const GUARD_UNLOADING: &[Technique] = &[DISABLE_TOOLS];
+/// A module's file, or what says which modules are loaded.
+pub(super) const INSTALLING: &[Technique] = &[PERSISTENCE];
+/// A tool under another name.
+pub(super) const DISGUISED_TOOL: &[Technique] = &[RENAMED_UTILITY];
+/// What decides who may log in.
+pub(super) const PAM_MODULE: &[Technique] = &[PAM];
+/// What keeps modules that guard the host from being loaded.
+pub(super) const GUARD_SETTINGS: &[Technique] = &[PERSISTENCE, DISABLE_TOOLS];

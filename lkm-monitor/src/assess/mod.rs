@@ -4,6 +4,8 @@
 
 mod attack;
 mod autoload;
+mod configuration;
+mod files;
 mod integrity;
 mod loader;
 mod origin;
@@ -12,13 +14,14 @@ mod phrase;
 mod samples;
 mod sensor;
 mod system;
+mod tools;
 mod unload;
 
 use std::cmp::Reverse;
 
 pub use sensor::assess_sensor;
 
-use crate::model::{Accounts, Finding, Host, ModuleCall, Observation, Rule, Severity, Verdict};
+use crate::model::{Accounts, FileReport, Finding, Host, ModuleCall, Observation, Rule, Severity, ToolRun, Verdict};
 
 /// What an observation is weighed against.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +31,10 @@ pub struct Context<'a> {
     pub accounts: &'a Accounts,
 }
 
-/// A rule and its condition.
-struct Detection {
+/// A rule and its condition on an observation of one kind.
+struct Detection<T = ModuleCall> {
     rule: Rule,
-    matches: fn(&ModuleCall, &Context<'_>) -> Option<Match>,
+    matches: fn(&T, &Context<'_>) -> Option<Match>,
 }
 
 /// A rule's condition holds.
@@ -42,14 +45,23 @@ struct Match {
 
 static LOAD: [&[Detection]; 4] = [origin::DETECTIONS, integrity::DETECTIONS, loader::DETECTIONS, autoload::DETECTIONS];
 static UNLOAD: [&[Detection]; 1] = [unload::DETECTIONS];
+static FILE: [&[Detection<FileReport>]; 2] = [files::DETECTIONS, configuration::DETECTIONS];
+static TOOL: [&[Detection<ToolRun>]; 1] = [tools::DETECTIONS];
 
 /// All findings, the most severe first. A request for a module is telemetry: the load that answers it is what counts.
 pub fn assess(observation: &Observation, context: &Context<'_>) -> Verdict {
-    let Observation::Call(call) = observation else { return Verdict::default() };
-    let detections: &[&'static [Detection]] = if call.operation.is_load() { &LOAD } else { &UNLOAD };
+    match observation {
+        Observation::Call(call) if call.operation.is_load() => weigh(&LOAD, call, context),
+        Observation::Call(call) => weigh(&UNLOAD, call, context),
+        Observation::Request(_) => Verdict::default(),
+        Observation::File(report) => weigh(&FILE, report, context),
+        Observation::Tool(run) => weigh(&TOOL, run, context),
+    }
+}
 
-    let finding = |detection: &'static Detection| {
-        let Match { severity, reason } = (detection.matches)(call, context)?;
+fn weigh<T>(detections: &[&'static [Detection<T>]], observed: &T, context: &Context<'_>) -> Verdict {
+    let finding = |detection: &'static Detection<T>| {
+        let Match { severity, reason } = (detection.matches)(observed, context)?;
         Some(Finding { rule: &detection.rule, severity, reason })
     };
     let mut findings: Vec<_> = detections.iter().copied().flatten().filter_map(finding).collect();
@@ -60,7 +72,9 @@ pub fn assess(observation: &Observation, context: &Context<'_>) -> Verdict {
 /// Every rule there is.
 pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let of_calls = LOAD.into_iter().chain(UNLOAD).flatten().map(|detection| &detection.rule);
-    of_calls.chain([&sensor::BLINDED])
+    let of_files = FILE.into_iter().flatten().map(|detection| &detection.rule);
+    let of_tools = TOOL.into_iter().flatten().map(|detection| &detection.rule);
+    of_calls.chain(of_files).chain(of_tools).chain([&sensor::BLINDED])
 }
 
 #[cfg(test)]
@@ -75,7 +89,7 @@ mod tests {
         let codes: HashSet<_> = rules().map(|rule| rule.code).collect();
         let ids: HashSet<_> = rules().map(|rule| rule.id).collect();
         assert_eq!((codes.len(), ids.len()), (rules().count(), rules().count()));
-        assert_eq!(codes.len(), 19);
+        assert_eq!(codes.len(), 28);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Where the image comes from.
 
 use super::{Context, Detection, Match, attack, phrase::sentence, system::doubt};
-use crate::model::{FileFacts, LoadStage, ModuleCall, Origin, Rule, Severity, text::brief};
+use crate::model::{FileFacts, LoadStage, ModuleCall, Origin, Process, Rule, SeenPath, Severity, text::brief};
 
 pub(super) static DETECTIONS: &[Detection] = &[
     Detection {
@@ -96,13 +96,26 @@ fn from_nonstandard_path(call: &ModuleCall, context: &Context<'_>) -> Option<Mat
 }
 
 fn nonstandard(file: &FileFacts, call: &ModuleCall, context: &Context<'_>) -> Option<String> {
-    let below = |path: &[u8]| MODULE_TREES.iter().any(|tree| path.starts_with(tree));
-    if !below(&file.path.seen) && !below(&file.path.absolute) {
+    let process = call.process.as_ref().map(|tree| &tree.caller);
+    nonstandard_path(&file.path, (file.device_major, file.device_minor), process, context)
+}
+
+/// Why a module's file does not lie where the host has its modules; `None` when it does.
+pub(super) fn nonstandard_path(
+    path: &SeenPath,
+    device: (u32, u32),
+    process: Option<&Process>,
+    context: &Context<'_>,
+) -> Option<String> {
+    if !in_module_tree(&path.seen) && !in_module_tree(&path.absolute) {
         return Some("outside /lib/modules".to_owned());
     }
-    let process = call.process.as_ref().map(|tree| &tree.caller);
-    let device = (file.device_major, file.device_minor);
-    doubt(&file.path, device, process, context)
+    doubt(path, device, process, context)
+}
+
+/// Whether a path is one of the module tree, by its name.
+pub(super) fn in_module_tree(path: &[u8]) -> bool {
+    MODULE_TREES.iter().any(|tree| path.starts_with(tree))
 }
 
 #[cfg(test)]
@@ -110,7 +123,7 @@ mod tests {
     use super::*;
     use crate::{
         assess::samples::{self, finding, load, load_from},
-        model::{Bytes, ImageSource, Operation, SeenPath},
+        model::{Bytes, ImageSource, Operation},
     };
 
     fn memory() -> ModuleCall {

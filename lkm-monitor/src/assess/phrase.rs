@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Context;
 use crate::model::{
-    LoadStage, ModuleCall, Process, errno_name,
+    FileAction, FileReport, LoadStage, ModuleCall, Process, Writing, errno_name,
     text::{brief, text},
 };
 
@@ -46,6 +46,38 @@ fn agent(call: &ModuleCall, context: &Context<'_>) -> String {
     call.process
         .as_ref()
         .map_or_else(|| "a process that was not seen".to_owned(), |tree| process(&tree.caller, context))
+}
+
+/// `kernel module file /tmp/x.ko was created by /usr/bin/cp run by root (login user alice)`.
+pub(super) fn file_sentence(report: &FileReport, context: &Context<'_>) -> String {
+    let change = &report.change;
+    let path = report.content.resolved_path.as_deref().unwrap_or(&change.path.seen);
+    let old = || change.old_path.as_ref().map_or_else(|| "a name that is not known".to_owned(), |path| brief(&path.seen));
+    let done = match change.action {
+        FileAction::Created => "was created".to_owned(),
+        FileAction::Written => "was modified".to_owned(),
+        FileAction::Renamed => format!("was renamed from {}", old()),
+        FileAction::Exchanged => format!("was exchanged with {}", old()),
+        FileAction::Linked => format!("was linked to {}", old()),
+        FileAction::Symlinked => {
+            let target = change.link_target.as_ref().map_or_else(String::new, |target| format!(" to {}", brief(&target.bytes)));
+            format!("became a symbolic link{target}")
+        }
+        FileAction::Removed => "was removed".to_owned(),
+        FileAction::ModeChanged => format!("was given the mode {:04o}", change.call_flags & 0o7777),
+        FileAction::OwnerChanged => "was given another owner".to_owned(),
+        FileAction::TimesChanged => "was given other times".to_owned(),
+        FileAction::Truncated => "was truncated".to_owned(),
+        FileAction::MountedOver => "was mounted over".to_owned(),
+    };
+    let ending = match change.writing {
+        Writing::Open => " and is still open for writing",
+        Writing::Unknown => " and may still be open for writing",
+        Writing::None | Writing::Closed => "",
+    };
+    let folder = if report.whole_folder { " folder" } else { "" };
+    let by = process(&change.process.caller, context);
+    format!("{}{folder} {} {done} by {by}{ending}", report.subject.phrase(), brief(path))
 }
 
 /// `/usr/bin/kmod run by root (login user alice)`.

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
-    config,
+    config, inspect,
     lifecycle::exit,
     sensor::{
         attach::{self, AttachError, Programs, State},
@@ -75,7 +75,9 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
-    let diagnosis = diagnose(attach::attach(&config.sensor));
+    // Checked when the settings were read.
+    let watch_list = config.files.watch_list()?;
+    let diagnosis = diagnose(attach::attach(&config.sensor, watch_list.filter(), &inspect::installed_tools()));
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&diagnosis)? + "\n",
         Format::Text => describe(&diagnosis),

@@ -1,5 +1,7 @@
 //! `lkm-monitor run`: the daemon.
 
+mod watches;
+
 use std::{
     path::PathBuf,
     process::ExitCode,
@@ -9,11 +11,18 @@ use std::{
 use anyhow::Context as _;
 use tokio::time::{MissedTickBehavior, interval};
 
+use self::watches::{Closes, ToolWatch};
 use crate::{
     config,
+    inspect::{
+        self,
+        contents::{Baseline, Contents},
+    },
     lifecycle::{DRAIN, Shutdown, exit},
+    model::InstalledTool,
     output::Output,
     pipeline::{Pipeline, boot_ns},
+    select::{Exclusions, WatchList},
     sensor::{
         attach::{self, Programs, State},
         kernel::KernelSupport,
@@ -50,7 +59,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
-    let programs = match attach::attach(&config.sensor) {
+    // Checked when the settings were read.
+    let watch_list = config.files.watch_list()?;
+    let exclusions = config.files.exclusions()?;
+    let tools = inspect::installed_tools();
+    let programs = match attach::attach(&config.sensor, watch_list.filter(), &tools) {
         Ok(programs) => programs,
         Err(error) => {
             tracing::error!(%error, "nothing can be watched on this host");
@@ -63,13 +76,20 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(watch(args, programs))
+    runtime.block_on(watch(args, programs, watch_list, exclusions, tools))
 }
 
-async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCode> {
+async fn watch(
+    args: &RunArgs,
+    mut programs: Programs,
+    watch_list: WatchList,
+    exclusions: Exclusions,
+    tools: Vec<InstalledTool>,
+) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::listen().context("cannot listen for signals")?;
     let output = Output::start(std::io::stdout()).context("cannot start the output")?;
-    let mut pipeline = Pipeline::new(output, args.events)?;
+    let contents = Contents::start(baseline(&watch_list)).context("cannot start to look at files")?;
+    let mut pipeline = Pipeline::new(output, args.events, watch_list, exclusions, contents)?;
     let mut counters = Counters::open(&mut programs)?;
     let mut rings = Rings::open(&mut programs)?;
 
@@ -77,6 +97,8 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
     announce(&programs);
 
     let mut switches = Switches::default();
+    let mut closes = Closes::default();
+    let mut tools = ToolWatch { known: tools, looked: Instant::now() };
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // Whether a ring may hold more than the last batch. Batches let signals and losses have their turn in a flood.
@@ -89,13 +111,20 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
             _ = ticks.tick() => {
                 pipeline.tick(read_totals(&mut counters));
                 look_at_switches(&mut switches, &mut programs, &mut pipeline);
+                tools.follow(&mut programs);
             }
+            () = tokio::time::sleep_until(closes.next()), if closes.are_awaited() => closes.look(&mut programs),
+            content = pipeline.looked_at() => match content {
+                Some((id, content)) => pipeline.take_content(id, content),
+                None => anyhow::bail!("those who look at files have ended"),
+            },
             // Not a ready future: without a rest the runtime never looks at timers and signals.
             () = tokio::task::yield_now(), if more => {}
             ready = rings.readable(), if !more => ready?,
             () = tokio::time::sleep(patience.unwrap_or_default()), if !more && patience.is_some() => {}
         }
         more = pipeline.read(&mut rings);
+        closes.await_closes_of(pipeline.open_files());
         if pipeline.output_is_closed() {
             anyhow::bail!("standard output was closed: there is nobody to tell");
         }
@@ -105,6 +134,9 @@ async fn watch(args: &RunArgs, mut programs: Programs) -> anyhow::Result<ExitCod
     // What the programs count by themselves goes with them.
     read_totals(&mut counters);
     let mut state = report::stopped(&programs);
+    if closes.are_awaited() {
+        closes.look(&mut programs);
+    }
     // Detached first, so that what follows ends.
     drop(programs);
     let deadline = Instant::now() + DRAIN;
@@ -136,6 +168,13 @@ fn look_at_switches(switches: &mut Switches, programs: &mut Programs, pipeline: 
         // Told at the next look.
         programs.switched_off = before;
     }
+}
+
+/// What is watched now, for the files whose state is kept.
+fn baseline(watch_list: &WatchList) -> Baseline {
+    let (folders, files) = watch_list.places();
+    let watch_list = watch_list.clone();
+    Baseline { folders, files, subject: Box::new(move |path| watch_list.subject_of(path)) }
 }
 
 /// The counters; a failure to read them is said and does not end the watch.

@@ -1,7 +1,10 @@
 //! Settings: TOML, every key optional, unknown keys refused.
 
+mod files;
+
 use std::path::{Path, PathBuf};
 
+pub use files::{FilesConfig, FilesError};
 use serde::Deserialize;
 
 /// Read when no other file is named; it need not exist.
@@ -16,6 +19,8 @@ pub enum ConfigError {
     Parse { path: PathBuf, source: Box<toml::de::Error> },
     #[error("{path}: sensor.{key} is {value}, but must be a power of two from {min} to {max} (bytes)")]
     RingBytes { path: PathBuf, key: &'static str, value: u32, min: u32, max: u32 },
+    #[error("{path}: {source}")]
+    Files { path: PathBuf, source: FilesError },
 }
 
 /// How module system calls are hooked.
@@ -36,6 +41,7 @@ pub enum SyscallHooks {
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub sensor: SensorConfig,
+    pub files: FilesConfig,
 }
 
 /// `[sensor]`
@@ -47,6 +53,8 @@ pub struct SensorConfig {
     pub calls_ring_bytes: u32,
     /// Bytes of the ring for what the kernel confirmed.
     pub truth_ring_bytes: u32,
+    /// Bytes of the ring for what root does to watched files, and the module tools that it runs.
+    pub files_ring_bytes: u32,
 }
 
 impl Default for SensorConfig {
@@ -55,6 +63,7 @@ impl Default for SensorConfig {
             syscall_hooks: SyscallHooks::default(),
             calls_ring_bytes: lkm_monitor_common::limits::CALLS_RING_BYTES,
             truth_ring_bytes: lkm_monitor_common::limits::TRUTH_RING_BYTES,
+            files_ring_bytes: lkm_monitor_common::limits::FILES_RING_BYTES,
         }
     }
 }
@@ -73,14 +82,19 @@ pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
 fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let config: Config = toml::from_str(text)
         .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-    for (key, value) in
-        [("calls_ring_bytes", config.sensor.calls_ring_bytes), ("truth_ring_bytes", config.sensor.truth_ring_bytes)]
-    {
+    for (key, value) in [
+        ("calls_ring_bytes", config.sensor.calls_ring_bytes),
+        ("truth_ring_bytes", config.sensor.truth_ring_bytes),
+        ("files_ring_bytes", config.sensor.files_ring_bytes),
+    ] {
         let (min, max) = (64 * 1024, 1 << 30);
         if !value.is_power_of_two() || !(min..=max).contains(&value) {
             return Err(ConfigError::RingBytes { path: path.to_owned(), key, value, min, max });
         }
     }
+    let files = |source| ConfigError::Files { path: path.to_owned(), source };
+    config.files.watch_list().map_err(files)?;
+    config.files.exclusions().map_err(files)?;
     Ok(config)
 }
 

@@ -3,13 +3,16 @@
 
 pub mod agent;
 pub mod arguments;
+pub mod contents;
 pub mod host;
 pub mod mounts;
 pub mod os_release;
 mod regular;
+pub mod tools;
 pub mod users;
 
 pub use agent::identify_agent;
 pub use arguments::{RunningProcesses, complete_arguments};
 pub use host::{HostError, read_clock, read_host};
+pub use tools::installed_tools;
 pub use users::AccountFiles;

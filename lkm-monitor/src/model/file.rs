@@ -21,6 +21,27 @@ pub struct FileFacts {
     pub unlinked: bool,
     /// On a file system that the kernel mounts for itself.
     pub kernel_mount: bool,
+    /// Times of access, modification and change; `None` where they are not known.
+    pub accessed: Option<FileTime>,
+    pub modified: Option<FileTime>,
+    pub changed: Option<FileTime>,
+    /// When it was made, on file systems that know.
+    pub created: Option<FileTime>,
+}
+
+/// A time stamp of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileTime {
+    /// Since 1970.
+    pub seconds: i64,
+    pub nanoseconds: u32,
+}
+
+impl FileTime {
+    /// Nanoseconds since 1970.
+    pub fn realtime_ns(self) -> i128 {
+        i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanoseconds)
+    }
 }
 
 impl FileFacts {

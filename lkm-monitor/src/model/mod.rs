@@ -1,11 +1,16 @@
 //! What happened, as plain data. Nothing here knows the kernel's layouts, ECS, or any other stage.
 
+pub mod burst;
 pub mod call;
 pub mod container;
+pub mod content;
 pub mod errno;
 pub mod file;
+pub mod file_change;
+pub mod file_report;
 pub mod host;
 pub mod loss;
+pub mod module_config;
 pub mod origin;
 pub mod path;
 pub mod process;
@@ -15,12 +20,18 @@ pub(crate) mod samples;
 pub mod state;
 pub mod taint;
 pub mod text;
+pub mod tool_run;
 pub mod verdict;
+pub mod watch;
 
+pub use burst::FileBurst;
 pub use call::{Abi, CallOutcome, CallerText, ImageSource, LoadStage, ModuleCall, ModuleFacts, Operation, Part};
 pub use container::Container;
+pub use content::{Content, ContentStatus, FileState, Look};
 pub use errno::errno_name;
-pub use file::FileFacts;
+pub use file::{FileFacts, FileTime};
+pub use file_change::{FileAction, FileChange, Writing};
+pub use file_report::FileReport;
 pub use host::{Accounts, Agent, Clock, Host, OperatingSystem, SystemMount};
 pub use loss::{Loss, LossReason};
 pub use origin::{NameSource, Origin};
@@ -28,7 +39,9 @@ pub use path::SeenPath;
 pub use process::{ArgumentsSource, Ids, Namespaces, Process, ProcessTree, Tty};
 pub use request::ModuleRequest;
 pub use state::{ClockStep, Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
+pub use tool_run::{InstalledTool, ToolEnd, ToolMatch, ToolOperation, ToolRun};
 pub use verdict::{Finding, Rule, Severity, Technique, Verdict};
+pub use watch::{Excluded, NameFilter, Subject};
 
 /// Something that the sensor observed, complete or with what is missing named.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +50,10 @@ pub enum Observation {
     Call(Box<ModuleCall>),
     /// The kernel asked user space for a module.
     Request(Box<ModuleRequest>),
+    /// A watched file changed.
+    File(Box<FileReport>),
+    /// A module tool ran.
+    Tool(Box<ToolRun>),
 }
 
 /// A byte string from the kernel or a process: not text, and perhaps cut.

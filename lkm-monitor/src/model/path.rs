@@ -23,6 +23,8 @@ pub struct SeenPath {
     pub foreign_root: bool,
     /// The file has no place in any directory tree.
     pub anonymous: bool,
+    /// The path begins at the root of its file system: where that is mounted is not known.
+    pub mount_unknown: bool,
     /// Cut at the root side: `seen` and `absolute` begin somewhere below the root, with `...`.
     pub truncated: bool,
     /// The kernel's structures could not be followed to the end.

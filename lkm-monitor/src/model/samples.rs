@@ -1,8 +1,9 @@
 //! An ordinary host, load and unload for tests, each to be changed by the test that needs something else.
 
 use super::{
-    Abi, Accounts, Bytes, CallOutcome, FileFacts, Host, Ids, ImageSource, LoadStage, ModuleCall, ModuleFacts,
+    Abi, Accounts, Bytes, CallOutcome, FileAction, FileChange, FileFacts, Host, Ids, ImageSource, LoadStage, ModuleCall, ModuleFacts,
     Namespaces, OperatingSystem, Operation, Process, ProcessTree, SeenPath, SystemMount,
+    ToolEnd, ToolMatch, ToolRun, Writing,
 };
 
 const NAMESPACES: Namespaces = Namespaces {
@@ -129,5 +130,53 @@ pub(crate) fn accounts() -> Accounts {
     Accounts {
         users: [(0, b"root".to_vec()), (1000, b"alice".to_vec())].into(),
         groups: [(0, b"root".to_vec()), (1000, b"alice".to_vec())].into(),
+    }
+}
+
+/// A module file, made by root's kmod (which no kmod does).
+pub(crate) fn file_change() -> FileChange {
+    FileChange {
+        action: FileAction::Created,
+        boot_ns: 100,
+        cpu: 1,
+        tid: 901,
+        path: path("/tmp/rootkit.ko"),
+        old_path: None,
+        link_target: None,
+        facts: Some(FileFacts {
+            inode: 77,
+            device_major: 254,
+            device_minor: 1,
+            size: 8192,
+            mode: 0o100_644,
+            links: 1,
+            ..FileFacts::default()
+        }),
+        facts_before: None,
+        ret: Some(0),
+        writing: Writing::Closed,
+        closed_boot_ns: Some(200),
+        writers: 1,
+        call_flags: 0,
+        process: tree(),
+        told: 0,
+    }
+}
+
+/// A run of modprobe that asked the kernel for nothing.
+pub(crate) fn tool_run() -> ToolRun {
+    let mut process = tree();
+    process.caller.arguments = ["modprobe", "-n", "foo"].map(Bytes::whole).to_vec();
+    ToolRun {
+        boot_ns: 100,
+        cpu: 1,
+        process,
+        argument_count: 3,
+        matches: vec![ToolMatch::Inode, ToolMatch::Name],
+        operations: Vec::new(),
+        more_operations: 0,
+        end: Some(ToolEnd::Exited(0)),
+        ended_boot_ns: Some(200),
+        told: 0,
     }
 }

@@ -5,7 +5,7 @@
 pub const ATTACK_VERSION: &str = "19";
 
 /// The four severities that ECS consumers map (`event.severity`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Severity {
     Low = 21,
     Medium = 47,

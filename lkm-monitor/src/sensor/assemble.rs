@@ -143,7 +143,7 @@ fn process(parts: &Parts) -> Option<ProcessTree> {
     parts.present().find(|event| !event.processes.is_empty()).or_else(|| parts.present().next()).map(tree)
 }
 
-fn tree(event: &Event) -> ProcessTree {
+pub(super) fn tree(event: &Event) -> ProcessTree {
     let mut processes = event.processes.iter().cloned();
     match processes.next() {
         Some(caller) => ProcessTree {

@@ -3,27 +3,36 @@
 use std::path::Path;
 
 use aya::{
-    Btf, Ebpf, EbpfLoader,
+    Btf, Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun as _,
     maps::{MapError, Stack},
     programs::{Program, ProgramError},
 };
-use lkm_monitor_common::{event::EventKind, limits::EXEC_RECORDS};
+use lkm_monitor_common::{
+    event::EventKind,
+    limits::{DESCRIBED, EXEC_RECORDS, ROOT_WRITTEN_FILES, WRITTEN_FILES},
+};
 use zerocopy::IntoBytes as _;
 
 use super::{
     btf::{self, BtfError, KernelLayout},
+    filter::{self, FilterError},
     probes::{self, Hook, Probe, Set},
     switches::{SwitchedOff, Switches},
+    tool_files::{self, ToolFilesError},
 };
-use crate::config::SensorConfig;
+use crate::{
+    config::SensorConfig,
+    model::{InstalledTool, NameFilter},
+};
 
 /// The probes, compiled by the build script. Aligned as the ELF parser wants it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lkm-monitor-probes"));
 
 /// Scratch buffers of a stream beyond one for each CPU: probes can be preempted while they hold one.
 const SPARE_SLOTS: u32 = 8;
-/// CPUs that load modules at one time, for the buffers of what the kernel confirmed. More of them is a counted loss.
-const LOADING_CPUS: u32 = 16;
+/// CPUs that load modules at one time, or on which root changes watched files, for the buffers of these. More of them is a
+/// counted loss.
+const BUSY_CPUS: u32 = 16;
 
 /// Why there is no sensor.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +45,20 @@ pub enum AttachError {
     Load(#[from] aya::EbpfError),
     #[error("the kernel refuses the probes' maps: {0}")]
     Map(#[from] MapError),
-    #[error("the probes were built without {0}")]
-    Incomplete(&'static str),
+    #[error(transparent)]
+    Incomplete(#[from] Incomplete),
+    #[error("watched names cannot be told to the probes: {0}")]
+    Filter(#[from] FilterError),
+    #[error("module tools cannot be told to the probes: {0}")]
+    Tools(#[from] ToolFilesError),
     #[error("no probe that sees a module being loaded could be attached: {0}")]
     Blind(String),
 }
+
+/// The daemon and the probes in it do not belong together.
+#[derive(Debug, thiserror::Error)]
+#[error("the probes were built without {0}")]
+pub struct Incomplete(pub &'static str);
 
 /// What became of one probe.
 #[derive(Debug)]
@@ -76,7 +94,7 @@ pub struct Programs {
 ///
 /// A probe that fails makes the sensor partly blind, which [`Programs::probes`] tells; an error means that no load would
 /// be seen at all. Takes 0.2 to 2 seconds: the kernel's verifier reads every program.
-pub fn attach(config: &SensorConfig) -> Result<Programs, AttachError> {
+pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]) -> Result<Programs, AttachError> {
     let layout = btf::resolve(Path::new(btf::VMLINUX))?;
     let btf = Btf::from_sys_fs()?;
     let slots = Slots::of_host();
@@ -84,16 +102,24 @@ pub fn attach(config: &SensorConfig) -> Result<Programs, AttachError> {
         .btf(&btf)
         .override_global("OFFSETS", layout.offsets.as_bytes(), true)
         .override_global("VALUES", layout.values.as_bytes(), true)
-        .map_max_entries("SCRATCH", slots.calls + slots.truth)
+        .map_max_entries("SCRATCH", slots.calls + slots.truth + slots.files)
         .map_max_entries("ROOT_EXECS", exec_records())
         .map_max_entries("USER_EXECS", exec_records())
+        .map_max_entries("DESCRIBED", described())
         .map_max_entries("CALLS_SLOTS", slots.calls)
         .map_max_entries("TRUTH_SLOTS", slots.truth)
+        .map_max_entries("FILES_SLOTS", slots.files)
         .map_max_entries("CALLS", config.calls_ring_bytes)
+        .map_max_entries("FILES", config.files_ring_bytes)
         .map_max_entries("TRUTH", config.truth_ring_bytes)
         .load(OBJECT)?;
     fill(&mut ebpf, "CALLS_SLOTS", 0..slots.calls)?;
     fill(&mut ebpf, "TRUTH_SLOTS", slots.calls..slots.calls + slots.truth)?;
+    fill(&mut ebpf, "FILES_SLOTS", slots.calls + slots.truth..slots.calls + slots.truth + slots.files)?;
+    fill(&mut ebpf, "ROOT_PLACES", 0..ROOT_WRITTEN_FILES)?;
+    fill(&mut ebpf, "USER_PLACES", ROOT_WRITTEN_FILES..WRITTEN_FILES)?;
+    filter::install(&mut ebpf, names)?;
+    tool_files::install(&mut ebpf, tools)?;
 
     // Everything is loaded before anything is attached, and calls are attached first: the verifier takes its time, and a load
     // in between would be seen in part.
@@ -183,6 +209,13 @@ fn state(probe: &Probe, result: Result<(), ProgramError>) -> State {
 fn load(ebpf: &mut Ebpf, btf: &Btf, probe: &Probe) -> Result<(), ProgramError> {
     match (ebpf.program_mut(probe.program).ok_or(ProgramError::NotLoaded)?, probe.hook) {
         (Program::FEntry(program), Hook::Fentry(function)) => program.load(function, btf),
+        (Program::FEntry(program), Hook::FentryEither(function, newer)) => {
+            match program.load(function, btf) {
+                Err(ProgramError::Btf(_)) => program.load(newer, btf),
+                loaded => loaded,
+            }
+        }
+        (Program::RawTracePoint(program), Hook::Run) => program.load(),
         (Program::FExit(program), Hook::Fexit(function)) => program.load(function, btf),
         (Program::BtfTracePoint(program), Hook::BtfTracepoint(name)) => program.load(name, btf),
         (Program::TracePoint(program), Hook::Tracepoint(..)) => program.load(),
@@ -193,6 +226,7 @@ fn load(ebpf: &mut Ebpf, btf: &Btf, probe: &Probe) -> Result<(), ProgramError> {
 
 fn attach_one(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), ProgramError> {
     match (ebpf.program_mut(probe.program).ok_or(ProgramError::NotLoaded)?, probe.hook) {
+        (_, Hook::Run) => Ok(()),
         (Program::FEntry(program), _) => program.attach().map(drop),
         (Program::FExit(program), _) => program.attach().map(drop),
         (Program::BtfTracePoint(program), _) => program.attach().map(drop),
@@ -209,6 +243,7 @@ fn detach(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), ProgramError> {
         Program::BtfTracePoint(program) => program.unload(),
         Program::TracePoint(program) => program.unload(),
         Program::KProbe(program) => program.unload(),
+        Program::RawTracePoint(program) => program.unload(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -237,10 +272,11 @@ fn in_one_line(error: &ProgramError) -> String {
     text
 }
 
-/// Scratch buffers to make for each of the two streams.
+/// Scratch buffers to make for each of the streams.
 struct Slots {
     calls: u32,
     truth: u32,
+    files: u32,
 }
 
 /// The CPUs that may ever be there.
@@ -254,16 +290,22 @@ fn exec_records() -> u32 {
     EXEC_RECORDS.max(possible_cpus().saturating_mul(256))
 }
 
+/// Entries of the map of described processes; see [`exec_records`].
+fn described() -> u32 {
+    DESCRIBED.max(possible_cpus().saturating_mul(256))
+}
+
 impl Slots {
     fn of_host() -> Self {
         let cpus = possible_cpus();
-        Self { calls: cpus.saturating_add(SPARE_SLOTS), truth: cpus.min(LOADING_CPUS) + SPARE_SLOTS }
+        let busy = cpus.min(BUSY_CPUS) + SPARE_SLOTS;
+        Self { calls: cpus.saturating_add(SPARE_SLOTS), truth: busy, files: busy }
     }
 }
 
 /// Fills the list of free buffers `name`.
 fn fill(ebpf: &mut Ebpf, name: &'static str, slots: std::ops::Range<u32>) -> Result<(), AttachError> {
-    let mut free: Stack<_, u32> = Stack::try_from(ebpf.map_mut(name).ok_or(AttachError::Incomplete(name))?)?;
+    let mut free: Stack<_, u32> = Stack::try_from(ebpf.map_mut(name).ok_or(Incomplete(name))?)?;
     for slot in slots {
         free.push(&slot, 0)?;
     }
@@ -271,6 +313,19 @@ fn fill(ebpf: &mut Ebpf, name: &'static str, slots: std::ops::Range<u32>) -> Res
 }
 
 impl Programs {
+    /// Lets the kernel look which of the files that are being written were closed; events tell. Takes some microseconds.
+    pub fn look_for_closed_files(&mut self) -> Result<(), ProgramError> {
+        match self.ebpf.program_mut("closed_files") {
+            Some(Program::RawTracePoint(program)) => program.test_run(RawTracePointRunOptions::new()).map(drop),
+            _ => Err(ProgramError::NotLoaded),
+        }
+    }
+
+    /// Tells the probes which files are module tools now.
+    pub fn know_tools(&mut self, tools: &[InstalledTool]) -> Result<(), ToolFilesError> {
+        tool_files::install(&mut self.ebpf, tools)
+    }
+
     /// Whether the probe that reports `kind` is at work.
     pub fn reports(&self, kind: EventKind) -> bool {
         let program = match kind {
@@ -280,6 +335,8 @@ impl Programs {
             EventKind::ModuleLoaded => "module_load",
             EventKind::ModuleFreed => "module_free",
             EventKind::ModuleRequested => "module_request",
+            EventKind::FileChanged => "write_access",
+            EventKind::ToolStarted | EventKind::ToolEnded => "sched_process_exec",
         };
         self.probes.iter().any(|attached| attached.probe.program == program && attached.state == State::Attached)
     }

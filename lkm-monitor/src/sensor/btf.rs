@@ -107,6 +107,11 @@ fn resolve_aliases(btf: &Btf, mut ty: Type) -> Option<Type> {
 
 fn resolve_values(btf: &Btf) -> KernelValues {
     let unresolved = KernelValues::UNRESOLVED;
+    let arguments = |function, otherwise| parameters(btf, function).map_or(otherwise, |names| count(&names));
+    let dentry = |function, otherwise| {
+        let names = parameters(btf, function).unwrap_or_default();
+        names.iter().position(|name| name == "dentry").and_then(|at| u32::try_from(at).ok()).unwrap_or(otherwise)
+    };
     KernelValues {
         reading_module: enum_value(btf, "kernel_read_file_id", "READING_MODULE").unwrap_or(unresolved.reading_module),
         reading_module_compressed: enum_value(btf, "kernel_read_file_id", "READING_MODULE_COMPRESSED")
@@ -120,7 +125,34 @@ fn resolve_values(btf: &Btf) -> KernelValues {
         pidtype_pgid: enum_value(btf, "pid_type", "PIDTYPE_PGID").unwrap_or(unresolved.pidtype_pgid),
         pidtype_sid: enum_value(btf, "pid_type", "PIDTYPE_SID").unwrap_or(unresolved.pidtype_sid),
         cgroup_v1_subsys: enum_value(btf, "cgroup_subsys_id", "pids_cgrp_id").unwrap_or(unresolved.cgroup_v1_subsys),
+        typed_task: u32::from(enum_value(btf, "bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some()),
+        vfs_rename_arguments: arguments("vfs_rename", unresolved.vfs_rename_arguments),
+        vfs_link_arguments: arguments("vfs_link", unresolved.vfs_link_arguments),
+        vfs_symlink_arguments: arguments("vfs_symlink", unresolved.vfs_symlink_arguments),
+        vfs_unlink_arguments: arguments("vfs_unlink", unresolved.vfs_unlink_arguments),
+        vfs_create_arguments: arguments("vfs_create", unresolved.vfs_create_arguments),
+        vfs_mknod_arguments: arguments("vfs_mknod", unresolved.vfs_mknod_arguments),
+        vfs_unlink_dentry: dentry("vfs_unlink", unresolved.vfs_unlink_dentry),
+        vfs_create_dentry: dentry("vfs_create", unresolved.vfs_create_dentry),
+        vfs_mknod_dentry: dentry("vfs_mknod", unresolved.vfs_mknod_dentry),
     }
+}
+
+fn count(names: &[String]) -> u32 {
+    u32::try_from(names.len()).unwrap_or(u32::MAX)
+}
+
+/// Names of a kernel function's parameters.
+fn parameters(btf: &Btf, function: &str) -> Option<Vec<String>> {
+    btf.resolve_types_by_name(function).ok()?.into_iter().find_map(|ty| {
+        let Type::Func(function) = ty else {
+            return None;
+        };
+        let Type::FuncProto(prototype) = btf.resolve_chained_type(&function).ok()? else {
+            return None;
+        };
+        Some(prototype.parameters.iter().map(|parameter| btf.resolve_name(parameter).unwrap_or_default()).collect())
+    })
 }
 
 fn enum_value(btf: &Btf, name: &str, variant: &str) -> Option<u32> {

@@ -2,13 +2,16 @@
 
 use lkm_monitor_common::{
     event::{self, EventHeader, EventKind, WIRE_VERSION, header_flags},
-    section::{self, CallEnd, ExecRecord, PathHead, SectionHeader, Tag, exec_flags, file_flags, flags, process_flags},
+    section::{
+        self, CallEnd, ExecRecord, FileOperation, PathHead, SectionHeader, Tag, Tool, exec_flags, file_flags, flags,
+        process_flags,
+    },
 };
 use zerocopy::FromBytes;
 
 use super::path_bytes;
 use crate::model::{
-    Abi, ArgumentsSource, Bytes, FileFacts, Ids, Namespaces, Process, SeenPath,
+    Abi, ArgumentsSource, Bytes, FileFacts, FileTime, Ids, Namespaces, Process, SeenPath,
     process::{MAX_ARGUMENTS, Tracer, Tty},
 };
 
@@ -52,9 +55,25 @@ pub struct Event {
     pub version: Option<Bytes>,
     pub srcversion: Option<Bytes>,
     pub waits: bool,
+    pub change: Option<FileOperationSeen>,
+    /// There is an inode in `file`, and not only a path.
+    pub has_inode: bool,
+    pub old_path: Option<SeenPath>,
+    pub link_target: Option<Bytes>,
+    pub tool: Option<Tool>,
     /// The caller first, then its ancestors.
     pub processes: Vec<Process>,
     pub more_ancestors: bool,
+}
+
+/// A change of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileOperationSeen {
+    pub operation: FileOperation,
+    /// Bits of [`section::file_change_flags`].
+    pub flags: u32,
+    pub call_flags: u32,
+    pub ret: i64,
 }
 
 /// A call's arguments.
@@ -113,6 +132,11 @@ fn empty(kind: EventKind, header: &EventHeader) -> Event {
         version: None,
         srcversion: None,
         waits: false,
+        change: None,
+        has_inode: false,
+        old_path: None,
+        link_target: None,
+        tool: None,
         processes: Vec::new(),
         more_ancestors: false,
     }
@@ -144,7 +168,14 @@ impl Event {
         match tag(head.tag) {
             Some(Tag::Call) => self.call = Some(call(&read(content)?)),
             Some(Tag::CallEnd) => self.end = Some(read(content)?),
-            Some(Tag::File) => self.file = Some(file(&read(content)?)),
+            Some(Tag::File) => {
+                self.file = Some(file(&read(content)?));
+                self.has_inode = true;
+            }
+            Some(Tag::FileChange) => self.change = Some(change(&read(content)?)?),
+            Some(Tag::OldPath) => self.old_path = Some(path_bytes::decode(content, head.flags)?),
+            Some(Tag::LinkTarget) if readable => self.link_target = Some(text()),
+            Some(Tag::Tool) => self.tool = Some(read(content)?),
             Some(Tag::FilePath) => {
                 let path = path_bytes::decode(content, head.flags)?;
                 self.file.get_or_insert_default().path = path;
@@ -166,7 +197,7 @@ impl Event {
                 // It belongs to the path right before it: a process's sections come after the file's.
                 let path = match self.processes.last_mut() {
                     Some(process) => process.executable.as_mut().filter(|_| process.working_directory.is_none()),
-                    None => self.file.as_mut().map(|file| &mut file.path),
+                    None => self.old_path.as_mut().or(self.file.as_mut().map(|file| &mut file.path)),
                 };
                 if let Some(path) = path {
                     path.mount_root = path_bytes::mount_root(content, head.flags);
@@ -265,6 +296,15 @@ fn split_arguments(bytes: &[u8], truncated: bool) -> Vec<Bytes> {
     arguments
 }
 
+fn change(raw: &section::FileChange) -> Option<FileOperationSeen> {
+    Some(FileOperationSeen {
+        operation: FileOperation::from_raw(raw.operation)?,
+        flags: raw.flags,
+        call_flags: raw.call_flags,
+        ret: raw.ret,
+    })
+}
+
 fn call(raw: &section::Call) -> CallArguments {
     CallArguments {
         syscall: raw.syscall,
@@ -300,7 +340,16 @@ fn file(raw: &section::File) -> FileFacts {
         fs_magic: raw.fs_magic,
         unlinked: raw.flags & file_flags::UNLINKED != 0,
         kernel_mount: raw.flags & file_flags::KERNEL_MOUNT != 0,
+        accessed: time(raw.accessed_s, raw.accessed_ns),
+        modified: time(raw.modified_s, raw.modified_ns),
+        changed: time(raw.changed_s, raw.changed_ns),
+        created: None,
     }
+}
+
+/// A time stamp; all zero is what memory reads as that is not there.
+fn time(seconds: i64, nanoseconds: u32) -> Option<FileTime> {
+    (seconds != 0 || nanoseconds != 0).then_some(FileTime { seconds, nanoseconds })
 }
 
 /// Splits the kernel's `dev_t` (MKDEV of include/linux/kdev_t.h).
@@ -351,7 +400,7 @@ fn until_nul(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn tag(raw: u16) -> Option<Tag> {
-    const TAGS: [Tag; 20] = [
+    const TAGS: [Tag; 24] = [
         Tag::Call,
         Tag::CallEnd,
         Tag::File,
@@ -372,6 +421,10 @@ fn tag(raw: u16) -> Option<Tag> {
         Tag::Terminal,
         Tag::Request,
         Tag::MountRoot,
+        Tag::FileChange,
+        Tag::OldPath,
+        Tag::LinkTarget,
+        Tag::Tool,
     ];
     TAGS.into_iter().find(|&tag| tag as u16 == raw)
 }

@@ -9,7 +9,7 @@ use std::{
 use aya::maps::{MapData, MapError, PerCpuArray};
 use lkm_monitor_common::counter::Counter;
 
-use super::attach::{AttachError, Programs};
+use super::attach::{AttachError, Incomplete, Programs};
 
 /// Totals since the probes were attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,12 @@ pub struct Totals {
     pub scratch_exhausted: u64,
     pub in_flight_full: u64,
     pub submitted: u64,
+    /// Files whose writers could not be followed.
+    pub writers_unfollowed: u64,
+    /// Renames and links that could not be followed.
+    pub name_changes_full: u64,
+    /// Runs of module tools that could not be followed.
+    pub tool_runs_full: u64,
     /// Runs of a probe that the kernel skipped because the same probe was running on that CPU (5.12 and later tell).
     pub probe_skipped: u64,
 }
@@ -37,7 +43,7 @@ pub struct Counters {
 impl Counters {
     /// Takes the counter map out of `programs`.
     pub fn open(programs: &mut Programs) -> Result<Self, AttachError> {
-        let map = programs.ebpf.take_map("COUNTERS").ok_or(AttachError::Incomplete("COUNTERS"))?;
+        let map = programs.ebpf.take_map("COUNTERS").ok_or(Incomplete("COUNTERS"))?;
         let program_infos = programs
             .ebpf
             .programs()
@@ -62,6 +68,9 @@ impl Counters {
                 Counter::ScratchExhausted => totals.scratch_exhausted = total,
                 Counter::InFlightFull => totals.in_flight_full = total,
                 Counter::Submitted => totals.submitted = total,
+                Counter::WritersUnfollowed => totals.writers_unfollowed = total,
+                Counter::NameChangesFull => totals.name_changes_full = total,
+                Counter::ToolRunsFull => totals.tool_runs_full = total,
             }
         }
         Ok(totals)

@@ -15,6 +15,12 @@ pub(super) fn decode(content: &[u8], section_flags: u16) -> Option<SeenPath> {
         let name = components.first().map_or(&[][..], |&(_, name)| name).to_vec();
         return Some(SeenPath { seen: name.clone(), absolute: name, anonymous, ..SeenPath::default() });
     }
+    if section_flags & flags::NO_MOUNT != 0 {
+        // The last name is that of the file system's root, a slash.
+        let names: Vec<_> = components.iter().map(|&(_, name)| name).filter(|name| *name != b"/").collect();
+        let path = join(names.into_iter(), truncated);
+        return Some(SeenPath { seen: path.clone(), absolute: path, mount_unknown: true, truncated, ..SeenPath::default() });
+    }
     let root_known = head.root_at != PathHead::NONE;
     let absolute = join(components.iter().map(|&(_, name)| name), truncated);
     let seen = if root_known { join(below(&components, head.root_at), false) } else { absolute.clone() };
@@ -31,6 +37,7 @@ pub(super) fn decode(content: &[u8], section_flags: u16) -> Option<SeenPath> {
         outside_root: section_flags & flags::OUTSIDE_ROOT != 0,
         foreign_root: section_flags & flags::FOREIGN_ROOT != 0,
         anonymous,
+        mount_unknown: false,
         truncated,
         unreadable: section_flags & flags::UNREADABLE != 0,
     })

@@ -7,6 +7,8 @@ use crate::config::SyscallHooks;
 pub enum Hook {
     /// BPF trampoline before a kernel function.
     Fentry(&'static str),
+    /// The same before a function that has another name on newer kernels.
+    FentryEither(&'static str, &'static str),
     /// BPF trampoline behind a kernel function.
     Fexit(&'static str),
     /// Raw tracepoint with typed arguments.
@@ -15,17 +17,20 @@ pub enum Hook {
     Tracepoint(&'static str, &'static str),
     /// Breakpoint on a kernel function.
     Kprobe(&'static str),
+    /// None: the daemon runs the program itself.
+    Run,
 }
 
 impl Hook {
     /// The kind of hook, as documents and `doctor` name it.
     pub const fn kind(self) -> &'static str {
         match self {
-            Self::Fentry(_) => "fentry",
+            Self::Fentry(_) | Self::FentryEither(..) => "fentry",
             Self::Fexit(_) => "fexit",
             Self::BtfTracepoint(_) => "tp_btf",
             Self::Tracepoint(..) => "tracepoint",
             Self::Kprobe(_) => "kprobe",
+            Self::Run => "run",
         }
     }
 
@@ -33,6 +38,8 @@ impl Hook {
     pub fn target(self) -> String {
         match self {
             Self::Fentry(name) | Self::Fexit(name) | Self::BtfTracepoint(name) | Self::Kprobe(name) => name.to_owned(),
+            Self::FentryEither(name, newer) => format!("{name} or {newer}"),
+            Self::Run => "the daemon".to_owned(),
             Self::Tracepoint(category, name) => format!("{category}:{name}"),
         }
     }
@@ -181,6 +188,41 @@ const CORE: [Probe; 9] = [
     },
 ];
 
+macro_rules! file_probe {
+    ($program:literal, $hook:expr, $lost:expr) => {
+        Probe { program: $program, hook: $hook, set: Set::Core, minimum_kernel: "5.10", fallback: "none", lost: $lost }
+    };
+}
+
+const RENAMES_LOST: &str = "renames of module files and module configuration";
+const LINKS_LOST: &str = "hard links to module files and module configuration";
+const SYMLINKS_LOST: &str = "symbolic links in the place of module files and module configuration";
+const MOUNTS_LOST: &str = "what is mounted over module configuration";
+
+const FILES: [Probe; 17] = [
+    file_probe!(
+        "write_access",
+        Hook::FentryEither("__mnt_want_write", "mnt_get_write_access"),
+        "module files and module configuration that are created or written"
+    ),
+    file_probe!("closed_files", Hook::Run, "when a written file was closed"),
+    file_probe!("security_path_rename", Hook::Fentry("security_path_rename"), RENAMES_LOST),
+    file_probe!("vfs_rename", Hook::Fexit("vfs_rename"), RENAMES_LOST),
+    file_probe!("security_path_link", Hook::Fentry("security_path_link"), LINKS_LOST),
+    file_probe!("vfs_link", Hook::Fexit("vfs_link"), LINKS_LOST),
+    file_probe!("security_path_symlink", Hook::Fentry("security_path_symlink"), SYMLINKS_LOST),
+    file_probe!("vfs_symlink", Hook::Fexit("vfs_symlink"), SYMLINKS_LOST),
+    file_probe!("vfs_unlink", Hook::Fexit("vfs_unlink"), "removals of module files and module configuration"),
+    file_probe!("vfs_create", Hook::Fexit("vfs_create"), "module files that mknod makes"),
+    file_probe!("vfs_mknod", Hook::Fexit("vfs_mknod"), "special files in the place of module files and module configuration"),
+    file_probe!("chmod_common", Hook::Fexit("chmod_common"), "changes of the mode of watched files"),
+    file_probe!("chown_common", Hook::Fexit("chown_common"), "changes of the owner of watched files"),
+    file_probe!("vfs_utimes", Hook::Fexit("vfs_utimes"), "changes of the times of watched files"),
+    file_probe!("vfs_truncate", Hook::Fexit("vfs_truncate"), "watched files that are cut by their name"),
+    file_probe!("path_mount", Hook::Fexit("path_mount"), MOUNTS_LOST),
+    file_probe!("security_move_mount", Hook::Fentry("security_move_mount"), MOUNTS_LOST),
+];
+
 const NATIVE: [[Probe; 2]; 3] = [
     syscall!("x64_init_module", "x64_init_module_exit", "__x64_sys_init_module", Fentry, ENTER_LOST, EXIT_LOST),
     syscall!("x64_finit_module", "x64_finit_module_exit", "__x64_sys_finit_module", Fentry, ENTER_LOST, EXIT_LOST),
@@ -225,7 +267,7 @@ const TRACE_EVENTS: [Probe; 6] = [
 
 /// All probes, in the order in which they are attached: what describes first, then what reports.
 pub fn all() -> impl Iterator<Item = &'static Probe> {
-    CORE.iter().chain(NATIVE.iter().flatten()).chain(COMPAT.iter().flatten()).chain(TRACE_EVENTS.iter())
+    CORE.iter().chain(FILES.iter()).chain(NATIVE.iter().flatten()).chain(COMPAT.iter().flatten()).chain(TRACE_EVENTS.iter())
 }
 
 /// The probes of one set.

@@ -1,17 +1,18 @@
-//! Reads the two rings.
+//! Reads the rings.
 
 use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::attach::{AttachError, Programs};
+use super::attach::{Incomplete, Programs};
 
-/// Events taken from one ring before the other has its turn and signals and timers are looked at: few enough that what
+/// Events taken from one ring before the others have their turn and signals and timers are looked at: few enough that what
 /// the kernel confirmed does not wait behind a flood of calls.
 const BATCH: usize = 32;
 
-/// Both rings, ready to be waited for.
+/// The rings, ready to be waited for.
 pub struct Rings {
     truth: AsyncFd<RingBuf<MapData>>,
+    files: AsyncFd<RingBuf<MapData>>,
     calls: AsyncFd<RingBuf<MapData>>,
 }
 
@@ -19,7 +20,7 @@ pub struct Rings {
 #[derive(Debug, thiserror::Error)]
 pub enum RingError {
     #[error(transparent)]
-    Programs(#[from] AttachError),
+    Programs(#[from] Incomplete),
     #[error("a ring cannot be mapped: {0}")]
     Map(#[from] MapError),
     #[error("a ring cannot be waited for: {0}")]
@@ -29,26 +30,28 @@ pub enum RingError {
 impl Rings {
     /// Takes the rings out of `programs`. Needs a tokio runtime with I/O.
     pub fn open(programs: &mut Programs) -> Result<Self, RingError> {
-        Ok(Self { truth: ring(programs, "TRUTH")?, calls: ring(programs, "CALLS")? })
+        Ok(Self { truth: ring(programs, "TRUTH")?, files: ring(programs, "FILES")?, calls: ring(programs, "CALLS")? })
     }
 
     /// Waits until a ring holds something.
     pub async fn readable(&mut self) -> Result<(), RingError> {
-        let Self { truth, calls } = self;
+        let Self { truth, files, calls } = self;
         tokio::select! {
             guard = truth.readable() => guard?.clear_ready(),
+            guard = files.readable() => guard?.clear_ready(),
             guard = calls.readable() => guard?.clear_ready(),
         }
         Ok(())
     }
 
     /// Hands up to [`BATCH`] events of each ring to `take`, the kernel's own word first, which says when they happened
-    /// (nanoseconds since boot). `None` when both rings were empty in the end, else the time up to which all events have
+    /// (nanoseconds since boot). `None` when all rings were empty in the end, else the time up to which all events have
     /// been handed over.
     pub fn read(&mut self, mut take: impl FnMut(&[u8]) -> u64) -> Option<u64> {
         let truth = read_batch(self.truth.get_mut(), &mut take);
+        let files = read_batch(self.files.get_mut(), &mut take);
         let calls = read_batch(self.calls.get_mut(), &mut take);
-        truth.into_iter().chain(calls).min()
+        [truth, files, calls].into_iter().flatten().min()
     }
 }
 
@@ -62,7 +65,7 @@ fn read_batch(ring: &mut RingBuf<MapData>, take: &mut impl FnMut(&[u8]) -> u64) 
 }
 
 fn ring(programs: &mut Programs, name: &'static str) -> Result<AsyncFd<RingBuf<MapData>>, RingError> {
-    let map = programs.ebpf.take_map(name).ok_or(AttachError::Incomplete(name))?;
+    let map = programs.ebpf.take_map(name).ok_or(Incomplete(name))?;
     let ring = RingBuf::try_from(map)?;
     // SAFETY: the ring owns its map's descriptor, keeps it open as long as it lives, and always returns the same one.
     let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };

@@ -119,7 +119,11 @@ fn continues(call: &Parts, event: &Event, load_failed: bool) -> bool {
 /// The place of a part in its call.
 const fn place(kind: EventKind) -> u8 {
     match kind {
-        EventKind::CallEnter | EventKind::ModuleRequested => 0,
+        EventKind::CallEnter
+        | EventKind::ModuleRequested
+        | EventKind::FileChanged
+        | EventKind::ToolStarted
+        | EventKind::ToolEnded => 0,
         EventKind::ImageRead => 1,
         EventKind::Parameters => 2,
         EventKind::ModuleLoaded => 3,

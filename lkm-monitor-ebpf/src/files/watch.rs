@@ -1,0 +1,114 @@
+//! Whether a name is watched. [`may_be_watched`] runs for every file that is opened for writing, and every name that is made or
+//! removed: a few instructions on lengths and on one byte, without a helper. Only where these fit, [`is_watched`] compares names.
+
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use lkm_monitor_common::{
+    limits::{WATCHED_ENDINGS, WATCHED_NAME_BYTES},
+    watch::{Ending, Name, Watch, name_bits},
+};
+
+use crate::{
+    kernel::{Load, member, offset, read},
+    maps::WATCHED_NAMES,
+};
+
+/// Names of so many bytes lie in their dentry, on all kernels (`DNAME_INLINE_LEN`, which counts the NUL).
+const INLINE_BYTES: u32 = 31;
+
+/// Filled by the daemon, at any time.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = ".data.watch")]
+static mut WATCH: Watch = Watch {
+    name_lengths: 0,
+    folder_lengths: 0,
+    last_bytes: 0,
+    endings: [Ending { value: 0, mask: 0, len: 0 }; WATCHED_ENDINGS],
+};
+
+/// A field of [`WATCH`].
+macro_rules! watch {
+    ($field:ident $([$n:expr])?) => {
+        // SAFETY: an aligned number that is there as long as the program. Volatile: the daemon writes it.
+        unsafe { core::ptr::read_volatile(&raw const WATCH.$field $([$n])?) }
+    };
+}
+
+/// Whether the name that a `struct dentry` has now may be watched: cheap, and right if it says no.
+#[inline(always)]
+pub(crate) fn may_be_watched<L: Load>(dentry: u64) -> bool {
+    let len: u32 = L::load(dentry, offset!(dentry_name_len));
+    let parent: u64 = L::load(dentry, offset!(dentry_parent));
+    let parent_len: u32 = L::load(parent, offset!(dentry_name_len));
+    has_bit(watch!(name_lengths), len) || has_bit(watch!(folder_lengths), parent_len) || may_end::<L>(dentry, len)
+}
+
+/// Whether the name that a `struct dentry` has now is watched.
+#[inline(always)]
+pub(crate) fn is_watched(dentry: u64) -> bool {
+    let name = member!(u64, dentry, dentry_name);
+    examine(name, member!(u32, dentry, dentry_name_len), member!(u64, dentry, dentry_parent))
+}
+
+/// Bit `n` of `bits`; no name of 64 bytes and more is watched by its name.
+#[inline(always)]
+fn has_bit(bits: u64, n: u32) -> bool {
+    n < 64 && bits >> n & 1 != 0
+}
+
+/// Whether the last byte of the name is that of a watched ending.
+#[inline(always)]
+fn may_end<L: Load>(dentry: u64, len: u32) -> bool {
+    let last = len.wrapping_sub(1);
+    if last >= INLINE_BYTES {
+        return len != 0;
+    }
+    let inline = offset!(dentry_inline_name);
+    // The verifier takes constant offsets only.
+    let word: u64 = match last >> 3 {
+        0 => L::load(dentry, inline),
+        1 => L::load(dentry, inline + 8),
+        2 => L::load(dentry, inline + 16),
+        _ => L::load(dentry, inline + 24),
+    };
+    let byte = word >> ((last & 7) * 8);
+    watch!(last_bytes) >> (byte & 63) & 1 != 0
+}
+
+/// Compares the names themselves.
+#[inline(always)]
+pub(crate) fn examine(name: u64, len: u32, parent: u64) -> bool {
+    ends_watched(name, len)
+        || bits(name, len) & (name_bits::FILE | name_bits::FOLDER) != 0
+        || bits(member!(u64, parent, dentry_name), member!(u32, parent, dentry_name_len)) & name_bits::FOLDER != 0
+}
+
+#[inline(always)]
+fn ends_watched(name: u64, len: u32) -> bool {
+    // Of a shorter name something in front of it, which no ending is compared with.
+    let last: u64 = read(name.wrapping_add(len as u64).wrapping_sub(8));
+    for n in 0..WATCHED_ENDINGS {
+        let ending = watch!(endings[n]);
+        if ending.mask != 0 && len as u64 >= ending.len && last & ending.mask == ending.value {
+            return true;
+        }
+    }
+    false
+}
+
+/// What is known of a name.
+#[inline(always)]
+fn bits(name: u64, len: u32) -> u32 {
+    if len == 0 || len >= WATCHED_NAME_BYTES as u32 {
+        return 0;
+    }
+    let mut key: Name = [0; WATCHED_NAME_BYTES];
+    // SAFETY: the helper writes no more than the key has, and checks the source.
+    unsafe {
+        bpf_probe_read_kernel_str(
+            key.as_mut_ptr().cast(),
+            WATCHED_NAME_BYTES as u32,
+            core::ptr::with_exposed_provenance(name as usize),
+        );
+        WATCHED_NAMES.get(&key).copied().unwrap_or(0)
+    }
+}

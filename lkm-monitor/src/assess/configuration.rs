@@ -1,0 +1,273 @@
+//! What decides which modules are loaded, and how: configuration, indexes, settings of the kernel; and PAM.
+
+use super::{Context, Detection, Match, attack, phrase::file_sentence, system::doubt};
+use crate::model::{FileAction, FileReport, Rule, Severity, Subject, text::brief};
+
+pub(super) static DETECTIONS: &[Detection<FileReport>] = &[
+    Detection {
+        rule: Rule {
+            code: 401,
+            id: "module-configuration-changed",
+            name: "Kernel module configuration changed",
+            description: "A file changed that tells which kernel modules are loaded at boot, with which options, or which \
+                          commands run in their place.",
+            version: 1,
+            severity: Severity::Medium,
+            techniques: attack::INSTALLING,
+        },
+        matches: configuration,
+    },
+    Detection {
+        rule: Rule {
+            code: 402,
+            id: "module-index-changed",
+            name: "Kernel module index changed by another program than depmod",
+            description: "modules.dep or another index that modprobe reads was changed by a program that does not make it. So \
+                          modprobe can be made to load another file.",
+            version: 1,
+            severity: Severity::High,
+            techniques: attack::INSTALLING,
+        },
+        matches: index,
+    },
+    Detection {
+        rule: Rule {
+            code: 403,
+            id: "kernel-module-setting-changed",
+            name: "Kernel module setting changed",
+            description: "kernel.modprobe, the program that the kernel runs as root when it wants a module, or \
+                          kernel.modules_disabled was written.",
+            version: 1,
+            severity: Severity::High,
+            techniques: attack::GUARD_SETTINGS,
+        },
+        matches: setting,
+    },
+    Detection {
+        rule: Rule {
+            code: 404,
+            id: "pam-module-changed",
+            name: "PAM module changed",
+            description: "A file changed among the modules that decide who may log in.",
+            version: 1,
+            severity: Severity::Medium,
+            techniques: attack::PAM_MODULE,
+        },
+        matches: pam,
+    },
+    Detection {
+        rule: Rule {
+            code: 405,
+            id: "watched-folder-replaced",
+            name: "Folder of module configuration replaced",
+            description: "A folder of module configuration has another name, was exchanged, or has something mounted over it: all \
+                          that is in it is another at once.",
+            version: 1,
+            severity: Severity::High,
+            techniques: attack::INSTALLING,
+        },
+        matches: folder,
+    },
+];
+
+fn configuration(report: &FileReport, context: &Context<'_>) -> Option<Match> {
+    let watched =
+        matches!(report.subject, Subject::Modprobe | Subject::ModulesLoad | Subject::Depmod | Subject::Initramfs);
+    if !watched || report.whole_folder || !is_change(report) {
+        return None;
+    }
+    let mut reason = file_sentence(report, context);
+    let content = &report.content;
+    if let Some((first, others)) = content.dangers.split_first() {
+        reason = format!("{reason}: {first}");
+        if !others.is_empty() {
+            reason = format!("{reason} (and {} more of concern)", others.len());
+        }
+    } else if let Some(diff) = &content.diff {
+        let added = diff.added.len();
+        reason = format!("{reason}: {} and {} removed", lines(added, "added"), diff.removed.len());
+    }
+    let elsewhere = elsewhere(report, context);
+    let attributes = !report.change.action.changes_content();
+    let severity = match () {
+        () if elsewhere.is_some() || attributes => Severity::Low,
+        () if !content.dangers.is_empty() => Severity::High,
+        () => Severity::Medium,
+    };
+    Some(Match { severity, reason: with_place(reason, elsewhere) })
+}
+
+fn lines(count: usize, done: &str) -> String {
+    if count == 1 { format!("1 line {done}") } else { format!("{count} lines {done}") }
+}
+
+/// Where depmod is the program, the change is what it is for.
+fn index(report: &FileReport, context: &Context<'_>) -> Option<Match> {
+    if report.subject != Subject::Index || !is_change(report) || !report.change.action.changes_content() {
+        return None;
+    }
+    let caller = &report.change.process.caller;
+    let by_kmod = caller.executable.as_ref().is_some_and(|path| {
+        KMODS.contains(&path.seen.as_slice())
+            && !caller.executable_unlinked
+            && doubt(path, caller.executable_device, Some(caller), context).is_none()
+    });
+    if by_kmod {
+        return None;
+    }
+    let elsewhere = elsewhere(report, context);
+    let severity = if elsewhere.is_some() { Severity::Low } else { Severity::High };
+    Some(Match { severity, reason: with_place(file_sentence(report, context), elsewhere) })
+}
+
+/// The program behind depmod.
+const KMODS: [&[u8]; 4] = [b"/usr/bin/kmod", b"/bin/kmod", b"/usr/sbin/depmod", b"/sbin/depmod"];
+
+fn setting(report: &FileReport, context: &Context<'_>) -> Option<Match> {
+    if report.subject != Subject::Setting || report.change.succeeded() == Some(false) {
+        return None;
+    }
+    let content = &report.content;
+    // procfs keeps no times: whether something was written shows in the value alone.
+    if content.value.is_some() && content.value == content.value_before {
+        return None;
+    }
+    let change = match (&content.value_before, &content.value) {
+        (Some(before), Some(value)) => format!(": it was {} and is {} now", quoted(before), quoted(value)),
+        (None, Some(value)) => format!(": it is {} now", quoted(value)),
+        _ => String::new(),
+    };
+    Some(Match { severity: Severity::High, reason: format!("{}{change}", file_sentence(report, context)) })
+}
+
+fn quoted(value: &[u8]) -> String {
+    format!("\"{}\"", brief(value))
+}
+
+fn pam(report: &FileReport, context: &Context<'_>) -> Option<Match> {
+    if report.subject != Subject::Pam || report.whole_folder || !is_change(report) {
+        return None;
+    }
+    let elsewhere = elsewhere(report, context);
+    let attributes = !report.change.action.changes_content();
+    let severity = if elsewhere.is_some() || attributes { Severity::Low } else { Severity::Medium };
+    Some(Match { severity, reason: with_place(file_sentence(report, context), elsewhere) })
+}
+
+fn folder(report: &FileReport, context: &Context<'_>) -> Option<Match> {
+    if !report.whole_folder || report.change.succeeded() == Some(false) {
+        return None;
+    }
+    let replaced = report.left || report.change.action.makes_name() || report.change.action == FileAction::Removed;
+    if !replaced {
+        return None;
+    }
+    let elsewhere = elsewhere(report, context);
+    let severity = if elsewhere.is_some() { Severity::Low } else { Severity::High };
+    Some(Match { severity, reason: with_place(file_sentence(report, context), elsewhere) })
+}
+
+/// Something became of it, and the file is not what it was before.
+fn is_change(report: &FileReport) -> bool {
+    let hash = |state: &Option<crate::model::FileState>| state.as_ref().and_then(|state| state.sha256);
+    let (before, after) = (hash(&report.content.before), hash(&report.content.after));
+    let same_content = before.is_some() && before == after && report.change.action == FileAction::Written;
+    !report.is_without_effect() && !same_content
+}
+
+/// Why the path is not the host's own file of that name.
+fn elsewhere(report: &FileReport, context: &Context<'_>) -> Option<String> {
+    let change = &report.change;
+    if change.path.mount_unknown {
+        return None;
+    }
+    let caller = &change.process.caller;
+    let own = !caller.namespaces.differing(&context.host.initial_namespaces).contains(&"mount");
+    if change.path.in_chroot() {
+        return Some(format!("in a chroot, where it stands for {}", brief(&change.path.absolute)));
+    }
+    (!own).then(|| "in a mount namespace of its own".to_owned())
+}
+
+fn with_place(reason: String, elsewhere: Option<String>) -> String {
+    match elsewhere {
+        Some(elsewhere) => format!("{reason}; it lies {elsewhere}"),
+        None => reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        assess::samples::{file_findings, path, report},
+        model::{Content, FileChange, FileState, module_config::LineDiff, samples::file_change},
+    };
+
+    fn changed(subject: Subject, at: &str) -> FileReport {
+        report(subject, FileChange { action: FileAction::Written, path: path(at), ..file_change() })
+    }
+
+    fn found(report: &FileReport) -> Vec<(u16, Severity)> {
+        file_findings(report).into_iter().map(|(code, severity, _)| (code, severity)).collect()
+    }
+
+    #[test]
+    fn configuration_is_told_with_its_meaning() {
+        let mut report = changed(Subject::Modprobe, "/etc/modprobe.d/x.conf");
+        assert_eq!(found(&report), [(401, Severity::Medium)]);
+        report.content.diff = Some(LineDiff { added: vec![b"options foo x=1".to_vec()], ..LineDiff::default() });
+        assert!(file_findings(&report)[0].2.ends_with(": 1 line added and 0 removed"), "{:?}", file_findings(&report));
+        report.content.dangers = vec!["an install command runs x".to_owned(), "y".to_owned()];
+        assert_eq!(found(&report), [(401, Severity::High)]);
+        assert!(file_findings(&report)[0].2.ends_with(": an install command runs x (and 1 more of concern)"));
+    }
+
+    #[test]
+    fn the_same_content_is_no_change() {
+        let mut report = changed(Subject::ModulesLoad, "/etc/modules");
+        let state = Some(FileState { sha256: Some([1; 32]), ..FileState::default() });
+        report.content = Content { before: state.clone(), after: state, ..Content::default() };
+        assert_eq!(found(&report), []);
+    }
+
+    #[test]
+    fn a_chroot_is_not_the_host() {
+        let mut report = changed(Subject::Modprobe, "/etc/modprobe.d/x.conf");
+        report.change.path.absolute = b"/srv/root/etc/modprobe.d/x.conf".to_vec();
+        report.content.dangers = vec!["x".to_owned()];
+        assert_eq!(found(&report), [(401, Severity::Low)]);
+        let mut report = changed(Subject::Pam, "/usr/lib/security/x.so");
+        report.change.process.caller.namespaces.mount += 1;
+        assert_eq!(found(&report), [(404, Severity::Low)]);
+    }
+
+    #[test]
+    fn depmod_makes_indexes() {
+        let mut report = changed(Subject::Index, "/usr/lib/modules/6.1.0/modules.dep");
+        assert_eq!(found(&report), [], "the program is kmod");
+        report.change.process.caller.executable = Some(path("/usr/bin/python3"));
+        assert_eq!(found(&report), [(402, Severity::High)]);
+    }
+
+    #[test]
+    fn settings_count_by_their_value() {
+        let mut report = changed(Subject::Setting, "/proc/sys/kernel/modprobe");
+        report.content.value_before = Some(b"/sbin/modprobe".to_vec());
+        report.content.value = Some(b"/sbin/modprobe".to_vec());
+        assert_eq!(found(&report), []);
+        report.content.value = Some(b"/tmp/x".to_vec());
+        let (code, severity, reason) = file_findings(&report).remove(0);
+        assert_eq!((code, severity), (403, Severity::High));
+        assert!(reason.ends_with(": it was \"/sbin/modprobe\" and is \"/tmp/x\" now"), "{reason}");
+    }
+
+    #[test]
+    fn folders_that_are_replaced_alert() {
+        let mut report = changed(Subject::Modprobe, "/etc/modprobe.d");
+        report.whole_folder = true;
+        assert_eq!(found(&report), [], "a folder is not written");
+        report.change.action = FileAction::MountedOver;
+        assert_eq!(found(&report), [(405, Severity::High)]);
+    }
+}

@@ -1,0 +1,112 @@
+//! Changes of files on their way: selected, and kept until somebody has looked at the file.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use crate::{
+    inspect::contents::Contents,
+    model::{
+        Content, ContentStatus, Excluded, FileChange, FileReport, Host, Look, SeenPath, Subject, Writing,
+    },
+    select::{Exclusions, WatchList},
+};
+
+/// How long a change waits for the look at its file, in nanoseconds. Reading is fast; a file system may not be.
+const PATIENCE_NS: u64 = 30_000_000_000;
+
+#[derive(Debug)]
+pub(super) struct Looks {
+    watch: WatchList,
+    exclusions: Exclusions,
+    contents: Contents,
+    /// By the number of the look, which grows: with the time since boot at which patience ends.
+    waiting: BTreeMap<u64, (FileReport, u64)>,
+    last: u64,
+}
+
+impl Looks {
+    pub(super) const fn new(watch: WatchList, exclusions: Exclusions, contents: Contents) -> Self {
+        Self { watch, exclusions, contents, waiting: BTreeMap::new(), last: 0 }
+    }
+
+    /// The report on a change; `None` when it is of no interest, excluded, or waits for a look.
+    pub(super) fn select(&mut self, change: FileChange, host: &Host, now_ns: u64) -> Option<FileReport> {
+        let in_host_namespace = !change.process.caller.namespaces.differing(&host.initial_namespaces).contains(&"mount");
+        let (subject, whole_folder, left) = self.subject(&change)?;
+        if self.exclusions.exclude(&change, in_host_namespace) {
+            return None;
+        }
+        let mut report = FileReport { change, subject, whole_folder, left, content: Content::default() };
+        if !wants_look(&report) {
+            return Some(report);
+        }
+        self.last += 1;
+        let look = Look { change: Box::new(report.change.clone()), subject, in_host_namespace };
+        if !self.contents.request(self.last, look) {
+            report.content.status = ContentStatus::Busy;
+            return Some(report);
+        }
+        self.waiting.insert(self.last, (report, now_ns.saturating_add(PATIENCE_NS)));
+        None
+    }
+
+    /// What is watched of a change: the file itself, the folder that it is, or the name that it had.
+    fn subject(&self, change: &FileChange) -> Option<(Subject, bool, bool)> {
+        let of = |path: &SeenPath| {
+            let file = self.watch.subject(path).map(|subject| (subject, false));
+            file.or_else(|| self.watch.subject_of_folder(path).map(|subject| (subject, true)))
+        };
+        if let Some((subject, folder)) = of(&change.path) {
+            return Some((subject, folder, false));
+        }
+        // A link takes nothing away from its other name.
+        let old = change.old_path.as_ref().filter(|_| change.action != crate::model::FileAction::Linked);
+        old.and_then(of).map(|(subject, folder)| (subject, folder, true))
+    }
+
+    /// The next answer of those who look.
+    pub(super) async fn answer(&mut self) -> Option<(u64, Content)> {
+        self.contents.answer().await
+    }
+
+    /// The next answer as long as there is something to wait for.
+    pub(super) fn answer_before(&mut self, deadline: Instant) -> Option<(u64, Content)> {
+        if self.waiting.is_empty() { None } else { self.contents.answer_before(deadline) }
+    }
+
+    /// The report that this was found for.
+    pub(super) fn take(&mut self, id: u64, content: Content) -> Option<FileReport> {
+        let (report, _) = self.waiting.remove(&id)?;
+        Some(FileReport { content, ..report })
+    }
+
+    /// Reports whose files nobody could look at in time.
+    pub(super) fn expire(&mut self, now_ns: u64) -> Vec<FileReport> {
+        let mut due = Vec::new();
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.get().1 <= now_ns) {
+            let (mut report, _) = entry.remove();
+            report.content.status = ContentStatus::TimedOut;
+            due.push(report);
+        }
+        due
+    }
+
+    pub(super) fn next_deadline_ns(&self) -> Option<u64> {
+        self.waiting.first_key_value().map(|(_, (_, deadline_ns))| *deadline_ns)
+    }
+
+    /// What exclusions have kept back.
+    pub(super) fn excluded(&self) -> Vec<Excluded> {
+        self.exclusions.counts().collect()
+    }
+}
+
+/// Whether something is to be found at the file: it changed, or its state is kept, and nobody is writing it now.
+fn wants_look(report: &FileReport) -> bool {
+    let change = &report.change;
+    if report.is_without_effect() || report.whole_folder || change.writing == Writing::Open {
+        return false;
+    }
+    // Removals of modules are found by looking, too, where the event does not show the mount.
+    let shows_more = change.action.changes_content() && change.action != crate::model::FileAction::Removed;
+    report.subject != Subject::Module || shows_more || change.path.mount_unknown
+}

@@ -1,0 +1,236 @@
+//! Watched paths, and what the probes have to compare to find them.
+
+use std::path::PathBuf;
+
+use super::{PathPattern, PatternError};
+use crate::model::{NameFilter, SeenPath, Subject};
+
+/// What is watched where no setting says otherwise. A star does not stand for a slash here.
+///
+/// The folders are those that kmod (`libkmod.c`), systemd-modules-load, depmod, initramfs-tools and dracut read; systems whose
+/// /lib is not a link to /usr/lib have two of each.
+static DEFAULTS: [(Subject, &[&str]); 8] = [
+    (Subject::Module, &["**/*.ko", "**/*.ko.gz", "**/*.ko.xz", "**/*.ko.zst"]),
+    (
+        Subject::Modprobe,
+        &[
+            "/etc/modprobe.d/*",
+            "/run/modprobe.d/*",
+            "/usr/local/lib/modprobe.d/*",
+            "/usr/lib/modprobe.d/*",
+            "/lib/modprobe.d/*",
+        ],
+    ),
+    (
+        Subject::ModulesLoad,
+        &[
+            "/etc/modules-load.d/*",
+            "/run/modules-load.d/*",
+            "/usr/local/lib/modules-load.d/*",
+            "/usr/lib/modules-load.d/*",
+            "/lib/modules-load.d/*",
+            "/etc/modules",
+        ],
+    ),
+    (
+        Subject::Depmod,
+        &["/etc/depmod.d/*", "/run/depmod.d/*", "/usr/local/lib/depmod.d/*", "/usr/lib/depmod.d/*", "/lib/depmod.d/*"],
+    ),
+    (
+        Subject::Initramfs,
+        &[
+            "/etc/initramfs-tools/modules",
+            "/etc/dracut.conf",
+            "/etc/dracut.conf.d/*",
+            "/usr/lib/dracut/dracut.conf.d/*",
+            "/usr/lib/dracut.conf.d/*",
+        ],
+    ),
+    (
+        Subject::Pam,
+        &[
+            "/usr/lib/security/*",
+            "/usr/lib64/security/*",
+            "/usr/lib/*-linux-gnu/security/*",
+            "/lib/security/*",
+            "/lib64/security/*",
+            "/lib/*-linux-gnu/security/*",
+        ],
+    ),
+    (
+        Subject::Index,
+        &[
+            "**/lib/modules/*/modules.dep",
+            "**/lib/modules/*/modules.dep.bin",
+            "**/lib/modules/*/modules.alias",
+            "**/lib/modules/*/modules.alias.bin",
+            "**/lib/modules/*/modules.softdep",
+            "**/lib/modules/*/modules.symbols",
+            "**/lib/modules/*/modules.symbols.bin",
+        ],
+    ),
+    (Subject::Setting, &["/proc/sys/kernel/modprobe", "/proc/sys/kernel/modules_disabled"]),
+];
+
+/// The watched paths.
+#[derive(Clone, Debug)]
+pub struct WatchList {
+    patterns: Vec<(Subject, PathPattern)>,
+    filter: NameFilter,
+    /// Folders all of whose files are watched.
+    folders: Vec<(Subject, PathPattern)>,
+    /// Folders and files whose patterns are plain paths.
+    places: (Vec<PathBuf>, Vec<PathBuf>),
+}
+
+impl WatchList {
+    /// A list of pairs of subject and pattern.
+    pub fn new<'a>(entries: impl IntoIterator<Item = (Subject, &'a str)>) -> Result<Self, PatternError> {
+        let mut list = Self { patterns: Vec::new(), filter: NameFilter::default(), folders: Vec::new(), places: Default::default() };
+        for (subject, pattern) in entries {
+            list.add(subject, pattern)?;
+        }
+        Ok(list)
+    }
+
+    /// [`DEFAULTS`] as pairs.
+    pub fn defaults() -> impl Iterator<Item = (Subject, &'static str)> {
+        DEFAULTS.iter().flat_map(|(subject, patterns)| patterns.iter().map(|&pattern| (*subject, pattern)))
+    }
+
+    fn add(&mut self, subject: Subject, pattern: &str) -> Result<(), PatternError> {
+        if !pattern.starts_with('/') && !pattern.starts_with("**/") {
+            return Err(PatternError::NotAbsolute(pattern.to_owned()));
+        }
+        let not_comparable = || PatternError::NotComparable(pattern.to_owned());
+        let (folder, name) = pattern.rsplit_once('/').ok_or_else(not_comparable)?;
+        let parent = folder.rsplit('/').next().filter(|parent| !parent.is_empty() && is_literal(parent));
+        let bytes = |text: &str| text.as_bytes().to_vec();
+        match (name.strip_prefix('*'), parent) {
+            _ if is_literal(name) && !name.is_empty() => drop(self.filter.files.insert(bytes(name))),
+            (Some(rest), Some(parent)) if is_literal(rest) => {
+                self.filter.folders.insert(bytes(parent));
+                if rest.is_empty() {
+                    self.folders.push((subject, PathPattern::new(folder, true)?));
+                }
+            }
+            (Some(rest), None) if is_literal(rest) && (1..=8).contains(&rest.len()) => {
+                self.filter.endings.insert(bytes(rest));
+            }
+            _ => return Err(not_comparable()),
+        }
+        if is_literal(folder) {
+            let (folders, files) = &mut self.places;
+            if is_literal(name) { files.push(pattern.into()) } else { folders.push(folder.into()) }
+        }
+        self.patterns.push((subject, PathPattern::new(pattern, true)?));
+        Ok(())
+    }
+
+    /// Folders and files whose patterns are plain paths: what they hold can be looked at before anything changes.
+    pub fn places(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+        self.places.clone()
+    }
+
+    /// What the probes have to report.
+    pub const fn filter(&self) -> &NameFilter {
+        &self.filter
+    }
+
+    /// What the file of this path is; `None` when it is not watched. A path counts as the process sees it, and as the host does.
+    pub fn subject(&self, path: &SeenPath) -> Option<Subject> {
+        self.subject_of(&path.absolute).or_else(|| self.subject_of(&path.seen))
+    }
+
+    /// What the file of this absolute path is.
+    pub fn subject_of(&self, path: &[u8]) -> Option<Subject> {
+        let found = self.patterns.iter().find(|(_, pattern)| pattern.matches(path));
+        found.map(|(subject, _)| *subject)
+    }
+
+    /// What the files in this folder are, where all of them are watched.
+    pub fn subject_of_folder(&self, path: &SeenPath) -> Option<Subject> {
+        let of = |path: &[u8]| self.folders.iter().find(|(_, folder)| folder.matches(path));
+        of(&path.absolute).or_else(|| of(&path.seen)).map(|(subject, _)| *subject)
+    }
+}
+
+/// Whether a piece of a pattern stands for itself.
+fn is_literal(piece: &str) -> bool {
+    !piece.contains(['*', '?', '[', ']', '{', '}', '\\'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defaults() -> WatchList {
+        WatchList::new(WatchList::defaults()).unwrap()
+    }
+
+    #[test]
+    fn the_probes_compare_names() {
+        let list = defaults();
+        let names = |set: &std::collections::BTreeSet<Vec<u8>>| -> Vec<String> {
+            set.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+        };
+        assert_eq!(names(&list.filter.endings), [".ko", ".ko.gz", ".ko.xz", ".ko.zst"]);
+        assert_eq!(
+            names(&list.filter.folders),
+            ["depmod.d", "dracut.conf.d", "modprobe.d", "modules-load.d", "security"]
+        );
+        assert!(names(&list.filter.files).contains(&"modules.dep.bin".to_owned()));
+        assert_eq!(list.filter.files.len(), 11);
+    }
+
+    #[test]
+    fn whole_paths_decide() {
+        let list = defaults();
+        for (path, subject) in [
+            ("/tmp/rootkit.ko", Some(Subject::Module)),
+            ("/srv/a/b/c.ko.zst", Some(Subject::Module)),
+            ("/tmp/x.kop", None),
+            ("/tmp/foo.ko.bak", None),
+            ("/etc/modprobe.d/x.conf", Some(Subject::Modprobe)),
+            ("/tmp/etc/modprobe.d/x.conf", None),
+            ("/etc/modprobe.d/sub/x.conf", None),
+            ("/etc/modprobe.d/x.ko", Some(Subject::Module)),
+            ("/etc/modules", Some(Subject::ModulesLoad)),
+            ("/etc/sub/modules", None),
+            ("/usr/lib/x86_64-linux-gnu/security/pam_unix.so", Some(Subject::Pam)),
+            ("/usr/lib/modules/6.1.0/modules.dep", Some(Subject::Index)),
+            ("/lib/modules/6.1.0/modules.alias.bin", Some(Subject::Index)),
+            ("/proc/sys/kernel/modprobe", Some(Subject::Setting)),
+            ("/usr/sbin/modprobe", None),
+        ] {
+            assert_eq!(list.subject_of(path.as_bytes()), subject, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_chroot_has_two_paths() {
+        let path = SeenPath {
+            seen: b"/etc/modprobe.d/x".to_vec(),
+            absolute: b"/srv/root/etc/modprobe.d/x".to_vec(),
+            ..SeenPath::default()
+        };
+        assert_eq!(defaults().subject(&path), Some(Subject::Modprobe));
+    }
+
+    #[test]
+    fn a_folder_of_which_all_is_watched_is_known() {
+        let folder = |path: &str| SeenPath { absolute: path.into(), seen: path.into(), ..SeenPath::default() };
+        assert_eq!(defaults().subject_of_folder(&folder("/run/modprobe.d")), Some(Subject::Modprobe));
+        assert_eq!(defaults().subject_of_folder(&folder("/tmp/modprobe.d")), None);
+    }
+
+    #[test]
+    fn patterns_that_no_probe_could_compare_are_refused() {
+        let refused = |pattern: &str| WatchList::new([(Subject::Modprobe, pattern)]).unwrap_err();
+        assert!(matches!(refused("etc/x"), PatternError::NotAbsolute(_)));
+        for pattern in ["/etc/*/*", "/a/x*y", "/a/[bc]", "/*", "/a/*/*.a-long-ending", "/a/"] {
+            assert!(matches!(refused(pattern), PatternError::NotComparable(_)), "{pattern}");
+        }
+        assert!(matches!(refused("/a/[b/c"), PatternError::Glob { .. }));
+    }
+}

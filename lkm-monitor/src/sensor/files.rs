@@ -1,0 +1,190 @@
+//! Makes changes of files out of their events: one for each, and one for each file that is written, from its opening until the
+//! last writer has closed it.
+//!
+//! Time is the events' own, as in [`super::join`]. Pure: no clock, no file.
+
+use std::collections::{BTreeMap, HashMap};
+
+use lkm_monitor_common::section::{FileOperation, file_change_flags};
+
+use super::{
+    assemble,
+    decode::{Event, FileOperationSeen},
+};
+use crate::model::{Clock, FileAction, FileChange, FileFacts, Process, ProcessTree, Writing, file_change};
+
+/// How long a file may stay open before its change is passed on unfinished, in nanoseconds.
+const OPEN_WINDOW_NS: u64 = 10_000_000_000;
+
+/// `RENAME_EXCHANGE` of include/uapi/linux/fs.h.
+const RENAME_EXCHANGE: u32 = 2;
+
+/// Descriptions of processes that are kept for their further changes. The probes leave out one that they sent less than two
+/// seconds ago.
+const DESCRIPTIONS: usize = 512;
+
+/// Files that are being written, by the time of the event that told of the first writer. The probes bound their number.
+#[derive(Debug, Default)]
+pub struct Files {
+    written: BTreeMap<u64, FileChange>,
+    /// By process and its start, with the time of the event that brought the description.
+    described: HashMap<(u32, u64), (u64, ProcessTree)>,
+}
+
+impl Files {
+    /// Takes an event in and gives the changes that it completes.
+    pub fn push(&mut self, event: Event, clock: Clock) -> Vec<FileChange> {
+        let Some(seen) = event.change else { return Vec::new() };
+        let event = self.described(event);
+        let session = event.call_id;
+        match seen.operation {
+            FileOperation::Close => self.close(&event, seen).into_iter().collect(),
+            FileOperation::Open => self.open(&event, seen, clock).into_iter().collect(),
+            _ => {
+                let changes = named(&event, seen);
+                // Who had the file open under its old name writes it under this one.
+                if let Some(change) = changes.first().filter(|_| session != 0) {
+                    let written = FileChange {
+                        action: FileAction::Written,
+                        facts_before: change.facts.clone(),
+                        writing: Writing::Open,
+                        old_path: None,
+                        ..change.clone()
+                    };
+                    self.written.entry(session).or_insert(written);
+                }
+                changes
+            }
+        }
+    }
+
+    /// The event with the description of its process, which it brings or an earlier one brought.
+    fn described(&mut self, mut event: Event) -> Event {
+        let key = (event.thread.pid, event.thread.start_boot_ns);
+        if !event.processes.is_empty() {
+            if self.described.len() >= DESCRIPTIONS && !self.described.contains_key(&key) {
+                let oldest = self.described.iter().min_by_key(|(_, (boot_ns, _))| *boot_ns).map(|(&key, _)| key);
+                oldest.map(|key| self.described.remove(&key));
+            }
+            self.described.insert(key, (event.boot_ns, assemble::tree(&event)));
+        } else if let Some((_, tree)) = self.described.get(&key) {
+            // What the event's head says is of now.
+            let caller = Process { tid: event.thread.tid, ids: event.thread.ids, ..tree.caller.clone() };
+            event.processes = [caller].into_iter().chain(tree.ancestors.iter().cloned()).collect();
+            event.more_ancestors = tree.more_ancestors;
+        }
+        event
+    }
+
+    fn open(&mut self, event: &Event, seen: FileOperationSeen, clock: Clock) -> Option<FileChange> {
+        let session = event.call_id;
+        if let Some(written) = self.written.get_mut(&session) {
+            written.writers = written.writers.saturating_add(1);
+            return None;
+        }
+        let facts = facts(event);
+        let new = facts.as_ref().is_some_and(|facts| file_change::is_new(facts, event.boot_ns, clock));
+        let change = FileChange {
+            action: if new { FileAction::Created } else { FileAction::Written },
+            facts_before: facts,
+            writing: if session == 0 { Writing::Unknown } else { Writing::Open },
+            writers: 1,
+            ..change(event, seen)
+        };
+        if session == 0 {
+            return Some(change);
+        }
+        self.written.insert(session, change);
+        None
+    }
+
+    fn close(&mut self, event: &Event, seen: FileOperationSeen) -> Option<FileChange> {
+        let mut change = self.written.remove(&event.call_id)?;
+        let gone = seen.flags & file_change_flags::GONE != 0;
+        if let Some(facts) = facts(event).filter(|_| !gone) {
+            change.facts = Some(FileFacts { path: change.path.clone(), ..facts });
+        }
+        change.writing = Writing::Closed;
+        change.closed_boot_ns = Some(event.boot_ns);
+        Some(change)
+    }
+
+    /// Passes on what stays open too long. Everything that happened until `read_to_ns` has been pushed.
+    pub fn expire(&mut self, read_to_ns: u64) -> Vec<FileChange> {
+        let due = self.written.values_mut().filter(|change| {
+            change.told == 0 && change.boot_ns.saturating_add(OPEN_WINDOW_NS) <= read_to_ns
+        });
+        due.map(tell).collect()
+    }
+
+    /// When [`Self::expire`] will next have something to pass on.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        let untold = self.written.values().filter(|change| change.told == 0);
+        untold.map(|change| change.boot_ns.saturating_add(OPEN_WINDOW_NS)).min()
+    }
+
+    /// Passes on everything that was not told yet, at the end.
+    pub fn drain(&mut self) -> Vec<FileChange> {
+        self.written.values_mut().filter(|change| change.told == 0).map(tell).collect()
+    }
+
+    /// Files that are being written.
+    pub fn open_files(&self) -> usize {
+        self.written.len()
+    }
+}
+
+fn tell(change: &mut FileChange) -> FileChange {
+    let told = change.clone();
+    change.told += 1;
+    told
+}
+
+/// The change of one name, or of two that were exchanged.
+fn named(event: &Event, seen: FileOperationSeen) -> Vec<FileChange> {
+    let change = change(event, seen);
+    let action = match seen.operation {
+        FileOperation::Rename if seen.call_flags & RENAME_EXCHANGE != 0 => FileAction::Exchanged,
+        FileOperation::Rename => FileAction::Renamed,
+        FileOperation::Link => FileAction::Linked,
+        FileOperation::Symlink => FileAction::Symlinked,
+        FileOperation::Remove => FileAction::Removed,
+        FileOperation::Mode => FileAction::ModeChanged,
+        FileOperation::Owner => FileAction::OwnerChanged,
+        FileOperation::Times => FileAction::TimesChanged,
+        FileOperation::Size => FileAction::Truncated,
+        FileOperation::Mount => FileAction::MountedOver,
+        FileOperation::Node | FileOperation::Open | FileOperation::Close => FileAction::Created,
+    };
+    vec![FileChange { action, ..change }]
+}
+
+/// What all changes have.
+fn change(event: &Event, seen: FileOperationSeen) -> FileChange {
+    FileChange {
+        action: FileAction::Written,
+        boot_ns: event.boot_ns,
+        cpu: event.cpu,
+        tid: event.thread.tid,
+        path: event.file.as_ref().map(|file| file.path.clone()).unwrap_or_default(),
+        old_path: event.old_path.clone(),
+        link_target: event.link_target.clone(),
+        facts: facts(event),
+        facts_before: None,
+        ret: (seen.flags & file_change_flags::OUTCOME_UNKNOWN == 0).then_some(seen.ret),
+        writing: Writing::None,
+        closed_boot_ns: None,
+        writers: 0,
+        call_flags: seen.call_flags,
+        process: assemble::tree(event),
+        told: 0,
+    }
+}
+
+/// The inode, where the event has one.
+fn facts(event: &Event) -> Option<FileFacts> {
+    event.file.clone().filter(|_| event.has_inode)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! Tells the probes which files are module tools. The maps can be filled anew while the probes run.
+
+use std::{borrow::BorrowMut, collections::BTreeMap};
+
+use aya::{
+    Ebpf, Pod,
+    maps::{Array, HashMap, MapData, MapError},
+};
+use lkm_monitor_common::watch::{
+    TOOL_BUILD_AT, TOOL_BUILD_BYTES, TOOLS_SECTION, ToolBuild, ToolFile, ToolHints, name_bit, number_bit, tool_kinds,
+};
+
+use super::attach::Incomplete;
+use crate::model::{
+    InstalledTool,
+    tool_run::{MANY_NAMES, TOOL_NAMES},
+};
+
+/// Why the probes do not know the tools.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolFilesError {
+    #[error(transparent)]
+    Incomplete(#[from] Incomplete),
+    #[error(transparent)]
+    Map(#[from] MapError),
+}
+
+/// [`ToolFile`], as aya wants it.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct FileKey([u64; 2]);
+
+// SAFETY: plain numbers in a C layout, without padding.
+unsafe impl Pod for FileKey {}
+
+/// [`ToolHints`], as aya wants it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct HintsValue(ToolHints);
+
+// SAFETY: as above.
+unsafe impl Pod for HintsValue {}
+
+/// Makes the probes know these installed tools, and no longer those of an earlier list.
+pub fn install(ebpf: &mut Ebpf, tools: &[InstalledTool]) -> Result<(), ToolFilesError> {
+    let mut names = BTreeMap::new();
+    names.extend(TOOL_NAMES.map(|name| (comm(name), tool_kinds::TOOL)));
+    names.extend(MANY_NAMES.map(|name| (comm(name), tool_kinds::MANY)));
+    replace::<[u8; 16]>(ebpf, "TOOL_NAMES", &names)?;
+    let kind = |tool: &InstalledTool| if tool.is_many { tool_kinds::MANY } else { tool_kinds::TOOL };
+    let files = tools.iter().map(|tool| (file(tool), kind(tool))).collect();
+    replace::<FileKey>(ebpf, "TOOL_FILES", &files)?;
+    let builds: BTreeMap<_, _> = tools.iter().filter_map(|tool| Some((build(&tool.head)?, kind(tool)))).collect();
+    replace::<ToolBuild>(ebpf, "TOOL_BUILDS", &builds)?;
+    let hints = hints(names.keys(), tools, builds.keys());
+    let map = ebpf.map_mut(TOOLS_SECTION).ok_or(Incomplete(TOOLS_SECTION))?;
+    let mut map: Array<_, HintsValue> = Array::try_from(map)?;
+    Ok(map.set(0, &HintsValue(hints), 0)?)
+}
+
+/// What tells the probes quickly that a program is none of these.
+fn hints<'a>(
+    names: impl Iterator<Item = &'a [u8; 16]>,
+    tools: &[InstalledTool],
+    builds: impl Iterator<Item = &'a ToolBuild>,
+) -> ToolHints {
+    let all = |bits: &mut dyn Iterator<Item = u64>| bits.fold(0, |all, bit| all | bit);
+    let first = |build: &ToolBuild| build.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    ToolHints {
+        inodes: all(&mut tools.iter().map(|tool| number_bit(tool.inode))),
+        builds: all(&mut builds.map(|build| number_bit(first(build)))),
+        names: all(&mut names.map(|name| name_bit(name[0], name[1]))),
+    }
+}
+
+fn replace<K: Pod + Ord>(ebpf: &mut Ebpf, name: &'static str, entries: &BTreeMap<K, u32>) -> Result<(), ToolFilesError> {
+    let map = ebpf.map_mut(name).ok_or(Incomplete(name))?;
+    let mut map: HashMap<_, K, u32> = HashMap::try_from(map)?;
+    Ok(fill(&mut map, entries)?)
+}
+
+fn fill<T: BorrowMut<MapData>, K: Pod + Ord>(
+    map: &mut HashMap<T, K, u32>,
+    entries: &BTreeMap<K, u32>,
+) -> Result<(), MapError> {
+    let old: Vec<K> = map.keys().collect::<Result<_, _>>()?;
+    for key in old.iter().filter(|key| !entries.contains_key(key)) {
+        map.remove(key)?;
+    }
+    entries.iter().try_for_each(|(key, kind)| map.insert(key, kind, 0))
+}
+
+/// `task->comm` of a program of this name.
+fn comm(name: &str) -> [u8; 16] {
+    let mut comm = [0; 16];
+    comm.iter_mut().take(15).zip(name.bytes()).for_each(|(place, byte)| *place = byte);
+    comm
+}
+
+fn file(tool: &InstalledTool) -> FileKey {
+    let (major, minor) = tool.device;
+    let key = ToolFile { inode: tool.inode, device: major << 20 | minor & 0xf_ffff, reserved: 0 };
+    FileKey([key.inode, u64::from(key.device)])
+}
+
+/// What copies of the file have in common with it; `None` when it is no ELF file.
+fn build(head: &[u8]) -> Option<ToolBuild> {
+    let build = head.get(TOOL_BUILD_AT..TOOL_BUILD_AT + TOOL_BUILD_BYTES)?;
+    head.starts_with(b"\x7fELF").then_some(())?;
+    build.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_padded_as_the_kernel_does() {
+        assert_eq!(&comm("kmod"), b"kmod\0\0\0\0\0\0\0\0\0\0\0\0");
+        assert_eq!(comm("a-name-of-more-than-fifteen")[15], 0);
+    }
+
+    #[test]
+    fn a_file_is_known_as_the_kernel_keeps_its_device() {
+        let tool = InstalledTool { device: (254, 3), inode: 99, ..InstalledTool::default() };
+        assert!(file(&tool) == FileKey([99, 254 << 20 | 3]));
+    }
+
+    #[test]
+    fn only_elf_files_have_a_build() {
+        let mut head = b"\x7fELF".to_vec();
+        head.resize(24, 0);
+        head.extend(1..=24);
+        assert_eq!(build(&head).unwrap()[0], 1);
+        assert_eq!(build(&head[..40]), None);
+        assert_eq!(build(&[b'#'; 64]), None);
+    }
+}

@@ -1,0 +1,149 @@
+//! Joins runs of module tools with what their processes asked of the kernel.
+//!
+//! Time is the events' own, as in [`super::join`]. Pure: no clock, no file.
+
+use std::collections::BTreeMap;
+
+use lkm_monitor_common::{
+    event::EventKind,
+    section::{Tool, tool_matches},
+};
+
+use super::{assemble, decode::Event};
+use crate::model::{ModuleCall, ToolEnd, ToolMatch, ToolOperation, ToolRun};
+
+/// How long a run may last before it is told unfinished, in nanoseconds.
+const RUN_WINDOW_NS: u64 = 60_000_000_000;
+/// How long what a run asked of the kernel may come after its end, in nanoseconds: it lies in other rings, and a call whose
+/// parts stay away is waited for by the join.
+const CALL_WINDOW_NS: u64 = 1_500_000_000;
+/// Runs that are followed; the probes bound those that live, these may be waiting besides.
+const MAX_RUNS: usize = 4096;
+/// Operations that are kept of one run.
+const MAX_OPERATIONS: usize = 32;
+
+/// Runs that are not over, or not told.
+#[derive(Debug, Default)]
+pub struct Tools {
+    /// By the time of the exec and the process.
+    runs: BTreeMap<(u64, u32), ToolRun>,
+    evicted: u64,
+}
+
+impl Tools {
+    /// Takes in the beginning or the end of a run. Gives a run that had to make room.
+    pub fn push(&mut self, event: &Event) -> Option<ToolRun> {
+        let tool = event.tool?;
+        let key = (event.call_id, event.thread.pid);
+        if event.kind == EventKind::ToolEnded {
+            if let Some(run) = self.runs.get_mut(&key) {
+                run.end = Some(end(tool));
+                run.ended_boot_ns = Some(event.boot_ns);
+            }
+            return None;
+        }
+        let displaced = if self.runs.len() >= MAX_RUNS { self.runs.pop_first().map(|(_, run)| run) } else { None };
+        self.evicted += u64::from(displaced.is_some());
+        self.runs.insert(key, begun(event, tool));
+        displaced
+    }
+
+    /// Adds what a process asked of the kernel to the run that it is. A call that is told twice counts once, as it was told last.
+    pub fn note(&mut self, call: &ModuleCall) {
+        let Some(caller) = call.process.as_ref().map(|tree| &tree.caller) else { return };
+        let of_process = |run: &&mut ToolRun| {
+            let known = &run.process.caller;
+            known.pid == caller.pid && known.start_boot_ns == caller.start_boot_ns && run.boot_ns <= call.boot_ns
+        };
+        let Some(run) = self.runs.values_mut().rev().find(of_process) else { return };
+        let operation = ToolOperation {
+            operation: call.operation,
+            module: call.best_name().map(|(name, _)| name),
+            succeeded: call.succeeded(),
+            errno: call.errno(),
+        };
+        if call.told > 0
+            && let Some(last) = run.operations.last_mut()
+        {
+            *last = operation;
+        } else if run.operations.len() < MAX_OPERATIONS {
+            run.operations.push(operation);
+        } else {
+            run.more_operations = run.more_operations.saturating_add(1);
+        }
+    }
+
+    /// Passes on runs that are over, and those that last too long. Everything that happened until `read_to_ns` has been pushed.
+    pub fn expire(&mut self, read_to_ns: u64) -> Vec<ToolRun> {
+        let due: Vec<_> = self.runs.iter().filter(|(_, run)| deadline_ns(run).is_some_and(|at| at <= read_to_ns)).map(|(&key, _)| key).collect();
+        due.into_iter().filter_map(|key| self.pass_on(key)).collect()
+    }
+
+    /// When [`Self::expire`] will next have something to pass on.
+    pub fn next_deadline_ns(&self) -> Option<u64> {
+        self.runs.values().filter_map(deadline_ns).min()
+    }
+
+    /// Passes on everything that was not told yet, at the end.
+    pub fn drain(&mut self) -> Vec<ToolRun> {
+        std::mem::take(&mut self.runs).into_values().filter(|run| run.end.is_some() || run.told == 0).collect()
+    }
+
+    /// Runs that were told before their end, because there were too many.
+    pub const fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    fn pass_on(&mut self, key: (u64, u32)) -> Option<ToolRun> {
+        let run = self.runs.get_mut(&key)?;
+        if run.end.is_some() {
+            return self.runs.remove(&key);
+        }
+        let told = run.clone();
+        run.told += 1;
+        Some(told)
+    }
+}
+
+fn deadline_ns(run: &ToolRun) -> Option<u64> {
+    match run.ended_boot_ns {
+        Some(ended) => Some(ended.saturating_add(CALL_WINDOW_NS)),
+        None => (run.told == 0).then(|| run.boot_ns.saturating_add(RUN_WINDOW_NS)),
+    }
+}
+
+fn begun(event: &Event, tool: Tool) -> ToolRun {
+    let matches = [
+        (tool_matches::INODE, ToolMatch::Inode),
+        (tool_matches::BUILD, ToolMatch::Build),
+        (tool_matches::NAME, ToolMatch::Name),
+        (tool_matches::ARGUMENT_0, ToolMatch::Argument0),
+        (tool_matches::ARGUMENT_1, ToolMatch::Applet),
+    ];
+    ToolRun {
+        boot_ns: event.boot_ns,
+        cpu: event.cpu,
+        process: assemble::tree(event),
+        argument_count: tool.argument_count,
+        matches: matches.into_iter().filter(|(bit, _)| tool.matches & bit != 0).map(|(_, found)| found).collect(),
+        operations: Vec::new(),
+        more_operations: 0,
+        end: None,
+        ended_boot_ns: None,
+        told: 0,
+    }
+}
+
+/// A wait status as of wait(2).
+const fn end(tool: Tool) -> ToolEnd {
+    if tool.replaced != 0 {
+        return ToolEnd::Replaced;
+    }
+    match (tool.exit_code & 0x7f) as u8 {
+        0 => ToolEnd::Exited((tool.exit_code >> 8 & 0xff) as u8),
+        signal => ToolEnd::Killed(signal),
+    }
+}
+
+#[cfg(test)]
+mod tests;
