@@ -58,6 +58,7 @@ offsets! {
     task_files: "task_struct"."files";
     task_nsproxy: "task_struct"."nsproxy";
     task_cred: "task_struct"."cred";
+    task_real_cred: "task_struct"."real_cred";
     task_signal: "task_struct"."signal";
     task_loginuid: "task_struct"."loginuid", optional;
     task_sessionid: "task_struct"."sessionid", optional;
@@ -79,6 +80,7 @@ offsets! {
 
     file_path: "file"."f_path";
     file_inode: "file"."f_inode";
+    file_mode: "file"."f_mode";
     path_mnt: "path"."mnt";
     path_dentry: "path"."dentry";
     vfsmount_root: "vfsmount"."mnt_root";
@@ -86,18 +88,21 @@ offsets! {
     mount_parent: "mount"."mnt_parent";
     mount_mountpoint: "mount"."mnt_mountpoint";
     mount_id: "mount"."mnt_id";
+    mount_ns: "mount"."mnt_ns";
+    mount_instance: "mount"."mnt_instance", optional;
+    mount_next_for_sb: "mount"."mnt_next_for_sb", optional;
+    sb_mounts: "super_block"."s_mounts";
+    sb_root: "super_block"."s_root";
     dentry_parent: "dentry"."d_parent";
     dentry_name: "dentry"."d_name.name";
     dentry_name_len: "dentry"."d_name.len";
     dentry_inline_name: "dentry"."d_iname" | "dentry"."d_shortname";
     dentry_inode: "dentry"."d_inode";
+    dentry_flags: "dentry"."d_flags";
+    dentry_sb: "dentry"."d_sb";
     dentry_hash_pprev: "dentry"."d_hash.pprev";
     nameidata_path: "nameidata"."path", optional;
-    nameidata_last: "nameidata"."last", optional;
-    qstr_len: "qstr"."len";
-    qstr_name: "qstr"."name";
-    inode_operations: "inode"."i_op";
-    operations_atomic_open: "inode_operations"."atomic_open";
+    nameidata_dentry: "nameidata"."path.dentry", optional;
     inode_writers: "inode"."i_writecount";
     inode_generation: "inode"."i_generation";
     inode_accessed_s: "inode"."i_atime.tv_sec" | "inode"."__i_atime.tv_sec" | "inode"."i_atime_sec";
@@ -193,16 +198,15 @@ pub struct KernelValues {
     pub cgroup_v1_subsys: u32,
     /// 1 where programs may use `bpf_get_current_task_btf` (5.11): kernel structures can then be read without a helper.
     pub typed_task: u32,
-    /// Arguments of `vfs_rename`; the return value follows them in an fexit program.
-    pub vfs_rename_arguments: u32,
-    /// The same of `vfs_link`, `vfs_symlink`, `vfs_unlink`, `vfs_create`, `vfs_mknod`.
+    /// The bits of `dentry->d_flags` that tell what kind of file it is, and those bits of a directory. Enumerated from 6.13 on.
+    pub dentry_type_mask: u32,
+    pub dentry_directory: u32,
+    /// Arguments of these functions; the return value follows them in an fexit program.
     pub vfs_link_arguments: u32,
     pub vfs_symlink_arguments: u32,
-    pub vfs_unlink_arguments: u32,
     pub vfs_create_arguments: u32,
     pub vfs_mknod_arguments: u32,
-    /// Which argument of `vfs_unlink`, `vfs_create` and `vfs_mknod` is the `struct dentry *`.
-    pub vfs_unlink_dentry: u32,
+    /// Which argument of `vfs_create` and `vfs_mknod` is the `struct dentry *`.
     pub vfs_create_dentry: u32,
     pub vfs_mknod_dentry: u32,
 }
@@ -219,13 +223,12 @@ impl KernelValues {
         pidtype_sid: 3,
         cgroup_v1_subsys: u32::MAX,
         typed_task: 0,
-        vfs_rename_arguments: 1,
+        dentry_type_mask: 7 << 20,
+        dentry_directory: 2 << 20,
         vfs_link_arguments: 5,
         vfs_symlink_arguments: 4,
-        vfs_unlink_arguments: 4,
         vfs_create_arguments: 5,
         vfs_mknod_arguments: 5,
-        vfs_unlink_dentry: 2,
         vfs_create_dentry: 2,
         vfs_mknod_dentry: 2,
     };

@@ -44,6 +44,14 @@ macro_rules! member {
 }
 pub(crate) use member;
 
+/// Reads the member `$field` of the structure at `$base`, a pointer whose type the verifier knows, as `$ty`. Every kernel has it.
+macro_rules! typed_member {
+    ($ty:ty, $base:expr, $field:ident) => {
+        <$crate::kernel::Typed as $crate::kernel::Load>::load::<$ty>($base, $crate::kernel::offset!($field))
+    };
+}
+pub(crate) use typed_member;
+
 /// The address of the member `$field` of the structure at `$base`.
 macro_rules! address {
     ($base:expr, $field:ident) => {

@@ -3,9 +3,10 @@
 //! Components are written leaf first; the daemon turns them round. The walk does not stop at the process's root
 //! directory but marks where it passed it: a chroot must not make `/tmp/x/lib/modules` look like `/lib/modules`.
 
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use lkm_monitor_common::{
     limits::{NAME_BYTES, PATH_BYTES, PATH_COMPONENTS},
+    offsets::Offsets,
     section::{
         File, PathHead, Tag, file_flags,
         flags::{ANONYMOUS, BIND_MOUNT, FOREIGN_ROOT, NO_MOUNT, OUTSIDE_ROOT, TRUNCATED, UNREADABLE},
@@ -14,7 +15,7 @@ use lkm_monitor_common::{
 
 use crate::{
     event::Event,
-    kernel::{address, member, offset},
+    kernel::{address, current_task, member, offset, read},
 };
 
 /// `SB_KERNMOUNT` of include/linux/fs.h.
@@ -72,7 +73,7 @@ pub(crate) struct Walk {
 #[inline(always)]
 pub(crate) fn push_path(event: Event, tag: Tag, path: u64, viewer: Viewer) {
     let place = Place { mnt: member!(u64, path, path_mnt), dentry: member!(u64, path, path_dentry) };
-    push_place(event, tag, place, Name::NONE, viewer);
+    push_place(event, tag, place, viewer);
 }
 
 /// A `struct path` in parts.
@@ -84,21 +85,9 @@ pub(crate) struct Place {
     pub(crate) dentry: u64,
 }
 
-/// A name in a folder that no dentry stands for, or not any more.
-#[derive(Clone, Copy)]
-pub(crate) struct Name {
-    /// Where it is in kernel memory, not necessarily with a NUL behind it; 0 where there is none.
-    pub(crate) address: u64,
-    pub(crate) len: u32,
-}
-
-impl Name {
-    pub(crate) const NONE: Self = Self { address: 0, len: 0 };
-}
-
-/// Adds the path of `place`, or of `name` in the folder that it is, as `viewer` sees it.
+/// Adds the path of `place`, as `viewer` sees it; the path inside its file system where the mount is 0.
 #[inline(always)]
-pub(crate) fn push_place(event: Event, tag: Tag, place: Place, name: Name, viewer: Viewer) {
+pub(crate) fn push_place(event: Event, tag: Tag, place: Place, viewer: Viewer) {
     let root = address!(viewer.fs, fs_root);
     let namespace: u64 = member!(u64, viewer.nsproxy, nsproxy_mnt);
     // SAFETY: fields of a buffer that this probe owns; the head fits where content goes.
@@ -106,7 +95,6 @@ pub(crate) fn push_place(event: Event, tag: Tag, place: Place, name: Name, viewe
         let walk = &raw mut (*event.scratch).walk;
         (*walk).mnt = place.mnt;
         (*walk).dentry = place.dentry;
-        (*walk).len = push_name(event, name);
         (*walk).root_mnt = member!(u64, root, path_mnt);
         (*walk).root_dentry = member!(u64, root, path_dentry);
         (*walk).namespace_root = member!(u64, namespace, mnt_ns_root);
@@ -126,30 +114,13 @@ pub(crate) fn push_place(event: Event, tag: Tag, place: Place, name: Name, viewe
             (*walk).mnt = 0;
             (*walk).dentry = (*walk).mount_root;
             (*walk).root_dentry = 0;
-            (*walk).len = 0;
             follow(event, walk);
             close_path(event, walk, Tag::MountRoot, (*walk).flags as u16);
         }
     }
 }
 
-/// Writes a name where the first component goes; the bytes that it takes with its NUL.
-#[inline(always)]
-fn push_name(event: Event, name: Name) -> u64 {
-    if name.address == 0 {
-        return 0;
-    }
-    let len = (name.len as u64) & (NAME_BYTES as u64 - 1);
-    // SAFETY: a name fits where content goes.
-    unsafe {
-        let content = event.content_at(HEAD);
-        bpf_probe_read_kernel(content.cast(), len as u32, core::ptr::with_exposed_provenance(name.address as usize));
-        content.add(len as usize).write(0);
-    }
-    len + 1
-}
-
-/// Walks from where `walk` stands, behind what is written already.
+/// Walks from where `walk` stands.
 ///
 /// # Safety
 /// `walk` is the event's own.
@@ -157,6 +128,7 @@ fn push_name(event: Event, name: Name) -> u64 {
 unsafe fn follow(event: Event, walk: *mut Walk) {
     // SAFETY: the caller's word.
     unsafe {
+        (*walk).len = 0;
         (*walk).root_at = PathHead::NONE;
         (*walk).mount_at = PathHead::NONE;
         (*walk).flags = TRUNCATED as u32;
@@ -316,4 +288,59 @@ unsafe fn step(event: Event, walk: *mut Walk) {
         walk.flags = ANONYMOUS as u32;
         walk.done = 1;
     }
+}
+
+/// Mounts of one file system that are looked at.
+const MOUNTS: usize = 512;
+
+/// Folders between a file and the root of a mount that shows only a part of its file system.
+const FOLDERS: usize = 64;
+
+/// The `struct vfsmount *` through which the mount namespace of the current process shows `dentry`; 0 where none does. Of
+/// several it is the first in the list of the file system's mounts, which is the oldest.
+///
+/// For hooks that do not show the mount. The list is read without its lock: what is seen may be of a moment ago.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn find_mount(dentry: u64) -> u64 {
+    let namespace: u64 = member!(u64, member!(u64, current_task(), task_nsproxy), nsproxy_mnt);
+    let sb: u64 = member!(u64, dentry, dentry_sb);
+    let root: u64 = member!(u64, sb, sb_root);
+    let head = address!(sb, sb_mounts);
+    // A list of `struct list_head`, from 6.18 on of pointers to the mounts themselves.
+    let linked = offset!(mount_next_for_sb) == Offsets::MISSING;
+    let mut at: u64 = read(head);
+    for _ in 0..MOUNTS {
+        if at == 0 || linked && at == head {
+            return 0;
+        }
+        let mount = if linked { at.wrapping_sub(offset!(mount_instance) as u64) } else { at };
+        let mnt = address!(mount, mount_mnt);
+        if member!(u64, mount, mount_ns) == namespace {
+            let mount_root: u64 = member!(u64, mnt, vfsmount_root);
+            if mount_root == root || is_below(dentry, mount_root) != 0 {
+                return mnt;
+            }
+        }
+        at = if linked { read(at) } else { member!(u64, mount, mount_next_for_sb) };
+    }
+    0
+}
+
+/// Whether `dentry` is `folder`, or lies in it.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn is_below(dentry: u64, folder: u64) -> u32 {
+    let mut at = dentry;
+    for _ in 0..FOLDERS {
+        if at == folder {
+            return 1;
+        }
+        let parent: u64 = member!(u64, at, dentry_parent);
+        if parent == at {
+            return 0;
+        }
+        at = parent;
+    }
+    0
 }

@@ -9,7 +9,7 @@ use super::watch::is_watched;
 use crate::{
     event::Event,
     kernel::{current_task, member},
-    path::{Name, Place, Viewer, push_inode, push_place},
+    path::{Place, Viewer, find_mount, push_inode, push_place},
     process::{is_described, push_processes, remember_described},
     stream::DraftByUser,
 };
@@ -33,8 +33,6 @@ pub(crate) struct Change {
     /// 0 where there is none.
     pub(crate) inode: u64,
     pub(crate) place: Place,
-    /// The file's name where `place` is only its folder.
-    pub(crate) name: Name,
 }
 
 /// Sends a change, with what `more` adds.
@@ -49,7 +47,7 @@ pub(crate) fn report(change: Change, more: impl Fn(Event, Viewer)) {
         push_inode(event, change.inode, 0);
     }
     let viewer = Viewer::of(current_task());
-    push_place(event, Tag::FilePath, change.place, change.name, viewer);
+    push_place(event, Tag::FilePath, change.place, viewer);
     more(event, viewer);
     let described = is_described();
     if !described {
@@ -74,6 +72,14 @@ pub(crate) fn push_change(event: Event, change: Change) {
     );
 }
 
+/// Whether a file system does this for another one, in the name of who mounted it: overlayfs below itself. What is done to the
+/// upper one is told.
+#[inline(always)]
+pub(crate) fn on_behalf_of_another() -> bool {
+    let task = current_task();
+    member!(u64, task, task_cred) != member!(u64, task, task_real_cred)
+}
+
 /// Reports what was done to the name `dentry` on `mnt` (0 where the hook does not show the mount), if it is watched.
 ///
 /// An exported function that takes numbers is checked by the verifier once in each program, and keeps what is rarely done out of
@@ -89,9 +95,13 @@ pub(crate) extern "C" fn report_name(operation: u32, dentry: u64, mnt: u64, ret:
     } else {
         0
     };
+    let mnt = if mnt == 0 { find_mount(dentry) } else { mnt };
+    if mnt == 0 && on_behalf_of_another() {
+        return 0;
+    }
     let inode = member!(u64, dentry, dentry_inode);
     let place = Place { mnt, dentry };
-    report(Change { operation, flags, call_flags, ret, session: 0, inode, place, name: Name::NONE }, |_, _| {});
+    report(Change { operation, flags, call_flags, ret, session: 0, inode, place }, |_, _| {});
     0
 }
 

@@ -45,14 +45,17 @@ pub(crate) fn may_be_watched<L: Load>(dentry: u64) -> bool {
 /// Whether the name that a `struct dentry` has now is watched.
 #[inline(always)]
 pub(crate) fn is_watched(dentry: u64) -> bool {
-    let name = member!(u64, dentry, dentry_name);
-    examine(name, member!(u32, dentry, dentry_name_len), member!(u64, dentry, dentry_parent))
+    let (name, len) = (member!(u64, dentry, dentry_name), member!(u32, dentry, dentry_name_len));
+    let parent: u64 = member!(u64, dentry, dentry_parent);
+    ends_watched(name, len)
+        || bits(name, len) & (name_bits::FILE | name_bits::FOLDER) != 0
+        || bits(member!(u64, parent, dentry_name), member!(u32, parent, dentry_name_len)) & name_bits::FOLDER != 0
 }
 
-/// Bit `n` of `bits`; no name of 64 bytes and more is watched by its name.
+/// Bit `n` of `bits`, or of 64 less: a longer name costs the look at it.
 #[inline(always)]
 fn has_bit(bits: u64, n: u32) -> bool {
-    n < 64 && bits >> n & 1 != 0
+    bits >> (n & 63) & 1 != 0
 }
 
 /// Whether the last byte of the name is that of a watched ending.
@@ -60,7 +63,7 @@ fn has_bit(bits: u64, n: u32) -> bool {
 fn may_end<L: Load>(dentry: u64, len: u32) -> bool {
     let last = len.wrapping_sub(1);
     if last >= INLINE_BYTES {
-        return len != 0;
+        return true;
     }
     let inline = offset!(dentry_inline_name);
     // The verifier takes constant offsets only.
@@ -72,14 +75,6 @@ fn may_end<L: Load>(dentry: u64, len: u32) -> bool {
     };
     let byte = word >> ((last & 7) * 8);
     watch!(last_bytes) >> (byte & 63) & 1 != 0
-}
-
-/// Compares the names themselves.
-#[inline(always)]
-pub(crate) fn examine(name: u64, len: u32, parent: u64) -> bool {
-    ends_watched(name, len)
-        || bits(name, len) & (name_bits::FILE | name_bits::FOLDER) != 0
-        || bits(member!(u64, parent, dentry_name), member!(u32, parent, dentry_name_len)) & name_bits::FOLDER != 0
 }
 
 #[inline(always)]

@@ -17,7 +17,7 @@ use super::report::{Change, by_root, push_change};
 use crate::{
     kernel::member,
     maps::{ROOT_PLACES, USER_PLACES, WRITTEN_FILES as FILES_BY_PLACE, WRITTEN_INODES},
-    path::{Name, Place, push_inode},
+    path::{Place, push_inode},
     stream::{Files, Stream as _, count},
 };
 
@@ -156,7 +156,6 @@ fn report_close(session: u64, inode: u64, flags: u32) -> bool {
         session,
         inode,
         place: Place { mnt: 0, dentry: 0 },
-        name: Name::NONE,
     };
     push_change(draft.event, change);
     if inode != 0 {

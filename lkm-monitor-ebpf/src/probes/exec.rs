@@ -9,7 +9,7 @@ use lkm_monitor_common::{
 use crate::{
     calls, exec_records,
     files::names,
-    kernel::member,
+    kernel::{member, typed_member},
     maps::{EXEC_SCRATCH, FORK_SCRATCH},
     probes::tools,
 };
@@ -28,14 +28,14 @@ fn remember_exec(task: u64, binprm: u64) {
         return;
     };
     // What is left of an exec before this one tells its age by `exec_id`.
-    let has_arguments = read_command_line(record, member!(u64, task, task_mm));
+    let has_arguments = read_command_line(record, typed_member!(u64, task, task_mm));
     // SAFETY: this CPU's record, which only this program uses.
     unsafe {
-        set_executable(record, member!(u64, binprm, binprm_file));
+        set_executable(record, typed_member!(u64, binprm, binprm_file));
         if has_arguments {
-            (*record).start_boot_ns = member!(u64, task, task_start_boot);
-            (*record).exec_id = member!(u64, task, task_self_exec_id);
-            exec_records::remember(task, member!(u32, task, task_tgid), &*record);
+            (*record).start_boot_ns = typed_member!(u64, task, task_start_boot);
+            (*record).exec_id = typed_member!(u64, task, task_self_exec_id);
+            exec_records::remember(task, typed_member!(u32, task, task_tgid), &*record);
         }
     }
     tools::executed(task, binprm, record, has_arguments);
@@ -83,7 +83,7 @@ pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 /// was executed before the probes were there is taken for what it is now.
 #[inline(always)]
 fn remember_fork(parent: u64, child: u64) {
-    let (parent_pid, child_pid) = (member!(u32, parent, task_tgid), member!(u32, child, task_tgid));
+    let (parent_pid, child_pid) = (typed_member!(u32, parent, task_tgid), typed_member!(u32, child, task_tgid));
     // A new thread.
     if parent_pid == child_pid {
         return;
@@ -120,8 +120,8 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     names::abandon();
     tools::exited(task);
     // `do_exit` has counted this thread off before.
-    if member!(u32, member!(u64, task, task_signal), signal_live) == 0 {
-        exec_records::forget(member!(u32, task, task_tgid));
+    if typed_member!(u32, typed_member!(u64, task, task_signal), signal_live) == 0 {
+        exec_records::forget(typed_member!(u32, task, task_tgid));
     }
     0
 }

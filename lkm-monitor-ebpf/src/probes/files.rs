@@ -1,7 +1,7 @@
 //! Watched files: opened for writing, named, removed, given other attributes.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task},
+    helpers::bpf_get_current_pid_tgid,
     macros::{fentry, fexit, raw_tracepoint},
     programs::{FEntryContext, FExitContext, RawTracePointContext},
 };
@@ -11,16 +11,15 @@ use crate::{
     files::{
         names,
         report::{Change, UNKNOWN, report, report_name},
-        watch::{examine, is_watched, may_be_watched},
+        watch::{is_watched, may_be_watched},
         writers,
     },
     kernel::{Load, Probed, Typed, address, argument, current_task, member, offset, typed_task, untyped, value},
-    path::{Name, Place},
+    path::Place,
 };
 
-/// `S_IFMT` and `S_IFDIR` of include/uapi/linux/stat.h.
-const S_IFMT: u16 = 0o170_000;
-const S_IFDIR: u16 = 0o040_000;
+/// `FMODE_WRITE` of include/linux/fs.h.
+const FMODE_WRITE: u32 = 2;
 
 /// `int __mnt_want_write(struct vfsmount *m)`, from 6.7 on `int mnt_get_write_access(struct vfsmount *m)`
 ///
@@ -29,88 +28,82 @@ const S_IFDIR: u16 = 0o040_000;
 /// that moment, or are at the folder.
 #[fentry(function = "__mnt_want_write")]
 pub(crate) fn write_access(ctx: FEntryContext) -> i32 {
-    let mount: u64 = ctx.arg(0);
-    let may_be_watched = if value!(typed_task) != 0 {
-        may_open_watched::<Typed>(typed_task(), mount)
-    } else {
-        // SAFETY: no preconditions.
-        may_open_watched::<Probed>(unsafe { bpf_get_current_task() }, mount)
-    };
-    if may_be_watched {
-        report_opened();
+    if may_open_watched::<Typed>(typed_task()) {
+        report_opened(untyped(ctx.arg(0)));
     }
     0
 }
 
-/// Whether the file at which the path walk of `task` stands may be watched, and is being opened for writing.
+/// The same for kernels before 5.11, which do not tell a program the type of the current task.
+#[fentry(function = "__mnt_want_write")]
+pub(crate) fn write_access_5_10(ctx: FEntryContext) -> i32 {
+    if may_open_watched::<Probed>(current_task()) {
+        report_opened(untyped(ctx.arg(0)));
+    }
+    0
+}
+
+/// Whether the file at which the path walk of `task` stands may be watched.
 #[inline(always)]
-fn may_open_watched<L: Load>(task: u64, mount: u64) -> bool {
+fn may_open_watched<L: Load>(task: u64) -> bool {
     let walk: u64 = L::load(task, offset!(task_nameidata));
     if walk == 0 {
         return false;
     }
-    let path = offset!(nameidata_path);
-    // Where they differ, a file system opens a file of another one for its own.
-    if L::load::<u64>(walk, path + offset!(path_mnt)) != mount {
-        return false;
-    }
-    let dentry: u64 = L::load(walk, path + offset!(path_dentry));
-    let inode: u64 = L::load(dentry, offset!(dentry_inode));
-    if L::load::<u16>(inode, offset!(inode_mode)) & S_IFMT == S_IFDIR {
-        let operations: u64 = L::load(inode, offset!(inode_operations));
-        return L::load::<u64>(operations, offset!(operations_atomic_open)) != 0;
-    }
-    may_be_watched::<L>(dentry)
+    let dentry: u64 = L::load(walk, offset!(nameidata_dentry));
+    let kind = L::load::<u32>(dentry, offset!(dentry_flags)) & value!(dentry_type_mask);
+    kind != value!(dentry_directory) && may_be_watched::<L>(dentry)
 }
 
-/// Reports the file at which this thread's path walk stands, if it is watched. See [`report_name`].
+/// Reports the file at which this thread's path walk stands, if it is watched and being opened on `mount`. See [`report_name`].
 #[unsafe(no_mangle)]
 #[inline(never)]
-pub(crate) extern "C" fn report_opened() -> u32 {
-    let walk: u64 = member!(u64, current_task(), task_nameidata);
-    let path = address!(walk, nameidata_path);
+pub(crate) extern "C" fn report_opened(mount: u64) -> u32 {
+    let path = address!(member!(u64, current_task(), task_nameidata), nameidata_path);
     let place = Place { mnt: member!(u64, path, path_mnt), dentry: member!(u64, path, path_dentry) };
-    let inode: u64 = member!(u64, place.dentry, dentry_inode);
-    let mut change = Change {
-        operation: FileOperation::Open as u32,
-        flags: file_change_flags::NOT_FOLLOWED,
-        call_flags: 0,
-        ret: 0,
-        session: 0,
-        inode,
-        place,
-        name: Name::NONE,
-    };
-    if member!(u16, inode, inode_mode) & S_IFMT == S_IFDIR {
-        if !opens_at_once(&mut change, walk) {
-            return 0;
-        }
-    } else {
-        if !is_watched(place.dentry) {
-            return 0;
-        }
-        let followed = writers::follow(inode, (bpf_get_current_pid_tgid() >> 32) as u32);
-        if followed.known {
-            return 0;
-        }
-        change.session = followed.session;
-        if followed.session != 0 {
-            change.flags = file_change_flags::FOLLOWED;
-        }
+    // Where the mounts differ, a file system opens a file of another one for its own.
+    if place.mnt == mount {
+        report_open(place);
     }
-    report(change, |_, _| {});
     0
 }
 
-/// A file system that looks up, creates and opens in one step (`atomic_open`: FUSE, NFS, CIFS) is asked while the walk is still
-/// at the folder. Of the file there is only the name. Whether that is watched.
 #[inline(always)]
-fn opens_at_once(change: &mut Change, walk: u64) -> bool {
-    let last = address!(walk, nameidata_last);
-    change.name = Name { address: member!(u64, last, qstr_name), len: member!(u32, last, qstr_len) };
-    change.inode = 0;
-    change.flags |= file_change_flags::OUTCOME_UNKNOWN;
-    examine(change.name.address, change.name.len, change.place.dentry)
+fn report_open(place: Place) {
+    if !is_watched(place.dentry) {
+        return;
+    }
+    let inode: u64 = member!(u64, place.dentry, dentry_inode);
+    let followed = writers::follow(inode, (bpf_get_current_pid_tgid() >> 32) as u32);
+    if followed.known {
+        return;
+    }
+    let flags = if followed.session != 0 { file_change_flags::FOLLOWED } else { file_change_flags::NOT_FOLLOWED };
+    let operation = FileOperation::Open as u32;
+    report(Change { operation, flags, call_flags: 0, ret: 0, session: followed.session, inode, place }, |_, _| {});
+}
+
+/// `int finish_open(struct file *file, struct dentry *dentry, int (*open)(struct inode *, struct file *))`
+///
+/// File systems that look up, create and open in one step (`atomic_open`: FUSE, NFS, CIFS, 9P) end with this, while the path walk
+/// is still at the folder.
+#[fexit(function = "finish_open")]
+pub(crate) fn finish_open(ctx: FExitContext) -> i32 {
+    let file: u64 = ctx.arg(0);
+    let ret: i32 = ctx.arg(3);
+    if ret == 0 && member!(u32, file, file_mode) & FMODE_WRITE != 0 {
+        let path = address!(file, file_path);
+        report_finished(member!(u64, path, path_mnt), member!(u64, path, path_dentry));
+    }
+    0
+}
+
+/// See [`report_name`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn report_finished(mnt: u64, dentry: u64) -> u32 {
+    report_open(Place { mnt, dentry });
+    0
 }
 
 /// Run by the daemon while watched files are being written, on no hook.
@@ -120,11 +113,27 @@ pub(crate) fn closed_files(_ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `int security_path_rename(const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
-/// struct dentry *new_dentry, unsigned int flags)`
-#[fentry(function = "security_path_rename")]
-pub(crate) fn security_path_rename(ctx: FEntryContext) -> i32 {
-    names::begin_rename(ctx.arg(0), ctx.arg(1), ctx.arg(2), ctx.arg(3), ctx.arg(4));
+/// `void d_move(struct dentry *dentry, struct dentry *target)`, when a file system has renamed `dentry` to `target`
+#[fentry(function = "d_move")]
+pub(crate) fn d_move(ctx: FEntryContext) -> i32 {
+    names::renamed(ctx.arg(0), ctx.arg(1), false);
+    0
+}
+
+/// `void d_exchange(struct dentry *dentry1, struct dentry *dentry2)`
+#[fentry(function = "d_exchange")]
+pub(crate) fn d_exchange(ctx: FEntryContext) -> i32 {
+    names::renamed(ctx.arg(0), ctx.arg(1), true);
+    0
+}
+
+/// `void d_delete(struct dentry *dentry)`, when a file system has removed it
+#[fentry(function = "d_delete")]
+pub(crate) fn d_delete(ctx: FEntryContext) -> i32 {
+    let dentry = ctx.arg(0);
+    if may_be_watched::<Typed>(dentry) {
+        report_name(FileOperation::Remove as u32, untyped(dentry), 0, 0, 0);
+    }
     0
 }
 
@@ -147,21 +156,12 @@ pub(crate) fn security_path_symlink(ctx: FEntryContext) -> i32 {
 #[inline(always)]
 fn returned(ctx: &FExitContext, arguments: u32) -> i64 {
     let ret = match arguments {
-        1 => argument!(ctx, 1),
-        2 => argument!(ctx, 2),
         3 => argument!(ctx, 3),
         4 => argument!(ctx, 4),
         5 => argument!(ctx, 5),
         _ => argument!(ctx, 6),
     };
     ret as i32 as i64
-}
-
-/// `vfs_rename`
-#[fexit(function = "vfs_rename")]
-pub(crate) fn vfs_rename(ctx: FExitContext) -> i32 {
-    names::end(FileOperation::Rename, returned(&ctx, value!(vfs_rename_arguments)));
-    0
 }
 
 /// `vfs_link`
@@ -185,16 +185,6 @@ fn dentry(ctx: &FExitContext, place: u32) -> u64 {
         1 => argument!(ctx, 1),
         _ => argument!(ctx, 2),
     }
-}
-
-/// `vfs_unlink`: which mount the caller came through is not among its arguments.
-#[fexit(function = "vfs_unlink")]
-pub(crate) fn vfs_unlink(ctx: FExitContext) -> i32 {
-    let dentry = dentry(&ctx, value!(vfs_unlink_dentry));
-    if may_be_watched::<Typed>(dentry) {
-        report_name(FileOperation::Remove as u32, untyped(dentry), 0, returned(&ctx, value!(vfs_unlink_arguments)), 0);
-    }
-    0
 }
 
 /// `vfs_create`, which mknod calls and open does not.

@@ -14,7 +14,7 @@ use lkm_monitor_common::{
 
 use crate::{
     files::report::by_root,
-    kernel::{address, member, read, untyped},
+    kernel::{Load as _, Typed, address, member, offset, typed_member, untyped},
     maps::{EXEC_SCRATCH, TOOL_BUILDS, TOOL_FILES, TOOL_NAMES, TOOL_RUNS},
     process::push_processes,
     stream::{DraftByUser, add, count},
@@ -52,8 +52,8 @@ pub(crate) fn executed(task: u64, binprm: u64, record: *const ExecRecord, has_ar
     if unsafe { core::ptr::read_volatile(&raw const TOOL_RUNS_UNDER_WAY) } != 0 {
         end_run((bpf_get_current_pid_tgid() >> 32) as u32, 0, 1);
     }
-    let name: [u8; 2] = member!([u8; 2], task, task_comm);
-    let build = read::<u64>(address!(binprm, binprm_head).wrapping_add(TOOL_BUILD_AT as u64));
+    let name = typed_member!(u16, task, task_comm).to_le_bytes();
+    let build: u64 = Typed::load(binprm, offset!(binprm_head) + TOOL_BUILD_AT as u32);
     // SAFETY: the calling probe's record.
     let (inode, first, second) = unsafe { ((*record).exe_inode, (*record).args[0], (*record).args[1]) };
     let named = name_bit(name[0], name[1]) | if has_arguments { name_bit(first, second) } else { 0 };
@@ -63,7 +63,7 @@ pub(crate) fn executed(task: u64, binprm: u64, record: *const ExecRecord, has_ar
     }
     let matches = match_tool(untyped(binprm), has_arguments as u32);
     if matches != 0 {
-        begin_run(matches, member!(u32, binprm, binprm_argc));
+        begin_run(matches, typed_member!(u32, binprm, binprm_argc));
     }
 }
 

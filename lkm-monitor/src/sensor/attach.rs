@@ -123,8 +123,13 @@ pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]
 
     // Everything is loaded before anything is attached, and calls are attached first: the verifier takes its time, and a load
     // in between would be seen in part.
-    let core: Vec<_> = probes::in_set(Set::Core).map(|probe| (probe, load(&mut ebpf, &btf, probe))).collect();
-    let mut probes = Vec::new();
+    let (task, other) = match layout.values.typed_task {
+        0 => (Set::UntypedTask, Set::TypedTask),
+        _ => (Set::TypedTask, Set::UntypedTask),
+    };
+    let core = probes::in_set(Set::Core).chain(probes::in_set(task));
+    let core: Vec<_> = core.map(|probe| (probe, load(&mut ebpf, &btf, probe))).collect();
+    let mut probes: Vec<_> = probes::in_set(other).map(unneeded).collect();
     let syscalls = attach_syscalls(&mut ebpf, &btf, config, &mut probes);
     let core = core.into_iter().map(|(probe, loaded)| {
         let state = state(probe, loaded.and_then(|()| attach_one(&mut ebpf, probe)));
@@ -335,7 +340,7 @@ impl Programs {
             EventKind::ModuleLoaded => "module_load",
             EventKind::ModuleFreed => "module_free",
             EventKind::ModuleRequested => "module_request",
-            EventKind::FileChanged => "write_access",
+            EventKind::FileChanged => "d_move",
             EventKind::ToolStarted | EventKind::ToolEnded => "sched_process_exec",
         };
         self.probes.iter().any(|attached| attached.probe.program == program && attached.state == State::Attached)
@@ -356,7 +361,7 @@ impl Programs {
             add("calls by 32-bit programs, which the syscall tracepoints do not report".to_owned());
         }
         for attached in &self.probes {
-            let concerns = matches!(attached.probe.set, Set::Core | Set::FentryCompat);
+            let concerns = !matches!(attached.probe.set, Set::Fentry | Set::Tracepoint);
             let silent = attached.state == State::Attached && self.switched_off.silences(attached.probe.hook).is_some();
             if silent || concerns && matches!(attached.state, State::Failed(_)) {
                 add(attached.probe.lost.to_owned());

@@ -108,6 +108,7 @@ fn resolve_aliases(btf: &Btf, mut ty: Type) -> Option<Type> {
 fn resolve_values(btf: &Btf) -> KernelValues {
     let unresolved = KernelValues::UNRESOLVED;
     let arguments = |function, otherwise| parameters(btf, function).map_or(otherwise, |names| count(&names));
+    let dentry_flag = |name, otherwise| enum_value(btf, "dentry_flags", name).unwrap_or(otherwise);
     let dentry = |function, otherwise| {
         let names = parameters(btf, function).unwrap_or_default();
         names.iter().position(|name| name == "dentry").and_then(|at| u32::try_from(at).ok()).unwrap_or(otherwise)
@@ -126,13 +127,12 @@ fn resolve_values(btf: &Btf) -> KernelValues {
         pidtype_sid: enum_value(btf, "pid_type", "PIDTYPE_SID").unwrap_or(unresolved.pidtype_sid),
         cgroup_v1_subsys: enum_value(btf, "cgroup_subsys_id", "pids_cgrp_id").unwrap_or(unresolved.cgroup_v1_subsys),
         typed_task: u32::from(enum_value(btf, "bpf_func_id", "BPF_FUNC_get_current_task_btf").is_some()),
-        vfs_rename_arguments: arguments("vfs_rename", unresolved.vfs_rename_arguments),
+        dentry_type_mask: dentry_flag("DCACHE_ENTRY_TYPE", unresolved.dentry_type_mask),
+        dentry_directory: dentry_flag("DCACHE_DIRECTORY_TYPE", unresolved.dentry_directory),
         vfs_link_arguments: arguments("vfs_link", unresolved.vfs_link_arguments),
         vfs_symlink_arguments: arguments("vfs_symlink", unresolved.vfs_symlink_arguments),
-        vfs_unlink_arguments: arguments("vfs_unlink", unresolved.vfs_unlink_arguments),
         vfs_create_arguments: arguments("vfs_create", unresolved.vfs_create_arguments),
         vfs_mknod_arguments: arguments("vfs_mknod", unresolved.vfs_mknod_arguments),
-        vfs_unlink_dentry: dentry("vfs_unlink", unresolved.vfs_unlink_dentry),
         vfs_create_dentry: dentry("vfs_create", unresolved.vfs_create_dentry),
         vfs_mknod_dentry: dentry("vfs_mknod", unresolved.vfs_mknod_dentry),
     }

@@ -432,4 +432,4 @@ fn tag(raw: u16) -> Option<Tag> {
 const _: () = assert!(size_of::<PathHead>() == 16, "path_bytes reads the head itself");
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -16,9 +16,6 @@ use crate::model::{Clock, FileAction, FileChange, FileFacts, Process, ProcessTre
 /// How long a file may stay open before its change is passed on unfinished, in nanoseconds.
 const OPEN_WINDOW_NS: u64 = 10_000_000_000;
 
-/// `RENAME_EXCHANGE` of include/uapi/linux/fs.h.
-const RENAME_EXCHANGE: u32 = 2;
-
 /// Descriptions of processes that are kept for their further changes. The probes leave out one that they sent less than two
 /// seconds ago.
 const DESCRIPTIONS: usize = 512;
@@ -144,7 +141,7 @@ fn tell(change: &mut FileChange) -> FileChange {
 fn named(event: &Event, seen: FileOperationSeen) -> Vec<FileChange> {
     let change = change(event, seen);
     let action = match seen.operation {
-        FileOperation::Rename if seen.call_flags & RENAME_EXCHANGE != 0 => FileAction::Exchanged,
+        FileOperation::Rename if seen.call_flags != 0 => FileAction::Exchanged,
         FileOperation::Rename => FileAction::Renamed,
         FileOperation::Link => FileAction::Linked,
         FileOperation::Symlink => FileAction::Symlinked,
@@ -156,7 +153,16 @@ fn named(event: &Event, seen: FileOperationSeen) -> Vec<FileChange> {
         FileOperation::Mount => FileAction::MountedOver,
         FileOperation::Node | FileOperation::Open | FileOperation::Close => FileAction::Created,
     };
-    vec![FileChange { action, ..change }]
+    let change = FileChange { action, ..change };
+    let other = change.old_path.clone().filter(|_| action == FileAction::Exchanged).map(|old_path| FileChange {
+        path: old_path,
+        old_path: Some(change.path.clone()),
+        facts: None,
+        // One event, two documents: their ids must differ.
+        boot_ns: change.boot_ns + 1,
+        ..change.clone()
+    });
+    [change].into_iter().chain(other).collect()
 }
 
 /// What all changes have.

@@ -50,6 +50,10 @@ impl Hook {
 pub enum Set {
     /// Always.
     Core,
+    /// Where the kernel tells programs the type of the current task, from 5.11 on.
+    TypedTask,
+    /// Where it does not.
+    UntypedTask,
     /// System calls through trampolines: 64-bit callers.
     Fentry,
     /// System calls through trampolines: 32-bit callers, on kernels that serve them.
@@ -188,39 +192,45 @@ const CORE: [Probe; 9] = [
     },
 ];
 
-macro_rules! file_probe {
-    ($program:literal, $hook:expr, $lost:expr) => {
-        Probe { program: $program, hook: $hook, set: Set::Core, minimum_kernel: "5.10", fallback: "none", lost: $lost }
-    };
+const fn file_probe(program: &'static str, hook: Hook, lost: &'static str) -> Probe {
+    Probe { program, hook, set: Set::Core, minimum_kernel: "5.10", fallback: "none", lost }
 }
 
-const RENAMES_LOST: &str = "renames of module files and module configuration";
+const OPENS_LOST: &str = "module files and module configuration that are created or written";
 const LINKS_LOST: &str = "hard links to module files and module configuration";
 const SYMLINKS_LOST: &str = "symbolic links in the place of module files and module configuration";
 const MOUNTS_LOST: &str = "what is mounted over module configuration";
 
-const FILES: [Probe; 17] = [
-    file_probe!(
-        "write_access",
-        Hook::FentryEither("__mnt_want_write", "mnt_get_write_access"),
-        "module files and module configuration that are created or written"
+const WRITE_ACCESS: Hook = Hook::FentryEither("__mnt_want_write", "mnt_get_write_access");
+
+const FILES: [Probe; 19] = [
+    Probe { set: Set::TypedTask, ..file_probe("write_access", WRITE_ACCESS, OPENS_LOST) },
+    Probe { set: Set::UntypedTask, ..file_probe("write_access_5_10", WRITE_ACCESS, OPENS_LOST) },
+    file_probe(
+        "finish_open",
+        Hook::Fexit("finish_open"),
+        "files that are created or written on FUSE and network file systems",
     ),
-    file_probe!("closed_files", Hook::Run, "when a written file was closed"),
-    file_probe!("security_path_rename", Hook::Fentry("security_path_rename"), RENAMES_LOST),
-    file_probe!("vfs_rename", Hook::Fexit("vfs_rename"), RENAMES_LOST),
-    file_probe!("security_path_link", Hook::Fentry("security_path_link"), LINKS_LOST),
-    file_probe!("vfs_link", Hook::Fexit("vfs_link"), LINKS_LOST),
-    file_probe!("security_path_symlink", Hook::Fentry("security_path_symlink"), SYMLINKS_LOST),
-    file_probe!("vfs_symlink", Hook::Fexit("vfs_symlink"), SYMLINKS_LOST),
-    file_probe!("vfs_unlink", Hook::Fexit("vfs_unlink"), "removals of module files and module configuration"),
-    file_probe!("vfs_create", Hook::Fexit("vfs_create"), "module files that mknod makes"),
-    file_probe!("vfs_mknod", Hook::Fexit("vfs_mknod"), "special files in the place of module files and module configuration"),
-    file_probe!("chmod_common", Hook::Fexit("chmod_common"), "changes of the mode of watched files"),
-    file_probe!("chown_common", Hook::Fexit("chown_common"), "changes of the owner of watched files"),
-    file_probe!("vfs_utimes", Hook::Fexit("vfs_utimes"), "changes of the times of watched files"),
-    file_probe!("vfs_truncate", Hook::Fexit("vfs_truncate"), "watched files that are cut by their name"),
-    file_probe!("path_mount", Hook::Fexit("path_mount"), MOUNTS_LOST),
-    file_probe!("security_move_mount", Hook::Fentry("security_move_mount"), MOUNTS_LOST),
+    file_probe("closed_files", Hook::Run, "when a written file was closed"),
+    file_probe("d_move", Hook::Fentry("d_move"), "renames of module files and module configuration"),
+    file_probe("d_exchange", Hook::Fentry("d_exchange"), "exchanges of module files and module configuration"),
+    file_probe("d_delete", Hook::Fentry("d_delete"), "removals of module files and module configuration"),
+    file_probe("security_path_link", Hook::Fentry("security_path_link"), LINKS_LOST),
+    file_probe("vfs_link", Hook::Fexit("vfs_link"), LINKS_LOST),
+    file_probe("security_path_symlink", Hook::Fentry("security_path_symlink"), SYMLINKS_LOST),
+    file_probe("vfs_symlink", Hook::Fexit("vfs_symlink"), SYMLINKS_LOST),
+    file_probe("vfs_create", Hook::Fexit("vfs_create"), "module files that mknod makes"),
+    file_probe(
+        "vfs_mknod",
+        Hook::Fexit("vfs_mknod"),
+        "special files in the place of module files and module configuration",
+    ),
+    file_probe("chmod_common", Hook::Fexit("chmod_common"), "changes of the mode of watched files"),
+    file_probe("chown_common", Hook::Fexit("chown_common"), "changes of the owner of watched files"),
+    file_probe("vfs_utimes", Hook::Fexit("vfs_utimes"), "changes of the times of watched files"),
+    file_probe("vfs_truncate", Hook::Fexit("vfs_truncate"), "watched files that are cut by their name"),
+    file_probe("path_mount", Hook::Fexit("path_mount"), MOUNTS_LOST),
+    file_probe("security_move_mount", Hook::Fentry("security_move_mount"), MOUNTS_LOST),
 ];
 
 const NATIVE: [[Probe; 2]; 3] = [

@@ -34,6 +34,7 @@ fn any_path() -> impl Strategy<Value = SeenPath> {
             foreign_root: outside_root,
             outside_root,
             anonymous,
+            mount_unknown: bind_mount && anonymous,
             truncated,
             unreadable,
         },

@@ -1,6 +1,6 @@
 use lkm_monitor_common::{event::EventHeader, section};
 use proptest::prelude::*;
-use zerocopy::IntoBytes as _;
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::*;
 
@@ -24,6 +24,11 @@ fn header(kind: EventKind) -> EventHeader {
         reserved: 0,
         comm: *b"insmod\0\0\0\0\0\0\0\0\0\0",
     }
+}
+
+/// An event of which nothing but its kind is known.
+pub(crate) fn blank(kind: EventKind) -> Event {
+    empty(kind, &EventHeader::new_zeroed())
 }
 
 fn section(tag: Tag, flags: u16, content: &[u8]) -> Vec<u8> {

@@ -4,33 +4,19 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     model::{Bytes, CallOutcome, CallerText, Ids, LoadStage, ModuleCall, Operation, Part, Process},
-    sensor::decode::CallArguments,
+    sensor::decode::{self, CallArguments},
 };
 
 pub(super) const SECOND: u64 = 1_000_000_000;
 
 pub(super) fn event(kind: EventKind, call_id: u64, boot_ns: u64) -> Event {
     Event {
-        kind,
         wire_bytes: 1000,
         cpu: 0,
         boot_ns,
         call_id,
         thread: Process { pid: 7, tid: 7, name: b"insmod".to_vec(), ..Process::default() },
-        sections_dropped: false,
-        call: None,
-        end: None,
-        file: None,
-        image: None,
-        parameters: None,
-        module_name: None,
-        module_name_unreadable: false,
-        taints: None,
-        version: None,
-        srcversion: None,
-        waits: false,
-        processes: Vec::new(),
-        more_ancestors: false,
+        ..decode::tests::blank(kind)
     }
 }
 
@@ -91,7 +77,7 @@ fn calls(observations: Vec<Observation>) -> Vec<ModuleCall> {
         .into_iter()
         .filter_map(|observation| match observation {
             Observation::Call(call) => Some(*call),
-            Observation::Request(_) => None,
+            _ => None,
         })
         .collect()
 }

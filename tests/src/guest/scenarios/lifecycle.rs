@@ -31,6 +31,7 @@ pub(super) fn doctor(_: &mut Stage) {
 
 /// The daemon uses what it was told to use, and says so first.
 pub(super) fn start_report(stage: &mut Stage) {
+    stage.sensor.settle();
     let documents = stage.sensor.all_documents();
     let started = documents.first().expect("the daemon says what it attached");
     started.contains(json!({

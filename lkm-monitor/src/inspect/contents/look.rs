@@ -1,0 +1,182 @@
+//! One look at a file, and what is remembered of it.
+
+use std::{
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    SubjectOf,
+    compare::{Versions, compare, tell_length},
+    kept::{Kept, Version},
+    modules::Modules,
+    place,
+    read::{Found, Wanted, examine},
+    tree::{Miss, Tree},
+};
+use crate::model::{Content, ContentStatus, FileAction, FileState, Look, Subject};
+
+/// Files of a folder that are read before anything changes.
+const MAX_FOLDER_FILES: usize = 4096;
+
+/// What all who look share. It is locked for moments in which no file is touched, so who is stuck in a file does not hold it.
+pub(super) struct Memory {
+    subject: SubjectOf,
+    kept: Mutex<Kept>,
+}
+
+impl Memory {
+    pub(super) fn new(subject: SubjectOf) -> Self {
+        Self { subject, kept: Mutex::default() }
+    }
+
+    /// Whether versions of the host's file with this path are kept. Modules are not: everybody can make them, anywhere, and
+    /// there are thousands.
+    fn keeps(&self, path: &[u8]) -> bool {
+        (self.subject)(path).is_some_and(|subject| subject != Subject::Module)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        // Nothing in it is half done when a holder panics.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers the files as they are now.
+    pub(super) fn remember(&self, folders: &[PathBuf], files: &[PathBuf]) {
+        let Ok(host) = Tree::host() else { return };
+        for file in files {
+            self.remember_file(&host, file.as_os_str().as_bytes());
+        }
+        for folder in folders {
+            let path = folder.as_os_str().as_bytes();
+            // A folder that is not there, or is a link to one that is watched too, has nothing to remember.
+            let Ok(opened) = host.open(path) else { continue };
+            for name in opened.names(MAX_FOLDER_FILES).unwrap_or_default() {
+                self.remember_file(
+                    &host,
+                    Path::new(folder).join(std::ffi::OsStr::from_bytes(&name)).as_os_str().as_bytes(),
+                );
+            }
+        }
+    }
+
+    fn remember_file(&self, host: &Tree, path: &[u8]) {
+        let Some(subject) = (self.subject)(path).filter(|subject| *subject != Subject::Module) else { return };
+        let Ok(opened) = host.open(path) else { return };
+        let found = examine(&opened, Wanted { text: subject.is_text(), ..Wanted::default() });
+        self.kept().set(path, found.state.map(|state| Version { state, text: found.text }));
+    }
+}
+
+/// What was found for a change.
+struct Seen {
+    /// The paths that the host has for the file, and for the name that it had.
+    path: Option<Vec<u8>>,
+    old_path: Option<Vec<u8>>,
+    found: Result<Found, Miss>,
+}
+
+/// Looks, and says what is another than before.
+pub(super) fn look(memory: &Memory, modules: &mut Modules, look: &Look) -> Content {
+    let mut seen = see(memory, look);
+    if matches!(seen.found, Err(Miss::Stale)) {
+        seen = see(memory, look);
+    }
+    conclude(memory, modules, look, seen)
+}
+
+fn see(memory: &Memory, look: &Look) -> Seen {
+    let host = match Tree::host() {
+        Ok(host) => host,
+        Err(miss) => return Seen { path: None, old_path: None, found: Err(miss) },
+    };
+    let change = &look.change;
+    let is_likely = |path: &[u8]| (memory.subject)(path) == Some(look.subject);
+    let path = place::on_host(&host, &change.path, look, is_likely);
+    let renamed = matches!(change.action, FileAction::Renamed | FileAction::Exchanged);
+    let old_path = change.old_path.as_ref().filter(|_| renamed);
+    let old_path = old_path.and_then(|old_path| place::on_host(&host, old_path, look, is_likely));
+    let opened = match &path {
+        _ if place::is_slow(look) => Err(Miss::Slow),
+        Some(path) => host.open(path),
+        None => place::open_elsewhere(look),
+    };
+    // What is there after a removal or a mount is not the file of the event, which is not to be expected.
+    let facts = place::facts(look).filter(|_| !matches!(change.action, FileAction::Removed | FileAction::MountedOver));
+    let wanted = Wanted {
+        before: facts,
+        changed: facts.and(change.facts.as_ref()).and_then(|facts| facts.changed),
+        text: look.subject.is_text(),
+    };
+    Seen { path, old_path, found: opened.map(|opened| examine(&opened, wanted)) }
+}
+
+fn conclude(memory: &Memory, modules: &mut Modules, look: &Look, seen: Seen) -> Content {
+    let action = look.change.action;
+    let found = seen.found.unwrap_or_else(|miss| Found { status: status(miss), ..Found::default() });
+    let mut content = Content { status: found.status, after: found.state.clone(), ..Content::default() };
+    if action == FileAction::Removed && matches!(found.status, ContentStatus::Read | ContentStatus::ChangedSince) {
+        content.status = ContentStatus::Replaced;
+    }
+    if look.change.path.mount_unknown {
+        content.resolved_path.clone_from(&seen.path);
+    }
+    let path = seen.path.filter(|path| memory.keeps(path));
+    let old_path = seen.old_path.filter(|path| memory.keeps(path));
+    // The file has gone to where nobody watches it.
+    let left = action == FileAction::Renamed && path.is_none() && old_path.is_some();
+    let is_gone = content.status == ContentStatus::Gone;
+    let known_before = {
+        let mut kept = memory.kept();
+        let before = if left { &old_path } else { &path };
+        let before = before.as_ref().and_then(|path| kept.get(path)).cloned();
+        if let Some(path) = path.filter(|_| is_gone || found.state.is_some()) {
+            kept.set(&path, found.state.map(|state| Version { state, text: found.text.clone() }));
+        }
+        if let Some(old_path) = old_path {
+            kept.set(&old_path, before.clone().filter(|_| action == FileAction::Exchanged));
+        }
+        before
+    };
+    let text_before = match &known_before {
+        Some(version) => version.text.as_deref(),
+        // A name that is new had no text.
+        None => action.makes_name().then_some(&b""[..]),
+    };
+    content.before = known_before.as_ref().map(|version| version.state.clone());
+    let text_after = if left || is_gone { Some(&b""[..]) } else { found.text.as_deref() };
+    tell(look, Versions { before: text_before, after: text_after }, modules, &mut content);
+    content
+}
+
+fn tell(look: &Look, versions: Versions<'_>, modules: &mut Modules, content: &mut Content) {
+    if look.subject == Subject::Setting {
+        let line = |text: &[u8]| text.strip_suffix(b"\n").unwrap_or(text).to_vec();
+        content.value_before = versions.before.filter(|_| content.before.is_some()).map(line);
+        content.value = versions.after.filter(|_| content.after.is_some()).map(line);
+        return;
+    }
+    let hash = |state: &Option<FileState>| state.as_ref().and_then(|state| state.sha256);
+    let is_same = hash(&content.before).is_some_and(|before| hash(&content.after) == Some(before));
+    let is_other = look.change.action.changes_content() || (content.before.is_some() && !is_same);
+    if !look.subject.is_text() || !is_other {
+        return;
+    }
+    compare(look.subject, versions, modules, content);
+    let is_file = content.after.as_ref().is_some_and(|state| state.mode & 0o170_000 == 0o100_000);
+    let is_read = !matches!(content.status, ContentStatus::Failed | ContentStatus::TimedOut);
+    if versions.after.is_none() && is_file && is_read && !is_same {
+        tell_length(look.subject, content);
+    }
+}
+
+const fn status(miss: Miss) -> ContentStatus {
+    match miss {
+        Miss::Gone => ContentStatus::Gone,
+        Miss::Detour => ContentStatus::Replaced,
+        Miss::Slow => ContentStatus::SlowFileSystem,
+        Miss::Stale | Miss::Unreachable => ContentStatus::Unreachable,
+        Miss::Failed => ContentStatus::Failed,
+    }
+}
