@@ -57,7 +57,7 @@ pub const CALLS_RING_BYTES: u32 = 1024 * 1024;
 pub const TRUTH_RING_BYTES: u32 = 512 * 1024;
 
 /// Default size of the ring for files and tools, in bytes.
-pub const FILES_RING_BYTES: u32 = 2 * 1024 * 1024;
+pub const FILES_RING_BYTES: u32 = 1024 * 1024;
 
 /// Files whose writers are followed at one time: those that root opened, and those of all others.
 pub const ROOT_WRITTEN_FILES: u32 = 768;

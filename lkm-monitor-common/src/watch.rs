@@ -89,9 +89,9 @@ pub const fn number_bit(number: u64) -> u64 {
     1 << ((number ^ number >> 6) & 63)
 }
 
-/// A bit that stands for names with these first two bytes, and others.
-pub const fn name_bit(first: u8, second: u8) -> u64 {
-    1 << ((first as u64 * 7 + second as u64) & 63)
+/// A bit that stands for names with these first four bytes, and others.
+pub const fn name_bit(first: u32) -> u64 {
+    number_bit((first ^ first >> 16 ^ first >> 21) as u64)
 }
 
 /// Key of the `TOOL_FILES` map: a file that is a module tool.

@@ -4,15 +4,15 @@ use aya_ebpf::{helpers::generated::bpf_probe_read_kernel, maps::LruHashMap};
 use lkm_monitor_common::section::ExecRecord;
 
 use crate::{
-    kernel::member,
+    kernel::{Load, Typed, load},
     maps::{ROOT_EXECS, USER_EXECS},
 };
 
-/// Remembers that `task`, of process `tgid`, was executed like this.
+/// Remembers that `task` (a typed pointer), of process `tgid`, was executed like this.
 #[inline(always)]
 pub(crate) fn remember(task: u64, tgid: u32, record: &ExecRecord) {
     // The real user in the initial user namespace: neither a namespace of one's own nor a setuid program makes root here.
-    let of_root = member!(u32, member!(u64, task, task_cred), cred_uid) == 0;
+    let of_root = load!(Typed, u32, load!(Typed, u64, task, task_cred), cred_uid) == 0;
     let records = if of_root { &ROOT_EXECS } else { &USER_EXECS };
     // The map makes room by itself; a failure under memory pressure costs this one command line.
     let _ = records.insert(&tgid, record, 0);
@@ -28,9 +28,9 @@ pub(crate) fn forget(tgid: u32) {
 
 /// Copies the record of the process that `task` belongs to, if it is of its last exec.
 #[inline(always)]
-pub(crate) fn recall(task: u64, tgid: u32, copy: *mut ExecRecord) -> bool {
-    let start_boot_ns = member!(u64, member!(u64, task, task_group_leader), task_start_boot);
-    let exec_id = member!(u64, task, task_self_exec_id);
+pub(crate) fn recall<L: Load>(task: u64, tgid: u32, copy: *mut ExecRecord) -> bool {
+    let start_boot_ns = load!(L, u64, load!(L, u64, task, task_group_leader), task_start_boot);
+    let exec_id = load!(L, u64, task, task_self_exec_id);
     recall_from(&ROOT_EXECS, tgid, start_boot_ns, exec_id, copy)
         || recall_from(&USER_EXECS, tgid, start_boot_ns, exec_id, copy)
 }

@@ -44,13 +44,13 @@ macro_rules! member {
 }
 pub(crate) use member;
 
-/// Reads the member `$field` of the structure at `$base`, a pointer whose type the verifier knows, as `$ty`. Every kernel has it.
-macro_rules! typed_member {
-    ($ty:ty, $base:expr, $field:ident) => {
-        <$crate::kernel::Typed as $crate::kernel::Load>::load::<$ty>($base, $crate::kernel::offset!($field))
+/// Like [`member`], in the way of a [`Load`].
+macro_rules! load {
+    ($load:ty, $ty:ty, $base:expr, $field:ident) => {
+        <$load as $crate::kernel::Load>::load::<$ty>($base, $crate::kernel::offset!($field) as u64)
     };
 }
-pub(crate) use typed_member;
+pub(crate) use load;
 
 /// The address of the member `$field` of the structure at `$base`.
 macro_rules! address {
@@ -95,8 +95,8 @@ pub(crate) fn current_task() -> u64 {
 
 /// How a structure member is read.
 pub(crate) trait Load {
-    /// The member at `base + offset`; zero where the memory is missing.
-    fn load<T: Copy>(base: u64, offset: u32) -> T;
+    /// The member at `base + offset`, which the kernel has; zero where the memory is missing.
+    fn load<T: Copy>(base: u64, offset: u64) -> T;
 }
 
 /// From a pointer whose type the verifier knows: one instruction.
@@ -104,7 +104,7 @@ pub(crate) struct Typed;
 
 impl Load for Typed {
     #[inline(always)]
-    fn load<T: Copy>(base: u64, offset: u32) -> T {
+    fn load<T: Copy>(base: u64, offset: u64) -> T {
         let member: *const T = ptr::with_exposed_provenance::<u8>(base as usize).wrapping_add(offset as usize).cast();
         // SAFETY: the verifier admits only members of the structure, and makes a fault read zero. Volatile, because the kernel
         // may write there.
@@ -117,8 +117,8 @@ pub(crate) struct Probed;
 
 impl Load for Probed {
     #[inline(always)]
-    fn load<T: Copy>(base: u64, offset: u32) -> T {
-        read_member(base, offset)
+    fn load<T: Copy>(base: u64, offset: u64) -> T {
+        read(base.wrapping_add(offset))
     }
 }
 

@@ -17,7 +17,7 @@ use lkm_monitor_common::{
 use crate::{
     event::Event,
     exec_records,
-    kernel::{address, current_task, member, offset, read, read_member, value},
+    kernel::{Probed, address, current_task, member, offset, read, read_member, value},
     maps::DESCRIBED,
     path::{Viewer, push_path},
 };
@@ -222,7 +222,7 @@ fn push_process(event: Event, task: u64, leader: u64, generation: u32, has_paren
 #[inline(always)]
 fn push_exec_record(event: Event, task: u64, tgid: u32) {
     // A record fits where content goes.
-    if exec_records::recall(task, tgid, event.content().cast()) {
+    if exec_records::recall::<Probed>(task, tgid, event.content().cast()) {
         event.close(Tag::ExecArguments, 0, size_of::<ExecRecord>() as u64);
     }
 }

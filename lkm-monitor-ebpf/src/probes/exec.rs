@@ -9,7 +9,7 @@ use lkm_monitor_common::{
 use crate::{
     calls, exec_records,
     files::names,
-    kernel::{member, typed_member},
+    kernel::{Typed, load},
     maps::{EXEC_SCRATCH, FORK_SCRATCH},
     probes::tools,
 };
@@ -28,14 +28,14 @@ fn remember_exec(task: u64, binprm: u64) {
         return;
     };
     // What is left of an exec before this one tells its age by `exec_id`.
-    let has_arguments = read_command_line(record, typed_member!(u64, task, task_mm));
+    let has_arguments = read_command_line(record, load!(Typed, u64, task, task_mm));
     // SAFETY: this CPU's record, which only this program uses.
     unsafe {
-        set_executable(record, typed_member!(u64, binprm, binprm_file));
+        set_executable(record, load!(Typed, u64, binprm, binprm_file));
         if has_arguments {
-            (*record).start_boot_ns = typed_member!(u64, task, task_start_boot);
-            (*record).exec_id = typed_member!(u64, task, task_self_exec_id);
-            exec_records::remember(task, typed_member!(u32, task, task_tgid), &*record);
+            (*record).start_boot_ns = load!(Typed, u64, task, task_start_boot);
+            (*record).exec_id = load!(Typed, u64, task, task_self_exec_id);
+            exec_records::remember(task, load!(Typed, u32, task, task_tgid), &*record);
         }
     }
     tools::executed(task, binprm, record, has_arguments);
@@ -45,19 +45,19 @@ fn remember_exec(task: u64, binprm: u64) {
 /// `record` is the probe's own.
 #[inline(always)]
 unsafe fn set_executable(record: *mut ExecRecord, file: u64) {
-    let inode: u64 = member!(u64, file, file_inode);
+    let inode = load!(Typed, u64, file, file_inode);
     // SAFETY: the caller's word.
     unsafe {
-        (*record).exe_inode = member!(u64, inode, inode_ino);
-        (*record).exe_device = member!(u32, member!(u64, inode, inode_sb), sb_dev);
+        (*record).exe_inode = load!(Typed, u64, inode, inode_ino);
+        (*record).exe_device = load!(Typed, u32, load!(Typed, u64, inode, inode_sb), sb_dev);
     }
 }
 
 /// Reads the command line of the current process, whose memory is `mm`, and sets the flags anew.
 #[inline(always)]
 fn read_command_line(record: *mut ExecRecord, mm: u64) -> bool {
-    let start: u64 = member!(u64, mm, mm_arg_start);
-    let len = member!(u64, mm, mm_arg_end).wrapping_sub(start);
+    let start = load!(Typed, u64, mm, mm_arg_start);
+    let len = load!(Typed, u64, mm, mm_arg_end).wrapping_sub(start);
     let (size, flags) =
         if len > EXEC_ARGS_BYTES as u64 { (EXEC_ARGS_BYTES as u64, exec_flags::TRUNCATED) } else { (len, 0) };
     // SAFETY: the calling probe's record; the helper checks the source address.
@@ -83,7 +83,7 @@ pub(crate) fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 /// was executed before the probes were there is taken for what it is now.
 #[inline(always)]
 fn remember_fork(parent: u64, child: u64) {
-    let (parent_pid, child_pid) = (typed_member!(u32, parent, task_tgid), typed_member!(u32, child, task_tgid));
+    let (parent_pid, child_pid) = (load!(Typed, u32, parent, task_tgid), load!(Typed, u32, child, task_tgid));
     // A new thread.
     if parent_pid == child_pid {
         return;
@@ -91,21 +91,21 @@ fn remember_fork(parent: u64, child: u64) {
     let Some(record) = FORK_SCRATCH.get_ptr_mut(0) else {
         return;
     };
-    if !exec_records::recall(parent, parent_pid, record) {
-        let mm: u64 = member!(u64, parent, task_mm);
+    if !exec_records::recall::<Typed>(parent, parent_pid, record) {
+        let mm = load!(Typed, u64, parent, task_mm);
         // A kernel thread, or a parent whose arguments are not in memory now.
         if mm == 0 || !read_command_line(record, mm) {
             return;
         }
         // SAFETY: this CPU's record, which only this program uses.
         unsafe {
-            set_executable(record, member!(u64, mm, mm_exe_file));
-            (*record).exec_id = member!(u64, parent, task_self_exec_id);
+            set_executable(record, load!(Typed, u64, mm, mm_exe_file));
+            (*record).exec_id = load!(Typed, u64, parent, task_self_exec_id);
         }
     }
     // SAFETY: as above.
     unsafe {
-        (*record).start_boot_ns = member!(u64, child, task_start_boot);
+        (*record).start_boot_ns = load!(Typed, u64, child, task_start_boot);
         (*record).flags |= exec_flags::INHERITED;
         exec_records::remember(child, child_pid, &*record);
     }
@@ -120,8 +120,8 @@ pub(crate) fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     names::abandon();
     tools::exited(task);
     // `do_exit` has counted this thread off before.
-    if typed_member!(u32, typed_member!(u64, task, task_signal), signal_live) == 0 {
-        exec_records::forget(typed_member!(u32, task, task_tgid));
+    if load!(Typed, u32, load!(Typed, u64, task, task_signal), signal_live) == 0 {
+        exec_records::forget(load!(Typed, u32, task, task_tgid));
     }
     0
 }

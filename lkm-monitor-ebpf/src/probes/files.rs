@@ -14,7 +14,7 @@ use crate::{
         watch::{is_watched, may_be_watched},
         writers,
     },
-    kernel::{Load, Probed, Typed, address, argument, current_task, member, offset, typed_task, untyped, value},
+    kernel::{Load, Probed, Typed, address, argument, current_task, load, member, typed_task, untyped, value},
     path::Place,
 };
 
@@ -46,13 +46,13 @@ pub(crate) fn write_access_5_10(ctx: FEntryContext) -> i32 {
 /// Whether the file at which the path walk of `task` stands may be watched.
 #[inline(always)]
 fn may_open_watched<L: Load>(task: u64) -> bool {
-    let walk: u64 = L::load(task, offset!(task_nameidata));
+    let walk = load!(L, u64, task, task_nameidata);
     if walk == 0 {
         return false;
     }
-    let dentry: u64 = L::load(walk, offset!(nameidata_dentry));
-    let kind = L::load::<u32>(dentry, offset!(dentry_flags)) & value!(dentry_type_mask);
-    kind != value!(dentry_directory) && may_be_watched::<L>(dentry)
+    let dentry = load!(L, u64, walk, nameidata_dentry);
+    let kind = load!(L, u32, dentry, dentry_flags) as u64 & value!(dentry_type_mask) as u64;
+    kind != value!(dentry_directory) as u64 && may_be_watched::<L>(dentry)
 }
 
 /// Reports the file at which this thread's path walk stands, if it is watched and being opened on `mount`. See [`report_name`].

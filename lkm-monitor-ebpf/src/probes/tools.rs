@@ -14,7 +14,7 @@ use lkm_monitor_common::{
 
 use crate::{
     files::report::by_root,
-    kernel::{Load as _, Typed, address, member, offset, typed_member, untyped},
+    kernel::{Load as _, Typed, address, load, member, offset, untyped},
     maps::{EXEC_SCRATCH, TOOL_BUILDS, TOOL_FILES, TOOL_NAMES, TOOL_RUNS},
     process::push_processes,
     stream::{DraftByUser, add, count},
@@ -52,18 +52,18 @@ pub(crate) fn executed(task: u64, binprm: u64, record: *const ExecRecord, has_ar
     if unsafe { core::ptr::read_volatile(&raw const TOOL_RUNS_UNDER_WAY) } != 0 {
         end_run((bpf_get_current_pid_tgid() >> 32) as u32, 0, 1);
     }
-    let name = typed_member!(u16, task, task_comm).to_le_bytes();
-    let build: u64 = Typed::load(binprm, offset!(binprm_head) + TOOL_BUILD_AT as u32);
+    let name = load!(Typed, u32, task, task_comm);
+    let build: u64 = Typed::load(binprm, offset!(binprm_head) as u64 + TOOL_BUILD_AT as u64);
     // SAFETY: the calling probe's record.
-    let (inode, first, second) = unsafe { ((*record).exe_inode, (*record).args[0], (*record).args[1]) };
-    let named = name_bit(name[0], name[1]) | if has_arguments { name_bit(first, second) } else { 0 };
+    let (inode, argument) = unsafe { ((*record).exe_inode, (&raw const (*record).args).cast::<u32>().read_unaligned()) };
+    let named = name_bit(name) | if has_arguments { name_bit(argument) } else { 0 };
     let may_be_tool = hints!(names) & named | hints!(inodes) & number_bit(inode) | hints!(builds) & number_bit(build);
     if may_be_tool == 0 {
         return;
     }
     let matches = match_tool(untyped(binprm), has_arguments as u32);
     if matches != 0 {
-        begin_run(matches, typed_member!(u32, binprm, binprm_argc));
+        begin_run(matches, load!(Typed, u32, binprm, binprm_argc));
     }
 }
 

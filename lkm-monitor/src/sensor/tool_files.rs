@@ -69,7 +69,7 @@ fn hints<'a>(
     ToolHints {
         inodes: all(&mut tools.iter().map(|tool| number_bit(tool.inode))),
         builds: all(&mut builds.map(|build| number_bit(first(build)))),
-        names: all(&mut names.map(|name| name_bit(name[0], name[1]))),
+        names: all(&mut names.map(|name| name_bit(u32::from_le_bytes([name[0], name[1], name[2], name[3]])))),
     }
 }
 

@@ -129,6 +129,11 @@ impl Sensor {
         Self::start_with(hooks, &[])
     }
 
+    /// Starts the daemon with the settings that it has by itself.
+    pub(crate) fn start_by_default() -> Self {
+        Self::launch(&[], None)
+    }
+
     fn start_with(hooks: Hooks, arguments: &[&str]) -> Self {
         let config = format!("/run/{}.toml", hooks.name());
         let settings =

@@ -229,7 +229,10 @@ malformed line
 
     proptest! {
         #[test]
-        fn takes_any_table(table in "([0-9]{1,2} [0-9]{1,2} 0:[0-9] /[ab/]{0,4} /[ab/]{0,4} [a ]{0,3}- ext4\n|\\PC{0,9}\n){0,9}", path in any::<Vec<u8>>()) {
+        fn takes_any_table(
+            table in "([0-9]{1,2} [0-9]{1,2} 0:[0-9] /[ab/]{0,4} /[ab/]{0,4} [a ]{0,3}- ext4\n|\\PC{0,9}\n){0,9}",
+            path in any::<Vec<u8>>(),
+        ) {
             let table = MountTable::new(table.into_bytes());
             for start in 0..10 {
                 let way = table.way(start, &path).unwrap_or_default();

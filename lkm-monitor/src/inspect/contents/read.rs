@@ -258,6 +258,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_grows_while_it_is_read_is_told_so() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let path = file.path().canonicalize().unwrap();
+        let opened = Tree::host().unwrap().open(path.as_os_str().as_bytes()).unwrap();
+        let before = status(&opened.fd).unwrap();
+        fs::write(&path, "more").unwrap();
+        let mut found = Found::default();
+        let status = read_file(&opened, &before, Wanted::default(), &mut found).unwrap();
+        let state = found.state.unwrap();
+        assert_eq!((status, state.size, state.sha256.is_some()), (ContentStatus::ChangedSince, 4, true));
+    }
+
+    #[test]
     fn what_is_no_file_is_not_opened() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("x.ko");

@@ -1,3 +1,4 @@
+mod arbitrary;
 mod crew;
 
 use std::{
@@ -5,8 +6,6 @@ use std::{
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::model::{ContentStatus, FileAction, FileChange, FileFacts, SeenPath, samples};
@@ -314,73 +313,4 @@ fn a_path_without_its_mount_is_found_by_the_file_system() {
     let content = bench.look(&wanted);
     assert_eq!(content.resolved_path.as_deref(), Some(path.as_os_str().as_bytes()));
     assert_eq!((content.status, content.before.unwrap().size), (ContentStatus::Gone, 12));
-}
-
-fn any_path() -> impl Strategy<Value = SeenPath> {
-    let bytes = || {
-        prop_oneof![any::<Vec<u8>>(), "(/[a.x\u{0}]{0,3}){0,5}".prop_map(String::into_bytes), Just(b"/proc/1".to_vec())]
-    };
-    (bytes(), bytes(), proptest::option::of(bytes()), proptest::option::of(bytes()), any::<[bool; 5]>()).prop_map(
-        |(
-            seen,
-            absolute,
-            mount_point,
-            mount_root,
-            [truncated, anonymous, foreign_root, mount_unknown, outside_root],
-        )| SeenPath {
-            seen,
-            absolute,
-            mount_point,
-            mount_root,
-            truncated,
-            anonymous,
-            foreign_root,
-            mount_unknown,
-            outside_root,
-            ..SeenPath::default()
-        },
-    )
-}
-
-proptest! {
-    #[test]
-    fn takes_any_path(
-        path in any_path(),
-        old_path in proptest::option::of(any_path()),
-        in_host_namespace in any::<bool>(),
-        action in prop::sample::select(vec![FileAction::Written, FileAction::Renamed, FileAction::Removed]),
-        device in (prop::sample::select(vec![0_u32, 8, 254]), 0_u32..3),
-    ) {
-        let facts = FileFacts { device_major: device.0, device_minor: device.1, ..FileFacts::default() };
-        let mut change = FileChange { action, path, old_path, facts: Some(facts), ..samples::file_change() };
-        change.process.caller.pid = std::process::id();
-        let wanted = Look { change: Box::new(change), subject: Subject::Modprobe, in_host_namespace };
-        let memory = Memory::new(Box::new(|_| Some(Subject::Modprobe)));
-        let mut modules = Modules::in_folder(PathBuf::from("/nonexistent"));
-        let content = look::look(&memory, &mut modules, &wanted);
-        prop_assert_ne!(content.status, ContentStatus::NotWanted);
-    }
-}
-
-#[test]
-fn adhoc() {
-    let Ok(pid) = std::env::var("ADHOC_PID") else { return };
-    let pid: u32 = pid.parse().unwrap();
-    let namespace = fs::read_link(format!("/proc/{pid}/ns/mnt")).unwrap();
-    let namespace = namespace.to_str().unwrap().trim_matches(|l: char| !l.is_ascii_digit()).parse().unwrap();
-    let mut bench = Bench::new();
-    for (path, host) in [("/mnt/a/x.ko", false), ("/mnt/a/b/x.ko", false), ("/mnt/a/over/x.ko", false), ("/mnt/bind/x.ko", false), ("/mnt/fuse/x.ko", false), ("/mnt/a/x.ko", true),
-        ("/tmp/adhoc/bind/x.ko", true), ("/tmp/adhoc/src/x.ko", true), ("/tmp/adhoc/merged/x.ko", true), ("/tmp/adhoc/stack/x.ko", true)] {
-        let mut wanted = bench.wanted("x.ko", FileAction::Written);
-        wanted.change.path = samples::path(path);
-        wanted.in_host_namespace = host;
-        wanted.change.process.caller.pid = pid;
-        wanted.change.process.caller.namespaces.mount = namespace;
-        let content = bench.look(&wanted);
-        println!("{path} {host}: {:?} {:?}", content.status, content.after.map(|a| (a.size, a.sha256.is_some())));
-    }
-    let began = Instant::now();
-    let wanted = { let mut w = bench.wanted("x.ko", FileAction::Written); w.change.path = samples::path("/tmp/adhoc/src/x.ko"); w };
-    for _ in 0..1000 { bench.look(&wanted); }
-    println!("{:?} a look", began.elapsed() / 1000);
 }
