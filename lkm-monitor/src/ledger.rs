@@ -5,13 +5,17 @@ use crate::{
     sensor::losses::Totals,
 };
 
-const REASONS: [LossReason; 7] = [
+const REASONS: [LossReason; 11] = [
     LossReason::RingFull,
     LossReason::ScratchExhausted,
     LossReason::InFlightFull,
     LossReason::ProbeSkipped,
+    LossReason::WriterNotFollowed,
+    LossReason::LinkNotFollowed,
+    LossReason::ToolNotFollowed,
     LossReason::DecodeError,
     LossReason::JoinEvicted,
+    LossReason::NotLookedAt,
     LossReason::OutputFull,
 ];
 
@@ -42,12 +46,20 @@ impl Ledger {
         }
     }
 
+    /// Sets the total of a loss that is counted elsewhere.
+    pub fn set(&mut self, reason: LossReason, total: u64) {
+        self.entry(reason).total = total;
+    }
+
     /// Takes in the counters of the probes and of the join, which are totals.
     pub fn observe(&mut self, totals: Totals, evicted: u64) {
         self.entry(LossReason::RingFull).total = totals.ring_full;
         self.entry(LossReason::ScratchExhausted).total = totals.scratch_exhausted;
         self.entry(LossReason::InFlightFull).total = totals.in_flight_full;
         self.entry(LossReason::ProbeSkipped).total = totals.probe_skipped;
+        self.entry(LossReason::WriterNotFollowed).total = totals.writers_unfollowed;
+        self.entry(LossReason::LinkNotFollowed).total = totals.name_changes_full;
+        self.entry(LossReason::ToolNotFollowed).total = totals.tool_runs_full;
         // A call goes unseen because both its events found no room: no buffer, or else in the ring, as a rule.
         let no_buffer =
             totals.scratch_exhausted > self.seen.scratch_exhausted && totals.ring_full == self.seen.ring_full;

@@ -184,6 +184,7 @@ impl Pipeline {
         if let Some(totals) = totals {
             self.ledger.observe(totals, self.join.evicted() + self.tools.evicted());
         }
+        self.ledger.set(LossReason::NotLookedAt, self.looks.not_looked_at());
         self.tell_losses();
         self.tell_excluded(EXCLUDED_EVERY_NS);
     }
@@ -242,6 +243,12 @@ impl Pipeline {
     /// Whether nobody can take documents any more.
     pub const fn output_is_closed(&self) -> bool {
         self.output_closed
+    }
+
+    /// What the daemon itself counted since the start, by name.
+    pub fn counters(&self) -> [(&'static str, u64); 3] {
+        let excluded = self.looks.excluded().iter().map(|excluded| excluded.count).sum();
+        [("documents", self.documents), ("folded", self.fold.folded()), ("excluded", excluded)]
     }
 
     /// Documents sent so far.

@@ -1,6 +1,7 @@
 //! Whole documents, and what holds for every document.
 
 mod arbitrary;
+mod files;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

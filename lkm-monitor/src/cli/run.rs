@@ -147,7 +147,8 @@ async fn watch(
     pipeline.tick(totals);
     state.boot_ns = boot_ns();
     state.counters = report::counters(&totals.unwrap_or_default());
-    state.counters.push(("documents", pipeline.documents() + 1));
+    // This document is one more.
+    state.counters.extend(pipeline.counters().map(|(name, count)| (name, count + u64::from(name == "documents"))));
     let told = pipeline.tell_state(&state) && !pipeline.owes_losses();
     pipeline.into_output().finish(deadline)?;
     anyhow::ensure!(told, "not everything that was seen could be told before the end");

@@ -25,10 +25,18 @@ pub enum LossReason {
     InFlightFull,
     /// The kernel skipped a run of a probe.
     ProbeSkipped,
+    /// Too many watched files were being written: who wrote one was seen, but not when it was closed.
+    WriterNotFollowed,
+    /// The kernel had no memory to follow a link of a watched name to its outcome.
+    LinkNotFollowed,
+    /// Too many module tools were running: their end was not seen.
+    ToolNotFollowed,
     /// An event could not be understood.
     DecodeError,
     /// A call was given up before all its parts had come.
     JoinEvicted,
+    /// Too many changed files were waiting to be looked at: the change was told, without what is in the file.
+    NotLookedAt,
     /// Nobody took the documents.
     OutputFull,
 }
@@ -41,8 +49,12 @@ impl LossReason {
             Self::ScratchExhausted => "scratch_exhausted",
             Self::InFlightFull => "in_flight_full",
             Self::ProbeSkipped => "probe_skipped",
+            Self::WriterNotFollowed => "writer_not_followed",
+            Self::LinkNotFollowed => "link_not_followed",
+            Self::ToolNotFollowed => "tool_not_followed",
             Self::DecodeError => "decode_error",
             Self::JoinEvicted => "join_evicted",
+            Self::NotLookedAt => "not_looked_at",
             Self::OutputFull => "output_full",
         }
     }
@@ -50,8 +62,14 @@ impl LossReason {
     /// Which side lost it: `kernel` or `daemon`.
     pub const fn stage(self) -> &'static str {
         match self {
-            Self::RingFull | Self::ScratchExhausted | Self::InFlightFull | Self::ProbeSkipped => "kernel",
-            Self::DecodeError | Self::JoinEvicted | Self::OutputFull => "daemon",
+            Self::RingFull
+            | Self::ScratchExhausted
+            | Self::InFlightFull
+            | Self::ProbeSkipped
+            | Self::WriterNotFollowed
+            | Self::LinkNotFollowed
+            | Self::ToolNotFollowed => "kernel",
+            Self::DecodeError | Self::JoinEvicted | Self::NotLookedAt | Self::OutputFull => "daemon",
         }
     }
 }

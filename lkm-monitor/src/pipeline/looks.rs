@@ -10,6 +10,9 @@ use crate::{
     select::{Exclusions, WatchList},
 };
 
+/// Changes that wait at one time: they hold their whole descriptions.
+const MAX_WAITING: usize = 2048;
+
 /// How long a change waits for the look at its file, in nanoseconds. Reading is fast; a file system may not be.
 const PATIENCE_NS: u64 = 30_000_000_000;
 
@@ -21,11 +24,12 @@ pub(super) struct Looks {
     /// By the number of the look, which grows: with the time since boot at which patience ends.
     waiting: BTreeMap<u64, (FileReport, u64)>,
     last: u64,
+    not_looked_at: u64,
 }
 
 impl Looks {
     pub(super) const fn new(watch: WatchList, exclusions: Exclusions, contents: Contents) -> Self {
-        Self { watch, exclusions, contents, waiting: BTreeMap::new(), last: 0 }
+        Self { watch, exclusions, contents, waiting: BTreeMap::new(), last: 0, not_looked_at: 0 }
     }
 
     /// The report on a change; `None` when it is of no interest, excluded, or waits for a look.
@@ -41,8 +45,9 @@ impl Looks {
         }
         self.last += 1;
         let look = Look { change: Box::new(report.change.clone()), subject, in_host_namespace };
-        if !self.contents.request(self.last, look) {
+        if self.waiting.len() >= MAX_WAITING || !self.contents.request(self.last, look) {
             report.content.status = ContentStatus::Busy;
+            self.not_looked_at += 1;
             return Some(report);
         }
         self.waiting.insert(self.last, (report, now_ns.saturating_add(PATIENCE_NS)));
@@ -92,6 +97,11 @@ impl Looks {
 
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
         self.waiting.first_key_value().map(|(_, (_, deadline_ns))| *deadline_ns)
+    }
+
+    /// Changes that were told without a look, because too many were waiting.
+    pub(super) const fn not_looked_at(&self) -> u64 {
+        self.not_looked_at
     }
 
     /// What exclusions have kept back.

@@ -34,6 +34,9 @@ pub fn counters(totals: &Totals) -> Vec<(&'static str, u64)> {
         ("scratch_exhausted", totals.scratch_exhausted),
         ("in_flight_full", totals.in_flight_full),
         ("probe_skipped", totals.probe_skipped),
+        ("writer_not_followed", totals.writers_unfollowed),
+        ("link_not_followed", totals.name_changes_full),
+        ("tool_not_followed", totals.tool_runs_full),
         ("submitted", totals.submitted),
     ]
 }

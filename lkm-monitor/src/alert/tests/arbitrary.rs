@@ -7,7 +7,7 @@ use crate::model::{
     Tty, samples,
 };
 
-fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(b"/".to_vec()),
         Just(b"\n".to_vec()),
@@ -22,7 +22,7 @@ pub(super) fn any_text() -> impl Strategy<Value = String> {
     any_bytes().prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn any_path() -> impl Strategy<Value = SeenPath> {
+pub(super) fn any_path() -> impl Strategy<Value = SeenPath> {
     (any_bytes(), any_bytes(), proptest::option::of(any_bytes()), any::<[bool; 5]>()).prop_map(
         |(seen, absolute, mount_point, [bind_mount, outside_root, anonymous, truncated, unreadable])| SeenPath {
             seen,
@@ -69,7 +69,7 @@ fn any_process() -> impl Strategy<Value = Process> {
     )
 }
 
-fn any_tree() -> impl Strategy<Value = ProcessTree> {
+pub(super) fn any_tree() -> impl Strategy<Value = ProcessTree> {
     (any_process(), proptest::collection::vec(any_process(), 0..9), any::<bool>()).prop_map(
         |(caller, ancestors, incomplete)| ProcessTree { caller, ancestors, more_ancestors: incomplete, incomplete },
     )

@@ -74,9 +74,19 @@ fn rows(fields: &Fields<'_>) -> Vec<(&'static str, String)> {
     if fields.value("/lkm_monitor/loss").is_some() {
         return vec![("lost", loss(fields))];
     }
+    if fields.value("/lkm_monitor/excluded").is_some() {
+        return vec![("excluded", excluded(fields))];
+    }
     vec![
         ("module", module(fields)),
         ("file", file(fields)),
+        ("sha256", fields.text("/file/hash/sha256").unwrap_or_default()),
+        ("change", change(fields)),
+        ("added", fields.list("/lkm_monitor/change/diff/added", "; ")),
+        ("removed", fields.list("/lkm_monitor/change/diff/removed", "; ")),
+        ("danger", fields.list("/lkm_monitor/change/dangers", "; ")),
+        ("burst", burst(fields)),
+        ("tool", tool(fields)),
         ("request", request(fields)),
         ("process", process(fields)),
         ("ancestry", ancestry(fields)),
@@ -104,6 +114,45 @@ fn file(fields: &Fields<'_>) -> String {
         ("on ", "/lkm_monitor/file/fs_type"),
         ("mounted at ", "/lkm_monitor/file/mount_point"),
     ])
+}
+
+fn change(fields: &Fields<'_>) -> String {
+    fields.join(&[
+        ("", "/lkm_monitor/change/operation"),
+        ("from ", "/lkm_monitor/change/old_path"),
+        ("to ", "/file/target_path"),
+        ("content ", "/lkm_monitor/change/content"),
+        ("was ", "/lkm_monitor/change/value_before"),
+        ("is ", "/lkm_monitor/change/value"),
+    ])
+}
+
+fn burst(fields: &Fields<'_>) -> String {
+    fields.join(&[
+        ("files ", "/lkm_monitor/burst/count"),
+        ("below ", "/file/directory"),
+        ("first ", "/lkm_monitor/burst/first_name"),
+        ("last ", "/lkm_monitor/burst/last_name"),
+    ])
+}
+
+fn tool(fields: &Fields<'_>) -> String {
+    fields.join(&[
+        ("", "/lkm_monitor/tool/name"),
+        ("did: ", "/lkm_monitor/tool/effect"),
+        ("exit status ", "/process/exit_code"),
+    ])
+}
+
+/// The exclusions that kept something back.
+fn excluded(fields: &Fields<'_>) -> String {
+    let rows = fields.value("/lkm_monitor/excluded").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let row = |row: &Value| {
+        let row = Fields(row);
+        let count = row.text("/count").filter(|count| count != "0")?;
+        Some(format!("{count} by {}", row.text("/path").unwrap_or_else(|| "?".to_owned())))
+    };
+    rows.iter().filter_map(row).collect::<Vec<_>>().join("; ")
 }
 
 fn request(fields: &Fields<'_>) -> String {
