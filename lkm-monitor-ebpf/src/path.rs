@@ -105,7 +105,8 @@ pub(crate) fn push_place(event: Event, tag: Tag, place: Place, viewer: Viewer) {
         if place.mnt == 0 && flags & ANONYMOUS != 0 {
             // The walk went to the root of the file system.
             flags = NO_MOUNT;
-        } else if (*walk).root_at == PathHead::NONE && (*walk).root_dentry != 0 && flags & (TRUNCATED | ANONYMOUS) == 0 {
+        } else if (*walk).root_at == PathHead::NONE && (*walk).root_dentry != 0 && flags & (TRUNCATED | ANONYMOUS) == 0
+        {
             flags |= OUTSIDE_ROOT;
         }
         close_path(event, walk, tag, flags);
@@ -171,9 +172,8 @@ pub(crate) fn push_inode(event: Event, inode: u64, dentry: u64) {
     let links = member!(u32, inode, inode_nlink);
     let mut flags = 0;
     // An unlinked dentry is taken out of its hash chain (`d_unhashed`), a root one was never in one.
-    let unhashed = dentry != 0
-        && member!(u64, dentry, dentry_hash_pprev) == 0
-        && member!(u64, dentry, dentry_parent) != dentry;
+    let unhashed =
+        dentry != 0 && member!(u64, dentry, dentry_hash_pprev) == 0 && member!(u64, dentry, dentry_parent) != dentry;
     if unhashed || links == 0 {
         flags |= file_flags::UNLINKED;
     }

@@ -55,7 +55,8 @@ pub(crate) fn executed(task: u64, binprm: u64, record: *const ExecRecord, has_ar
     let name = load!(Typed, u32, task, task_comm);
     let build: u64 = Typed::load(binprm, offset!(binprm_head) as u64 + TOOL_BUILD_AT as u64);
     // SAFETY: the calling probe's record.
-    let (inode, argument) = unsafe { ((*record).exe_inode, (&raw const (*record).args).cast::<u32>().read_unaligned()) };
+    let (inode, argument) =
+        unsafe { ((*record).exe_inode, (&raw const (*record).args).cast::<u32>().read_unaligned()) };
     let named = name_bit(name) | if has_arguments { name_bit(argument) } else { 0 };
     let may_be_tool = hints!(names) & named | hints!(inodes) & number_bit(inode) | hints!(builds) & number_bit(build);
     if may_be_tool == 0 {

@@ -10,8 +10,7 @@ use super::{
 };
 use crate::model::{
     ContentStatus, FileAction, FileFacts, FileReport, FileState, FileTime, Subject, Writing, errno_name,
-    module_config::LineDiff,
-    text::text,
+    module_config::LineDiff, text::text,
 };
 
 /// The telemetry document of a change.
@@ -49,7 +48,10 @@ pub(super) fn render(report: &FileReport, scene: &Scene<'_>) -> Value {
 fn message(report: &FileReport) -> String {
     let done = if report.left { "moved away" } else { words(report.change.action) };
     let phrase = report.subject.phrase();
-    let subject = phrase.chars().next().map_or(String::new(), |first| first.to_uppercase().to_string() + &phrase[first.len_utf8()..]);
+    let subject = phrase
+        .chars()
+        .next()
+        .map_or(String::new(), |first| first.to_uppercase().to_string() + &phrase[first.len_utf8()..]);
     let folder = if report.whole_folder { " folder" } else { "" };
     match (report.change.succeeded(), report.change.errno()) {
         (_, Some(errno)) => format!("{subject}{folder} not {done}: {}", errno_name(errno)),
@@ -120,7 +122,8 @@ fn file_fields(report: &FileReport, scene: &Scene<'_>) -> Value {
             ..facts
         };
     }
-    let mut document = if known.is_some() || found.is_some() { file::render(&facts, scene) } else { file::render_name(&facts.path) };
+    let mut document =
+        if known.is_some() || found.is_some() { file::render(&facts, scene) } else { file::render_name(&facts.path) };
     let target = change.link_target.as_ref().map(|target| text(&target.bytes));
     merge(
         &mut document,

@@ -16,9 +16,9 @@ mod process;
 mod request;
 mod scene;
 mod sensor;
-mod tool_run;
 #[cfg(test)]
 mod tests;
+mod tool_run;
 
 use serde_json::{Value, json};
 

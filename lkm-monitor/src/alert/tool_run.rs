@@ -51,7 +51,8 @@ pub(super) fn render(run: &ToolRun, scene: &Scene<'_>) -> Value {
     if let Some(ToolEnd::Exited(code)) = run.end {
         document["process"]["exit_code"] = code.into();
     }
-    if let Some(ended) = run.ended_boot_ns.filter(|_| matches!(run.end, Some(ToolEnd::Exited(_) | ToolEnd::Killed(_)))) {
+    if let Some(ended) = run.ended_boot_ns.filter(|_| matches!(run.end, Some(ToolEnd::Exited(_) | ToolEnd::Killed(_))))
+    {
         document["process"]["end"] = json!(scene.time(ended));
     }
     document
@@ -63,7 +64,9 @@ fn message(run: &ToolRun) -> String {
 
 /// What the run did to the kernel.
 fn effect(run: &ToolRun) -> &'static str {
-    let any = |loads: bool| run.operations.iter().any(|done| done.succeeded == Some(true) && done.operation.is_load() == loads);
+    let any = |loads: bool| {
+        run.operations.iter().any(|done| done.succeeded == Some(true) && done.operation.is_load() == loads)
+    };
     match (any(true), any(false)) {
         (true, true) => "loaded and unloaded modules",
         (true, false) => "loaded modules",

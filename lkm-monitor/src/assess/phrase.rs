@@ -52,7 +52,8 @@ fn agent(call: &ModuleCall, context: &Context<'_>) -> String {
 pub(super) fn file_sentence(report: &FileReport, context: &Context<'_>) -> String {
     let change = &report.change;
     let path = report.content.resolved_path.as_deref().unwrap_or(&change.path.seen);
-    let old = || change.old_path.as_ref().map_or_else(|| "a name that is not known".to_owned(), |path| brief(&path.seen));
+    let old =
+        || change.old_path.as_ref().map_or_else(|| "a name that is not known".to_owned(), |path| brief(&path.seen));
     let done = match change.action {
         FileAction::Created => "was created".to_owned(),
         FileAction::Written => "was modified".to_owned(),
@@ -60,7 +61,8 @@ pub(super) fn file_sentence(report: &FileReport, context: &Context<'_>) -> Strin
         FileAction::Exchanged => format!("was exchanged with {}", old()),
         FileAction::Linked => format!("was linked to {}", old()),
         FileAction::Symlinked => {
-            let target = change.link_target.as_ref().map_or_else(String::new, |target| format!(" to {}", brief(&target.bytes)));
+            let target =
+                change.link_target.as_ref().map_or_else(String::new, |target| format!(" to {}", brief(&target.bytes)));
             format!("became a symbolic link{target}")
         }
         FileAction::Removed => "was removed".to_owned(),

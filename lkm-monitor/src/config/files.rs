@@ -81,10 +81,10 @@ impl FilesConfig {
 
     /// The changes not to tell.
     pub fn exclusions(&self) -> Result<Exclusions, FilesError> {
-        let own = self.exclude.iter().map(|exclude| Exclusion {
-            path: exclude.path.clone(),
-            executable: exclude.executable.clone(),
-        });
+        let own = self
+            .exclude
+            .iter()
+            .map(|exclude| Exclusion { path: exclude.path.clone(), executable: exclude.executable.clone() });
         let defaults = self.exclude_defaults.then(Exclusions::defaults).into_iter().flatten();
         Exclusions::new(own.chain(defaults)).map_err(FilesError::Exclude)
     }
@@ -117,7 +117,9 @@ mod tests {
     #[test]
     fn mistakes_are_named() {
         let error = |text: &str| parse(text).watch_list().unwrap_err().to_string();
-        assert!(error("[[watch]]\npath = \"/a/b\"\nkind = \"x\"\n").contains("no kind `x`; there are module, modprobe"));
+        assert!(
+            error("[[watch]]\npath = \"/a/b\"\nkind = \"x\"\n").contains("no kind `x`; there are module, modprobe")
+        );
         assert!(error("[[watch]]\npath = \"a/b\"\nkind = \"pam\"\n").contains("files.watch: `a/b` must begin"));
         let config = parse("[[exclude]]\npath = \"tmp/*\"\n");
         assert!(config.exclusions().unwrap_err().to_string().contains("files.exclude: `tmp/*`"));

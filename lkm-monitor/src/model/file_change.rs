@@ -49,7 +49,10 @@ impl FileAction {
 
     /// Whether afterwards there is a file by this name that was not there before, or another one.
     pub const fn makes_name(self) -> bool {
-        matches!(self, Self::Created | Self::Renamed | Self::Exchanged | Self::Linked | Self::Symlinked | Self::MountedOver)
+        matches!(
+            self,
+            Self::Created | Self::Renamed | Self::Exchanged | Self::Linked | Self::Symlinked | Self::MountedOver
+        )
     }
 
     /// Whether the content under this name may be another one afterwards.
@@ -177,7 +180,8 @@ mod tests {
 
     #[test]
     fn a_file_that_was_only_opened_is_untouched() {
-        let facts = FileFacts { size: 5, changed: Some(FileTime { seconds: 1, nanoseconds: 2 }), ..FileFacts::default() };
+        let facts =
+            FileFacts { size: 5, changed: Some(FileTime { seconds: 1, nanoseconds: 2 }), ..FileFacts::default() };
         let change = FileChange {
             action: FileAction::Written,
             facts: Some(facts.clone()),

@@ -1,8 +1,8 @@
 //! An ordinary host, load and unload for tests, each to be changed by the test that needs something else.
 
 use super::{
-    Abi, Accounts, Bytes, CallOutcome, FileAction, FileChange, FileFacts, Host, Ids, ImageSource, LoadStage, ModuleCall, ModuleFacts,
-    Namespaces, OperatingSystem, Operation, Process, ProcessTree, SeenPath, SystemMount,
+    Abi, Accounts, Bytes, CallOutcome, FileAction, FileChange, FileFacts, Host, Ids, ImageSource, LoadStage,
+    ModuleCall, ModuleFacts, Namespaces, OperatingSystem, Operation, Process, ProcessTree, SeenPath, SystemMount,
     ToolEnd, ToolMatch, ToolRun, Writing,
 };
 

@@ -4,9 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     inspect::contents::Contents,
-    model::{
-        Content, ContentStatus, Excluded, FileChange, FileReport, Host, Look, SeenPath, Subject, Writing,
-    },
+    model::{Content, ContentStatus, Excluded, FileChange, FileReport, Host, Look, SeenPath, Subject, Writing},
     select::{Exclusions, WatchList},
 };
 
@@ -34,7 +32,8 @@ impl Looks {
 
     /// The report on a change; `None` when it is of no interest, excluded, or waits for a look.
     pub(super) fn select(&mut self, change: FileChange, host: &Host, now_ns: u64) -> Option<FileReport> {
-        let in_host_namespace = !change.process.caller.namespaces.differing(&host.initial_namespaces).contains(&"mount");
+        let in_host_namespace =
+            !change.process.caller.namespaces.differing(&host.initial_namespaces).contains(&"mount");
         let (subject, whole_folder, left) = self.subject(&change)?;
         if self.exclusions.exclude(&change, in_host_namespace) {
             return None;

@@ -40,7 +40,10 @@ impl Exclusions {
             };
             absolute(&exclusion.path)?;
             let path = PathPattern::new(&exclusion.path, false)?;
-            let executable = exclusion.executable.as_deref().map(|pattern| absolute(pattern).and_then(|()| PathPattern::new(pattern, false)));
+            let executable = exclusion
+                .executable
+                .as_deref()
+                .map(|pattern| absolute(pattern).and_then(|()| PathPattern::new(pattern, false)));
             Ok(Entry { path, executable: executable.transpose()?, exclusion, count: 0 })
         });
         Ok(Self { entries: entries.collect::<Result<_, _>>()? })
@@ -62,7 +65,8 @@ impl Exclusions {
         let plain = paths().all(|path| !path.truncated && !path.unreadable && !path.foreign_root && !path.outside_root);
         let excludes = |entry: &Entry| {
             let by_program = entry.executable.as_ref().is_none_or(|pattern| {
-                executable.is_some_and(|executable| pattern.matches(executable)) && !change.process.caller.executable_unlinked
+                executable.is_some_and(|executable| pattern.matches(executable))
+                    && !change.process.caller.executable_unlinked
             });
             by_program && paths().all(|path| entry.path.matches(&path.absolute))
         };

@@ -86,7 +86,12 @@ pub struct WatchList {
 impl WatchList {
     /// A list of pairs of subject and pattern.
     pub fn new<'a>(entries: impl IntoIterator<Item = (Subject, &'a str)>) -> Result<Self, PatternError> {
-        let mut list = Self { patterns: Vec::new(), filter: NameFilter::default(), folders: Vec::new(), places: Default::default() };
+        let mut list = Self {
+            patterns: Vec::new(),
+            filter: NameFilter::default(),
+            folders: Vec::new(),
+            places: Default::default(),
+        };
         for (subject, pattern) in entries {
             list.add(subject, pattern)?;
         }

@@ -214,12 +214,10 @@ fn state(probe: &Probe, result: Result<(), ProgramError>) -> State {
 fn load(ebpf: &mut Ebpf, btf: &Btf, probe: &Probe) -> Result<(), ProgramError> {
     match (ebpf.program_mut(probe.program).ok_or(ProgramError::NotLoaded)?, probe.hook) {
         (Program::FEntry(program), Hook::Fentry(function)) => program.load(function, btf),
-        (Program::FEntry(program), Hook::FentryEither(function, newer)) => {
-            match program.load(function, btf) {
-                Err(ProgramError::Btf(_)) => program.load(newer, btf),
-                loaded => loaded,
-            }
-        }
+        (Program::FEntry(program), Hook::FentryEither(function, newer)) => match program.load(function, btf) {
+            Err(ProgramError::Btf(_)) => program.load(newer, btf),
+            loaded => loaded,
+        },
         (Program::RawTracePoint(program), Hook::Run) => program.load(),
         (Program::FExit(program), Hook::Fexit(function)) => program.load(function, btf),
         (Program::BtfTracePoint(program), Hook::BtfTracepoint(name)) => program.load(name, btf),

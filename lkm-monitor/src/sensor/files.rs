@@ -108,9 +108,10 @@ impl Files {
 
     /// Passes on what stays open too long. Everything that happened until `read_to_ns` has been pushed.
     pub fn expire(&mut self, read_to_ns: u64) -> Vec<FileChange> {
-        let due = self.written.values_mut().filter(|change| {
-            change.told == 0 && change.boot_ns.saturating_add(OPEN_WINDOW_NS) <= read_to_ns
-        });
+        let due = self
+            .written
+            .values_mut()
+            .filter(|change| change.told == 0 && change.boot_ns.saturating_add(OPEN_WINDOW_NS) <= read_to_ns);
         due.map(tell).collect()
     }
 

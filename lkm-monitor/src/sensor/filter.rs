@@ -56,7 +56,10 @@ pub fn install(ebpf: &mut Ebpf, filter: &NameFilter) -> Result<(), FilterError> 
     Ok(())
 }
 
-fn replace<T: BorrowMut<MapData>>(map: &mut HashMap<T, Name, u32>, names: &BTreeMap<Name, u32>) -> Result<(), MapError> {
+fn replace<T: BorrowMut<MapData>>(
+    map: &mut HashMap<T, Name, u32>,
+    names: &BTreeMap<Name, u32>,
+) -> Result<(), MapError> {
     let old: Vec<Name> = map.keys().collect::<Result<_, _>>()?;
     for name in old.iter().filter(|name| !names.contains_key(*name)) {
         map.remove(name)?;

@@ -19,7 +19,13 @@ pub(super) fn decode(content: &[u8], section_flags: u16) -> Option<SeenPath> {
         // The last name is that of the file system's root, a slash.
         let names: Vec<_> = components.iter().map(|&(_, name)| name).filter(|name| *name != b"/").collect();
         let path = join(names.into_iter(), truncated);
-        return Some(SeenPath { seen: path.clone(), absolute: path, mount_unknown: true, truncated, ..SeenPath::default() });
+        return Some(SeenPath {
+            seen: path.clone(),
+            absolute: path,
+            mount_unknown: true,
+            truncated,
+            ..SeenPath::default()
+        });
     }
     let root_known = head.root_at != PathHead::NONE;
     let absolute = join(components.iter().map(|&(_, name)| name), truncated);

@@ -277,7 +277,11 @@ const TRACE_EVENTS: [Probe; 6] = [
 
 /// All probes, in the order in which they are attached: what describes first, then what reports.
 pub fn all() -> impl Iterator<Item = &'static Probe> {
-    CORE.iter().chain(FILES.iter()).chain(NATIVE.iter().flatten()).chain(COMPAT.iter().flatten()).chain(TRACE_EVENTS.iter())
+    CORE.iter()
+        .chain(FILES.iter())
+        .chain(NATIVE.iter().flatten())
+        .chain(COMPAT.iter().flatten())
+        .chain(TRACE_EVENTS.iter())
 }
 
 /// The probes of one set.

@@ -51,7 +51,9 @@ impl SwitchedOff {
     pub const fn silences(self, hook: Hook) -> Option<&'static str> {
         match hook {
             // A kprobe at the begin of a function is made of ftrace.
-            Hook::Fentry(_) | Hook::FentryEither(..) | Hook::Fexit(_) | Hook::Kprobe(_) if self.ftrace => Some("kernel.ftrace_enabled is 0"),
+            Hook::Fentry(_) | Hook::FentryEither(..) | Hook::Fexit(_) | Hook::Kprobe(_) if self.ftrace => {
+                Some("kernel.ftrace_enabled is 0")
+            }
             Hook::Kprobe(_) if self.kprobes => Some("kprobes are disabled"),
             _ => None,
         }

@@ -73,7 +73,11 @@ fn hints<'a>(
     }
 }
 
-fn replace<K: Pod + Ord>(ebpf: &mut Ebpf, name: &'static str, entries: &BTreeMap<K, u32>) -> Result<(), ToolFilesError> {
+fn replace<K: Pod + Ord>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    entries: &BTreeMap<K, u32>,
+) -> Result<(), ToolFilesError> {
     let map = ebpf.map_mut(name).ok_or(Incomplete(name))?;
     let mut map: HashMap<_, K, u32> = HashMap::try_from(map)?;
     Ok(fill(&mut map, entries)?)

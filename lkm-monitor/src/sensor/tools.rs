@@ -75,7 +75,12 @@ impl Tools {
 
     /// Passes on runs that are over, and those that last too long. Everything that happened until `read_to_ns` has been pushed.
     pub fn expire(&mut self, read_to_ns: u64) -> Vec<ToolRun> {
-        let due: Vec<_> = self.runs.iter().filter(|(_, run)| deadline_ns(run).is_some_and(|at| at <= read_to_ns)).map(|(&key, _)| key).collect();
+        let due: Vec<_> = self
+            .runs
+            .iter()
+            .filter(|(_, run)| deadline_ns(run).is_some_and(|at| at <= read_to_ns))
+            .map(|(&key, _)| key)
+            .collect();
         due.into_iter().filter_map(|key| self.pass_on(key)).collect()
     }
 

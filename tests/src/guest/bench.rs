@@ -20,7 +20,7 @@ use serde_json::json;
 use crate::{
     mirror,
     process::program,
-    sensor::{Hooks, Sensor},
+    sensor::Sensor,
     suite::Tally,
 };
 

@@ -60,8 +60,7 @@ fn configured() -> FileReport {
     report.change.path = samples::path("/etc/modprobe.d/blacklist.conf");
     report.change.old_path = Some(samples::path("/etc/modprobe.d/.blacklist.conf.swp"));
     report.content.before = Some(FileState { size: 10, ..state(2) });
-    report.content.diff =
-        Some(LineDiff { added: vec![b"install usb-storage /tmp/x".to_vec()], ..LineDiff::default() });
+    report.content.diff = Some(LineDiff { added: vec![b"install usb-storage /tmp/x".to_vec()], ..LineDiff::default() });
     report.content.directives_added = vec!["install usb_storage /tmp/x".to_owned()];
     report.content.dangers = vec!["an install command for usb_storage runs \"/tmp/x\"".to_owned()];
     report

@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{
-    inspect,
-    model::InstalledTool,
-    sensor::attach::Programs,
-};
+use crate::{inspect, model::InstalledTool, sensor::attach::Programs};
 
 /// The first look for a close after a file was opened, and the longest time between two looks at one that stays open.
 const SOON: Duration = Duration::from_millis(20);
