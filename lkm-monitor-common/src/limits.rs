@@ -51,16 +51,16 @@ pub const ANCESTORS: usize = 8;
 pub const CALLS_IN_FLIGHT: u32 = 4096;
 
 /// Default size of the ring for calls, in bytes.
-pub const CALLS_RING_BYTES: u32 = 1024 * 1024;
+pub const CALLS_RING_BYTES: u32 = 512 * 1024;
 
 /// Default size of the ring for what the kernel confirmed, in bytes.
 pub const TRUTH_RING_BYTES: u32 = 512 * 1024;
 
 /// Default size of the ring for files and tools, in bytes.
-pub const FILES_RING_BYTES: u32 = 1024 * 1024;
+pub const FILES_RING_BYTES: u32 = 2 * 1024 * 1024;
 
 /// Files whose writers are followed at one time: those that root opened, and those of all others.
-pub const ROOT_WRITTEN_FILES: u32 = 768;
+pub const ROOT_WRITTEN_FILES: u32 = 1792;
 pub const USER_WRITTEN_FILES: u32 = 256;
 pub const WRITTEN_FILES: u32 = ROOT_WRITTEN_FILES + USER_WRITTEN_FILES;
 

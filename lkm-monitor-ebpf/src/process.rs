@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// `PF_KTHREAD` of include/linux/sched.h.
-const PF_KTHREAD: u32 = 0x0020_0000;
+pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
 
 /// Where the description of a process and its ancestors stands. Kept in the event's buffer, see
 /// [`Walk`](crate::path::Walk).

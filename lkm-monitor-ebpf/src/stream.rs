@@ -89,6 +89,16 @@ impl<S: Stream> Draft<S> {
     /// Copies the event into the ring and gives its buffer back. Whether it reached the ring; a full ring is counted.
     #[inline(always)]
     pub(crate) fn submit(self) -> bool {
+        let sent = self.try_submit();
+        if !sent {
+            count(Counter::RingFull);
+        }
+        sent
+    }
+
+    /// The same for what will be tried again: a full ring is no loss then.
+    #[inline(always)]
+    pub(crate) fn try_submit(self) -> bool {
         let event = self.event;
         let len = event.end() & (EVENT_BYTES as u64 - 1);
         let ring = core::ptr::from_ref(S::ring()).cast_mut().cast();
@@ -96,7 +106,9 @@ impl<S: Stream> Draft<S> {
         let failed = unsafe { bpf_ringbuf_output(ring, event.at(0).cast(), len, 0) };
         // A push fails only on a full stack, and this slot was taken from it.
         let _ = S::free_slots().push(&event.slot, 0);
-        count(if failed == 0 { Counter::Submitted } else { Counter::RingFull });
+        if failed == 0 {
+            count(Counter::Submitted);
+        }
         failed == 0
     }
 }

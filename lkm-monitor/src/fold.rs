@@ -124,9 +124,15 @@ impl Group {
     fn add(&mut self, report: &FileReport) {
         let path = shown(report);
         let burst = &mut self.burst;
+        let at = report.change.boot_ns;
+        // They come as their files were looked at, which is not how they were made.
+        if burst.count == 0 || at < burst.boot_ns {
+            (burst.boot_ns, burst.first) = (at, name(path));
+        }
+        if burst.count == 0 || at >= burst.last_boot_ns {
+            (burst.last_boot_ns, burst.last) = (at, name(path));
+        }
         burst.count += 1;
-        burst.last_boot_ns = burst.last_boot_ns.max(report.change.boot_ns);
-        burst.last = name(path);
         let common = common_directory(&burst.directory, path);
         burst.directory.truncate(common);
     }
@@ -143,7 +149,6 @@ impl Group {
             self.burst.continued = true;
         }
         self.burst.count = 0;
-        self.burst.boot_ns = self.burst.last_boot_ns;
     }
 }
 

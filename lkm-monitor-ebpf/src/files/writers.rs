@@ -161,5 +161,5 @@ fn report_close(session: u64, inode: u64, flags: u32) -> bool {
     if inode != 0 {
         push_inode(draft.event, inode, 0);
     }
-    draft.submit()
+    draft.try_submit()
 }

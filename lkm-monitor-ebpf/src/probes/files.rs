@@ -61,8 +61,10 @@ fn may_open_watched<L: Load>(task: u64) -> bool {
 pub(crate) extern "C" fn report_opened(mount: u64) -> u32 {
     let path = address!(member!(u64, current_task(), task_nameidata), nameidata_path);
     let place = Place { mnt: member!(u64, path, path_mnt), dentry: member!(u64, path, path_dentry) };
-    // Where the mounts differ, a file system opens a file of another one for its own.
-    if place.mnt == mount {
+    let inode: u64 = member!(u64, place.dentry, dentry_inode);
+    // Where the mounts differ, a file system opens a file of another one for its own. And where nobody writes, O_TRUNC asks before
+    // it is decided whether the caller may.
+    if place.mnt == mount && member!(i32, inode, inode_writers) > 0 {
         report_open(place);
     }
     0

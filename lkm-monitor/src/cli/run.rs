@@ -125,6 +125,10 @@ async fn watch(
         }
         more = pipeline.read(&mut rings);
         closes.await_closes_of(pipeline.open_files());
+        // A timer that is made anew in each turn never rings while there is always more to read.
+        if closes.are_due() {
+            closes.look(&mut programs);
+        }
         if pipeline.output_is_closed() {
             anyhow::bail!("standard output was closed: there is nobody to tell");
         }

@@ -144,7 +144,9 @@ impl WatchList {
 
     /// What the file of this path is; `None` when it is not watched. A path counts as the process sees it, and as the host does.
     pub fn subject(&self, path: &SeenPath) -> Option<Subject> {
-        self.subject_of(&path.absolute).or_else(|| self.subject_of(&path.seen))
+        // A path that was cut begins with `...`, somewhere below the root.
+        let of = |path: &[u8]| self.subject_of(path.strip_prefix(b"...").unwrap_or(path));
+        of(&path.absolute).or_else(|| of(&path.seen))
     }
 
     /// What the file of this absolute path is.
@@ -220,6 +222,14 @@ mod tests {
             ..SeenPath::default()
         };
         assert_eq!(defaults().subject(&path), Some(Subject::Modprobe));
+    }
+
+    #[test]
+    fn a_path_that_was_cut_has_a_name() {
+        let cut = |path: &str| SeenPath { absolute: path.into(), truncated: true, ..SeenPath::default() };
+        assert_eq!(defaults().subject(&cut(".../a/b/leaf.ko")), Some(Subject::Module));
+        assert_eq!(defaults().subject(&cut(".../etc/modules")), Some(Subject::ModulesLoad), "it may be");
+        assert_eq!(defaults().subject(&cut(".../b/leaf.kop")), None);
     }
 
     #[test]

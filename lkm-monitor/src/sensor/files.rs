@@ -37,6 +37,9 @@ impl Files {
         match seen.operation {
             FileOperation::Close => self.close(&event, seen).into_iter().collect(),
             FileOperation::Open => self.open(&event, seen, clock).into_iter().collect(),
+            FileOperation::Mode | FileOperation::Owner | FileOperation::Times if self.is_being_written(&event) => {
+                Vec::new()
+            }
             _ => {
                 let changes = named(&event, seen);
                 // Who had the file open under its old name writes it under this one.
@@ -71,6 +74,20 @@ impl Files {
             event.more_ancestors = tree.more_ancestors;
         }
         event
+    }
+
+    /// Whether this process is writing the file of which it changes the attributes: then these are part of the writing, and what
+    /// they are in the end is told with it.
+    fn is_being_written(&self, event: &Event) -> bool {
+        let Some(facts) = facts(event) else { return false };
+        self.written.values().any(|change| {
+            let other = change.facts.as_ref().or(change.facts_before.as_ref());
+            let caller = &change.process.caller;
+            other.is_some_and(|other| {
+                (other.inode, other.device_major, other.device_minor)
+                    == (facts.inode, facts.device_major, facts.device_minor)
+            }) && (caller.pid, caller.start_boot_ns) == (event.thread.pid, event.thread.start_boot_ns)
+        })
     }
 
     fn open(&mut self, event: &Event, seen: FileOperationSeen, clock: Clock) -> Option<FileChange> {

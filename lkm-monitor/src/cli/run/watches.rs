@@ -40,6 +40,10 @@ impl Closes {
         self.open_files > 0
     }
 
+    pub(super) fn are_due(&self) -> bool {
+        self.are_awaited() && self.next <= Instant::now()
+    }
+
     /// When to look next.
     pub(super) const fn next(&self) -> Instant {
         self.next

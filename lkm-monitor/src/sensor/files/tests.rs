@@ -149,3 +149,16 @@ fn a_process_is_described_once_for_many_changes() {
     second.thread.start_boot_ns += 1;
     assert!(files.push(second, CLOCK)[0].process.incomplete, "another process with the same number");
 }
+
+#[test]
+fn attributes_that_a_writer_gives_are_part_of_the_writing() {
+    let mut files = Files::default();
+    files.push(opened(5, 10), CLOCK);
+    let mode = with_file(event(FileOperation::Mode, 0, 10 * SECOND_NS), 4, 10);
+    assert_eq!(files.push(mode.clone(), CLOCK), []);
+    let mut other = mode.clone();
+    other.thread.pid += 1;
+    assert_eq!(files.push(other, CLOCK).len(), 1, "another process");
+    files.push(closed(5, 11), CLOCK);
+    assert_eq!(files.push(mode, CLOCK).len(), 1, "afterwards");
+}
