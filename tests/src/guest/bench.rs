@@ -17,12 +17,7 @@ use rustix::{
 };
 use serde_json::json;
 
-use crate::{
-    mirror,
-    process::program,
-    sensor::Sensor,
-    suite::Tally,
-};
+use crate::{mirror, process::program, sensor::Sensor, suite::Tally};
 
 const AUDITCTL: &str = "/usr/bin/auditctl";
 const BESIDE: &str = "/usr/bin/beside";

@@ -95,9 +95,10 @@ impl Document {
     /// One line for a person who looks for a document that did not come.
     pub(crate) fn summary(&self) -> String {
         format!(
-            "{} {:?} request={} pid={} {} ret={} missing={} findings={:?}",
+            "{} {:?} file={} request={} pid={} {} ret={} missing={} findings={:?}",
             self.text("event.action"),
             self.module(),
+            self.at("file.path"),
             self.at("lkm_monitor.request.name"),
             self.at("process.pid"),
             self.text("process.executable"),

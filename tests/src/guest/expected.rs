@@ -1,8 +1,13 @@
 //! Pieces of documents that many scenarios expect, in the form that `Document::contains` takes.
 
-use std::{fs::Metadata, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
 
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::module_file::Image;
 
@@ -92,6 +97,35 @@ pub(crate) fn file(path: &Path, metadata: &Metadata) -> Value {
     })
 }
 
+/// A file that was changed, and read since, as it is now.
+pub(crate) fn content(path: &Path) -> Value {
+    let metadata = path.symlink_metadata().expect("the changed file is still there");
+    json!({
+        "event": { "category": ["file"], "outcome": "success" },
+        "file": {
+            "path": path.to_str(),
+            "name": path.file_name().and_then(|name| name.to_str()),
+            "directory": path.parent().and_then(|folder| folder.to_str()),
+            "extension": path.extension().and_then(|extension| extension.to_str()),
+            "size": metadata.len(),
+            "inode": metadata.ino().to_string(),
+            "mode": format!("{:04o}", metadata.mode() & 0o7777),
+            "uid": metadata.uid().to_string(),
+            "gid": metadata.gid().to_string(),
+            "owner": if metadata.uid() == 0 { "root" } else { "analyst" },
+            "group": if metadata.gid() == 0 { "root" } else { "analyst" },
+            "type": "file",
+            "hash": { "sha256": sha256(&fs::read(path).expect("read the changed file")) },
+        },
+        "lkm_monitor": { "change": { "subject": "module", "content": "read" } },
+    })
+}
+
+/// As documents spell it.
+pub(crate) fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A fork of PID 1 that executed nothing.
 pub(crate) fn fork_of_init(pid: u32) -> Value {
     json!({
@@ -109,6 +143,20 @@ pub(crate) fn fork_of_init(pid: u32) -> Value {
         },
         "lkm_monitor": { "call": { "tid": pid }, "process": { "initial_namespaces": true } },
     })
+}
+
+/// The same of a change of a file, which no call is told of.
+pub(crate) fn fork_of_init_by(pid: u32) -> Value {
+    let mut expected = fork_of_init(pid);
+    if let Some(own) = expected["lkm_monitor"].as_object_mut() {
+        own.remove("call");
+    }
+    if let Some(process) = expected["process"].as_object_mut() {
+        // A worker of io_uring is another thread than the first.
+        process.remove("thread");
+        process.remove("name");
+    }
+    expected
 }
 
 /// The names that documents use, of the errors that scenarios provoke.

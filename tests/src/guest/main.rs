@@ -16,6 +16,7 @@ mod demo;
 mod document;
 mod expected;
 mod helper;
+mod io_uring;
 mod machine;
 mod mirror;
 mod module_file;

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    io::{PipeReader, PipeWriter, Read as _, Write as _, pipe},
     panic::{self, AssertUnwindSafe},
     process::{Command, Stdio},
     time::SystemTime,
@@ -107,4 +108,22 @@ pub(crate) fn become_analyst() {
     set_thread_groups(&[]).expect("drop the groups");
     set_thread_res_gid(gid, gid, gid).expect("change the group");
     set_thread_res_uid(uid, uid, uid).expect("change the user");
+}
+
+/// What a fork waits at until it may go on, or lets others know where it is.
+pub(crate) struct Gate(PipeReader, PipeWriter);
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        let (reader, writer) = pipe().expect("make a pipe");
+        Self(reader, writer)
+    }
+
+    pub(crate) fn wait(&self) {
+        (&self.0).read_exact(&mut [0]).expect("wait at the gate");
+    }
+
+    pub(crate) fn open(&self) {
+        (&self.1).write_all(&[0]).expect("open the gate");
+    }
 }

@@ -35,6 +35,14 @@ impl Stage {
         self.sensor.expect(&format!("a load of {module}"), |document| document.is_load() && document.module() == module)
     }
 
+    /// The report on what this process did to the file of this path, by `event.action`.
+    pub(crate) fn change_by(&self, pid: u32, action: &str, path: impl AsRef<Path>) -> Document {
+        let path = path.as_ref().display().to_string();
+        self.sensor.expect(&format!("{action} {path} by process {pid}"), |document| {
+            document.text("event.action") == action && document.text("file.path") == path && document.is_by(pid)
+        })
+    }
+
     /// A fork of PID 1 loads this file without parameters.
     pub(crate) fn load_in_fork(&self, file: &File) -> Ended {
         forked(|| rustix::system::finit_module(file, c"", 0))

@@ -13,7 +13,7 @@ use super::kernels::Kernel;
 use crate::process;
 
 /// Small modules of many kinds; all four kernel lines have them.
-const WANTED: [&str; 20] = [
+const WANTED: [&str; 21] = [
     "acpi_pad",             // its init fails with EINVAL: the machine's processor has no MWAIT states
     "amd_freq_sensitivity", // its init fails with ENODEV: the machine's processor is not AMD's
     "brd",
@@ -29,6 +29,7 @@ const WANTED: [&str; 20] = [
     "nls_cp850",
     "nls_iso8859-1", // file name and module name differ
     "nls_utf8",
+    "overlay",
     "rds",
     "romfs",
     "sctp", // has dependencies

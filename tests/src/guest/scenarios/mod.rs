@@ -6,6 +6,7 @@ mod compat;
 pub(crate) mod documents;
 mod evasions;
 mod failures;
+mod files;
 mod flood;
 mod lifecycle;
 mod loads;
@@ -21,15 +22,22 @@ pub(crate) struct Scenario {
     pub(crate) run: fn(&mut Stage),
     /// Whether its documents must be the same under both kinds of hooks.
     pub(crate) compared: bool,
+    /// Whether the hooks of system calls have nothing to do with it: then one kind of them is enough.
+    pub(crate) once: bool,
 }
 
 const fn compared(name: &'static str, run: fn(&mut Stage)) -> Scenario {
-    Scenario { name, run, compared: true }
+    Scenario { name, run, compared: true, once: false }
 }
 
 /// For scenarios that chance, loss or the hooks themselves decide. The kernel names a nameless file by its number.
 const fn not_compared(name: &'static str, run: fn(&mut Stage)) -> Scenario {
-    Scenario { name, run, compared: false }
+    Scenario { name, run, compared: false, once: false }
+}
+
+/// For files, which other hooks see.
+const fn once(name: &'static str, run: fn(&mut Stage)) -> Scenario {
+    Scenario { name, run, compared: false, once: true }
 }
 
 /// In the order in which they run. The last one stops the daemon.
@@ -95,6 +103,37 @@ pub(crate) const ALL: &[Scenario] = &[
     compared("evasions::pipe_for_a_file", evasions::pipe_for_a_file),
     not_compared("evasions::hooks_switched_off", evasions::hooks_switched_off),
     not_compared("evasions::clock_steps", evasions::clock_steps),
+    once("files::names::created", files::names::created),
+    once("files::names::created_by_the_analyst", files::names::created_by_the_analyst),
+    once("files::names::renamed_into_the_name", files::names::renamed_into_the_name),
+    once("files::names::exchanged", files::names::exchanged),
+    once("files::names::linked", files::names::linked),
+    once("files::names::symlinked", files::names::symlinked),
+    once("files::names::nameless_file", files::names::nameless_file),
+    once("files::names::made_by_mknod", files::names::made_by_mknod),
+    once("files::names::written_through_io_uring", files::names::written_through_io_uring),
+    once("files::names::copied_by_copy_file_range", files::names::copied_by_copy_file_range),
+    once("files::names::created_through_a_link", files::names::created_through_a_link),
+    once("files::routes::in_a_container", files::routes::in_a_container),
+    once("files::routes::in_a_chroot", files::routes::in_a_chroot),
+    once("files::routes::over_a_bind_mount", files::routes::over_a_bind_mount),
+    once("files::routes::on_an_overlay", files::routes::on_an_overlay),
+    once("files::routes::with_a_strange_name", files::routes::with_a_strange_name),
+    once("files::routes::beyond_path_max", files::routes::beyond_path_max),
+    once("files::changes::installed_module_patched", files::changes::installed_module_patched),
+    once("files::changes::truncated", files::changes::truncated),
+    once("files::changes::written_through_a_mapping", files::changes::written_through_a_mapping),
+    once("files::changes::given_other_attributes", files::changes::given_other_attributes),
+    once("files::changes::removed", files::changes::removed),
+    once("files::changes::renamed_away", files::changes::renamed_away),
+    once("files::changes::renamed_while_it_is_written", files::changes::renamed_while_it_is_written),
+    once("files::changes::by_two_writers", files::changes::by_two_writers),
+    once("files::changes::kept_open", files::changes::kept_open),
+    once("files::exclusions::of_no_interest", files::exclusions::of_no_interest),
+    once("files::exclusions::excluded_trees", files::exclusions::excluded_trees),
+    once("files::exclusions::out_of_an_excluded_tree", files::exclusions::out_of_an_excluded_tree),
+    once("files::exclusions::false_excluded_tree", files::exclusions::false_excluded_tree),
+    once("files::bursts::copied_tree", files::bursts::copied_tree),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
     not_compared("flood::while_the_daemon_stands_still", flood::while_the_daemon_stands_still),
     not_compared("flood::while_nobody_reads", flood::while_nobody_reads),

@@ -16,7 +16,7 @@ use crate::{
     stage::Stage,
 };
 
-const CONTAINER: &str = "4f5d3c2b1a09f8e7d6c5b4a3928170605f4e3d2c1b0a998877665544332211ff";
+pub(super) const CONTAINER: &str = "4f5d3c2b1a09f8e7d6c5b4a3928170605f4e3d2c1b0a998877665544332211ff";
 
 pub(super) fn chroot_in_a_mount_namespace(stage: &mut Stage) {
     let inside = format!("/lib/modules/{}/dummy.ko", machine::kernel_release());
@@ -117,7 +117,7 @@ pub(super) fn private_mounts() {
     mount_change("/", private).expect("keep the mounts to this process");
 }
 
-fn unshare(what: UnshareFlags) {
+pub(super) fn unshare(what: UnshareFlags) {
     // SAFETY: the forked process has one thread and shares neither files nor file system state with another.
     unsafe { rustix::thread::unshare_unsafe(what) }.expect("make a namespace");
 }
