@@ -28,7 +28,7 @@ fn disguised(run: &ToolRun, context: &Context<'_>) -> Option<Match> {
 mod tests {
     use super::*;
     use crate::{
-        assess::samples::assess,
+        assess::samples::{assess, path},
         model::{Bytes, Observation, ToolMatch, samples::tool_run},
     };
 
@@ -45,10 +45,26 @@ mod tests {
     fn a_copy_by_another_name_alerts() {
         let mut run = tool_run();
         run.process.caller.name = b"sshd".to_vec();
+        run.process.caller.executable = Some(path("/tmp/sshd"));
         run.process.caller.arguments = vec![Bytes::whole("sshd"), Bytes::whole("x.ko")];
         run.matches = vec![ToolMatch::Build];
         assert_eq!(found(run.clone()), 1);
+        run.process.caller.arguments[0] = Bytes::whole("insmod");
+        assert_eq!(found(run.clone()), 1, "the first argument is what kmod goes by");
+        run.matches = vec![ToolMatch::Build, ToolMatch::Argument0];
+        assert_eq!(found(run.clone()), 0, "a program of many");
         run.matches = vec![ToolMatch::Name];
         assert_eq!(found(run), 0, "another program");
+    }
+
+    #[test]
+    fn names_by_which_kmod_reads_are_its_own() {
+        let mut run = tool_run();
+        run.process.caller.name = b"lsmod".to_vec();
+        run.process.caller.arguments = vec![Bytes::whole("lsmod")];
+        run.matches = vec![ToolMatch::Inode, ToolMatch::Build];
+        assert_eq!((run.tool(), found(run.clone())), (Some("lsmod"), 0));
+        run.process.caller.name = b"3".to_vec();
+        assert_eq!(found(run), 0, "executed by a descriptor");
     }
 }

@@ -1,6 +1,6 @@
 //! Runs of kmod, modprobe, insmod, rmmod and depmod.
 
-use super::{Bytes, Operation, ProcessTree};
+use super::{Operation, ProcessTree};
 
 /// How a program is known as a module tool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,9 @@ pub struct ToolRun {
 /// The names of module tools.
 pub const TOOL_NAMES: [&str; 5] = ["kmod", "modprobe", "insmod", "rmmod", "depmod"];
 
+/// What kmod is called besides, when it only reads. These are no names to look for: who is not kmod itself does no harm by them.
+pub const READING_NAMES: [&str; 2] = ["lsmod", "modinfo"];
+
 /// The names of programs that are many tools, by their first argument.
 pub const MANY_NAMES: [&str; 2] = ["busybox", "toybox"];
 
@@ -92,15 +95,28 @@ impl ToolRun {
     /// The tool that it is, by the name that it goes by: argv\[0\], the applet, or the program's own name.
     pub fn tool(&self) -> Option<&'static str> {
         let caller = &self.process.caller;
-        let base = |argument: &Bytes| argument.bytes.rsplit(|&byte| byte == b'/').next().map(<[u8]>::to_vec);
-        let named = |name: &[u8]| TOOL_NAMES.into_iter().find(|tool| tool.as_bytes() == name);
-        let applet = self.matches.contains(&ToolMatch::Applet).then(|| caller.arguments.get(1)).flatten();
-        let candidates = [caller.arguments.first().and_then(base), Some(caller.name.clone()), applet.and_then(base)];
-        candidates.into_iter().flatten().find_map(|name| named(&name))
+        let argument = |at: usize| caller.arguments.get(at).map(|argument| base(&argument.bytes));
+        let applet = self.matches.contains(&ToolMatch::Applet).then(|| argument(1)).flatten();
+        [argument(0), Some(caller.name.as_slice()), applet].into_iter().flatten().find_map(tool_of_name)
     }
 
-    /// It is an installed tool, or a copy of one, under a name that no tool has.
+    /// It is an installed tool, or a copy of one, under a name that no tool has: its file's, or the one that it was given. The
+    /// tool itself goes by what it is given, so a copy can do its work by any other name.
     pub fn is_disguised(&self) -> bool {
-        self.tool().is_none() && self.matches.iter().any(|found| matches!(found, ToolMatch::Inode | ToolMatch::Build))
+        let has = |found: ToolMatch| self.matches.contains(&found);
+        // A program of many has many names.
+        let is_many = has(ToolMatch::Applet) || has(ToolMatch::Argument0);
+        let caller = &self.process.caller;
+        let file = caller.executable.as_ref().and_then(|path| tool_of_name(base(&path.seen)));
+        let by_file = has(ToolMatch::Inode) || has(ToolMatch::Build);
+        by_file && !is_many && (self.tool().is_none() || file.or_else(|| tool_of_name(&caller.name)).is_none())
     }
+}
+
+fn tool_of_name(name: &[u8]) -> Option<&'static str> {
+    TOOL_NAMES.into_iter().chain(READING_NAMES).find(|tool| tool.as_bytes() == name)
+}
+
+fn base(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
 }
