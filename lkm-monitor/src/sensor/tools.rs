@@ -48,12 +48,13 @@ impl Tools {
         displaced
     }
 
-    /// Adds what a process asked of the kernel to the run that it is. A call that is told twice counts once, as it was told last.
+    /// Adds what a process asked of the kernel to the run that it is, and not to one that it was before it executed another program. A call that is told twice counts once, as it was told last.
     pub fn note(&mut self, call: &ModuleCall) {
         let Some(caller) = call.process.as_ref().map(|tree| &tree.caller) else { return };
         let of_process = |run: &&mut ToolRun| {
             let known = &run.process.caller;
-            known.pid == caller.pid && known.start_boot_ns == caller.start_boot_ns && run.boot_ns <= call.boot_ns
+            let lasted = run.boot_ns <= call.boot_ns && run.ended_boot_ns.is_none_or(|ended| call.boot_ns <= ended);
+            known.pid == caller.pid && known.start_boot_ns == caller.start_boot_ns && lasted
         };
         let Some(run) = self.runs.values_mut().rev().find(of_process) else { return };
         let operation = ToolOperation {

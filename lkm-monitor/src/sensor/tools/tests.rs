@@ -63,6 +63,19 @@ fn calls_of_other_processes_do_not_count() {
 }
 
 #[test]
+fn what_a_program_asks_that_took_the_place_of_a_tool_does_not_count() {
+    let mut tools = Tools::default();
+    tools.push(&started());
+    let replaced = Tool { matches: 0, argument_count: 0, exit_code: 0, replaced: 1 };
+    tools.push(&event(EventKind::ToolEnded, replaced, SECOND_NS));
+    let mut later = load();
+    later.boot_ns = SECOND_NS + 1;
+    tools.note(&later);
+    let run = tools.drain().remove(0);
+    assert_eq!((run.end, run.operations), (Some(ToolEnd::Replaced), vec![]));
+}
+
+#[test]
 fn a_call_that_is_told_twice_counts_once() {
     let mut tools = Tools::default();
     tools.push(&started());
