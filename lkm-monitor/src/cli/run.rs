@@ -178,6 +178,11 @@ fn look_at_switches(switches: &mut Switches, programs: &mut Programs, pipeline: 
 /// What is watched now, for the files whose state is kept.
 fn baseline(watch_list: &WatchList) -> Baseline {
     let (folders, files) = watch_list.places();
+    // A pattern was compiled when it was taken into the list; what cannot be listed is not remembered.
+    let found = |patterns: Vec<String>| {
+        patterns.iter().filter_map(|pattern| glob::glob(pattern).ok()).flatten().flatten().collect()
+    };
+    let (folders, files) = (found(folders), found(files));
     let watch_list = watch_list.clone();
     Baseline { folders, files, subject: Box::new(move |path| watch_list.subject_of(path)) }
 }

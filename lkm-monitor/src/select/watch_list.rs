@@ -1,7 +1,5 @@
 //! Watched paths, and what the probes have to compare to find them.
 
-use std::path::PathBuf;
-
 use super::{PathPattern, PatternError};
 use crate::model::{NameFilter, SeenPath, Subject};
 
@@ -79,8 +77,8 @@ pub struct WatchList {
     filter: NameFilter,
     /// Folders all of whose files are watched.
     folders: Vec<(Subject, PathPattern)>,
-    /// Folders and files whose patterns are plain paths.
-    places: (Vec<PathBuf>, Vec<PathBuf>),
+    /// Patterns of folders and files that do not lie just anywhere.
+    places: (Vec<String>, Vec<String>),
 }
 
 impl WatchList {
@@ -124,16 +122,16 @@ impl WatchList {
             }
             _ => return Err(not_comparable()),
         }
-        if is_literal(folder) {
+        if !folder.contains("**") {
             let (folders, files) = &mut self.places;
-            if is_literal(name) { files.push(pattern.into()) } else { folders.push(folder.into()) }
+            if is_literal(name) { files.push(pattern.to_owned()) } else { folders.push(folder.to_owned()) }
         }
         self.patterns.push((subject, PathPattern::new(pattern, true)?));
         Ok(())
     }
 
-    /// Folders and files whose patterns are plain paths: what they hold can be looked at before anything changes.
-    pub fn places(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    /// Patterns of folders and files that do not lie just anywhere: what they hold can be looked at before anything changes.
+    pub fn places(&self) -> (Vec<String>, Vec<String>) {
         self.places.clone()
     }
 
