@@ -174,9 +174,28 @@ fn a_removed_file_is_gone_with_its_lines() {
     assert_eq!((content.before.unwrap().size, content.directives_removed.len()), (12, 1));
     let again = bench.look(&wanted);
     assert_eq!((again.status, again.before, again.diff), (ContentStatus::Gone, None, None));
-    // Somebody made another one since.
-    fs::write(&path, "blacklist b\n").unwrap();
-    assert_eq!(bench.look(&wanted).status, ContentStatus::Replaced);
+}
+
+#[test]
+fn what_is_made_anew_is_told_where_it_is_made() {
+    let mut bench = Bench::new();
+    let path = bench.path("modprobe.d/a.conf");
+    fs::write(&path, "blacklist a\n").unwrap();
+    bench.remember();
+    let wanted = bench.wanted("modprobe.d/a.conf", FileAction::Removed);
+    fs::remove_file(&path).unwrap();
+    // Somebody made another one before anybody looked.
+    fs::write(&path, "install a /tmp/x\n").unwrap();
+    let content = bench.look(&wanted);
+    assert_eq!((content.status, content.directives_removed.len()), (ContentStatus::Replaced, 1));
+    assert!(content.directives_added.is_empty() && content.dangers.is_empty());
+    let content = bench.look_at("modprobe.d/a.conf", FileAction::Created);
+    assert_eq!((content.before, content.directives_added.len(), content.dangers.len()), (None, 1, 1));
+    // A file that was looked at since is not forgotten.
+    let mut late = bench.wanted("modprobe.d/a.conf", FileAction::Removed);
+    late.change.facts = Some(FileFacts { inode: 1, ..FileFacts::default() });
+    bench.look(&late);
+    assert!(bench.look_at("modprobe.d/a.conf", FileAction::Written).before.is_some());
 }
 
 #[test]
