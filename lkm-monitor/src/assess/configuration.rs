@@ -178,7 +178,7 @@ fn is_change(report: &FileReport) -> bool {
 /// Why the path is not the host's own file of that name.
 fn elsewhere(report: &FileReport, context: &Context<'_>) -> Option<String> {
     let change = &report.change;
-    if change.path.mount_unknown {
+    if report.of_host {
         return None;
     }
     let caller = &change.process.caller;
@@ -235,10 +235,17 @@ mod tests {
     fn a_chroot_is_not_the_host() {
         let mut report = changed(Subject::Modprobe, "/etc/modprobe.d/x.conf");
         report.change.path.absolute = b"/srv/root/etc/modprobe.d/x.conf".to_vec();
+        report.of_host = false;
         report.content.dangers = vec!["x".to_owned()];
         assert_eq!(found(&report), [(401, Severity::Low)]);
         let mut report = changed(Subject::Pam, "/usr/lib/security/x.so");
         report.change.process.caller.namespaces.mount += 1;
+        assert_eq!(
+            found(&report),
+            [(404, Severity::Medium)],
+            "the host's file, from a mount namespace with the same mounts"
+        );
+        report.of_host = false;
         assert_eq!(found(&report), [(404, Severity::Low)]);
     }
 

@@ -51,7 +51,8 @@ fn agent(call: &ModuleCall, context: &Context<'_>) -> String {
 /// `kernel module file /tmp/x.ko was created by /usr/bin/cp run by root (login user alice)`.
 pub(super) fn file_sentence(report: &FileReport, context: &Context<'_>) -> String {
     let change = &report.change;
-    let path = report.content.resolved_path.as_deref().unwrap_or(&change.path.seen);
+    let shown = if report.of_host { &change.path.absolute } else { &change.path.seen };
+    let path = report.content.resolved_path.as_deref().unwrap_or(shown);
     let old =
         || change.old_path.as_ref().map_or_else(|| "a name that is not known".to_owned(), |path| brief(&path.seen));
     let done = match change.action {

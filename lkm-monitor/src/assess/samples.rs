@@ -22,7 +22,7 @@ pub(super) fn finding(call: &ModuleCall, code: u16) -> Option<(Severity, String)
 
 /// A change of a file of this kind.
 pub(super) fn report(subject: Subject, change: FileChange) -> FileReport {
-    FileReport { change, subject, whole_folder: false, left: false, content: Content::default() }
+    FileReport { change, subject, whole_folder: false, left: false, of_host: true, content: Content::default() }
 }
 
 /// Code, severity and reason of each finding on a change of a file.

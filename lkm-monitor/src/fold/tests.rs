@@ -11,8 +11,14 @@ const SECOND_NS: u64 = 1_000_000_000;
 
 fn alert(at: &str) -> (Box<FileReport>, Verdict) {
     let change = FileChange { path: path(at), ..file_change() };
-    let report =
-        FileReport { change, subject: Subject::Module, whole_folder: false, left: false, content: Content::default() };
+    let report = FileReport {
+        change,
+        subject: Subject::Module,
+        whole_folder: false,
+        left: false,
+        of_host: true,
+        content: Content::default(),
+    };
     let (host, accounts) = (host(), accounts());
     let observation = Observation::File(Box::new(report.clone()));
     (Box::new(report), assess::assess(&observation, &Context { host: &host, accounts: &accounts }))

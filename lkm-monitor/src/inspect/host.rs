@@ -17,8 +17,9 @@ pub enum HostError {
     Processes(#[source] io::Error),
 }
 
-/// Where hosts keep modules and the programs that load them; systems that are not merged have both kinds of directory.
-const SYSTEM_DIRECTORIES: [&str; 6] = ["/lib/modules", "/usr/lib/modules", "/bin", "/sbin", "/usr/bin", "/usr/sbin"];
+/// Where hosts keep modules, their configuration and the programs that load them; systems that are not merged have two of some.
+const SYSTEM_DIRECTORIES: [&str; 7] =
+    ["/etc", "/lib/modules", "/usr/lib/modules", "/bin", "/sbin", "/usr/bin", "/usr/sbin"];
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 

@@ -11,6 +11,8 @@ pub struct FileReport {
     pub whole_folder: bool,
     /// Only the old name is watched: the file left its place.
     pub left: bool,
+    /// The host has it by a watched name, whatever the process calls it; or where it is mounted is not known.
+    pub of_host: bool,
     pub content: Content,
 }
 

@@ -58,6 +58,15 @@ impl SystemMount {
         let here = below(&path.absolute, &self.point).map(|rest| [self.root.as_slice(), rest].concat());
         self.device == device && here.is_some() && here == path.in_file_system()
     }
+
+    /// The path that the host has on this mount for the file that is at `path` on `device`, wherever that is mounted besides.
+    pub fn path_of(&self, path: &SeenPath, device: (u32, u32)) -> Option<Vec<u8>> {
+        let inside = if path.mount_unknown { Some(path.absolute.clone()) } else { path.in_file_system() };
+        let inside =
+            inside.filter(|_| self.device == device && !path.truncated && !path.unreadable && !path.anonymous)?;
+        let point = self.point.strip_suffix(b"/").unwrap_or(&self.point);
+        below(&inside, &self.root).map(|rest| [point, rest].concat())
+    }
 }
 
 /// Turns the kernel's time since boot into wall time.

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     inspect::contents::Contents,
-    model::{Content, ContentStatus, Excluded, FileChange, FileReport, Host, Look, SeenPath, Subject, Writing},
+    model::{
+        Content, ContentStatus, Excluded, FileAction, FileChange, FileReport, Host, Look, SeenPath, Subject,
+        SystemMount, Writing,
+    },
     select::{Exclusions, WatchList},
 };
 
@@ -34,11 +37,12 @@ impl Looks {
     pub(super) fn select(&mut self, change: FileChange, host: &Host, now_ns: u64) -> Option<FileReport> {
         let in_host_namespace =
             !change.process.caller.namespaces.differing(&host.initial_namespaces).contains(&"mount");
-        let (subject, whole_folder, left) = self.subject(&change)?;
-        if self.exclusions.exclude(&change, in_host_namespace) {
+        let Watched { subject, whole_folder, left, of_host, by_another_name } =
+            self.watched(&change, &host.system_mounts, in_host_namespace)?;
+        if !by_another_name && self.exclusions.exclude(&change, in_host_namespace) {
             return None;
         }
-        let mut report = FileReport { change, subject, whole_folder, left, content: Content::default() };
+        let mut report = FileReport { change, subject, whole_folder, left, of_host, content: Content::default() };
         if !wants_look(&report) {
             return Some(report);
         }
@@ -54,17 +58,31 @@ impl Looks {
     }
 
     /// What is watched of a change: the file itself, the folder that it is, or the name that it had.
-    fn subject(&self, change: &FileChange) -> Option<(Subject, bool, bool)> {
-        let of = |path: &SeenPath| {
-            let file = self.watch.subject(path).map(|subject| (subject, false));
-            file.or_else(|| self.watch.subject_of_folder(path).map(|subject| (subject, true)))
+    fn watched(&self, change: &FileChange, mounts: &[SystemMount], in_host_namespace: bool) -> Option<Watched> {
+        let facts = change.facts.as_ref().or(change.facts_before.as_ref());
+        let device = facts.map(|facts| (facts.device_major, facts.device_minor));
+        let of = |path: &SeenPath, left: bool| {
+            let names = HostNames::of(path, mounts, device);
+            let (subject, whole_folder) = names.all(path).find_map(|name| self.subject_of(name))?;
+            let is_watched = |name: &[u8]| self.subject_of(name) == Some((subject, whole_folder));
+            let shown = in_host_namespace && !path.foreign_root && is_watched(&path.absolute);
+            Some(Watched {
+                subject,
+                whole_folder,
+                left,
+                of_host: shown || path.mount_unknown || names.0.iter().any(|name| is_watched(name)),
+                by_another_name: names.are_of_another_place(path, subject),
+            })
         };
-        if let Some((subject, folder)) = of(&change.path) {
-            return Some((subject, folder, false));
-        }
         // A link takes nothing away from its other name.
-        let old = change.old_path.as_ref().filter(|_| change.action != crate::model::FileAction::Linked);
-        old.and_then(of).map(|(subject, folder)| (subject, folder, true))
+        let old = change.old_path.as_ref().filter(|_| change.action != FileAction::Linked);
+        of(&change.path, false).or_else(|| old.and_then(|old| of(old, true)))
+    }
+
+    /// What the file with this path is, or the files in the folder with this path.
+    fn subject_of(&self, path: &[u8]) -> Option<(Subject, bool)> {
+        let file = self.watch.subject_of(path).map(|subject| (subject, false));
+        file.or_else(|| self.watch.subject_of_folder(path).map(|subject| (subject, true)))
     }
 
     /// The next answer of those who look.
@@ -109,6 +127,40 @@ impl Looks {
     }
 }
 
+/// What is watched of a change.
+struct Watched {
+    subject: Subject,
+    whole_folder: bool,
+    left: bool,
+    of_host: bool,
+    /// The process reaches a file of the host through a mount of another place: what that place is called counts for nothing.
+    by_another_name: bool,
+}
+
+/// The paths that the host has for a file on the mounts that it had when the daemon started.
+struct HostNames(Vec<Vec<u8>>);
+
+/// Where the host has its modules.
+const MODULE_TREES: [&[u8]; 2] = [b"/lib/modules/", b"/usr/lib/modules/"];
+
+impl HostNames {
+    fn of(path: &SeenPath, mounts: &[SystemMount], device: Option<(u32, u32)>) -> Self {
+        let names = device.map(|device| mounts.iter().filter_map(move |mount| mount.path_of(path, device)));
+        Self(names.into_iter().flatten().collect())
+    }
+
+    /// A path counts as the host has it in its mount namespace, as the process sees it, and as the host has the file by itself.
+    fn all<'a>(&'a self, path: &'a SeenPath) -> impl Iterator<Item = &'a [u8]> {
+        [path.absolute.as_slice(), &path.seen].into_iter().chain(self.0.iter().map(Vec::as_slice))
+    }
+
+    fn are_of_another_place(&self, path: &SeenPath, subject: Subject) -> bool {
+        let is_module_tree = |name: &Vec<u8>| MODULE_TREES.iter().any(|tree| name.starts_with(tree));
+        let counts = |name: &Vec<u8>| subject != Subject::Module || is_module_tree(name);
+        !self.0.contains(&path.absolute) && self.0.iter().any(counts)
+    }
+}
+
 /// Whether something is to be found at the file: it changed, or its state is kept, and nobody is writing it now.
 fn wants_look(report: &FileReport) -> bool {
     let change = &report.change;
@@ -116,6 +168,6 @@ fn wants_look(report: &FileReport) -> bool {
         return false;
     }
     // Removals of modules are found by looking, too, where the event does not show the mount.
-    let shows_more = change.action.changes_content() && change.action != crate::model::FileAction::Removed;
+    let shows_more = change.action.changes_content() && change.action != FileAction::Removed;
     report.subject != Subject::Module || shows_more || change.path.mount_unknown
 }

@@ -1,7 +1,7 @@
 //! Watched paths, and what the probes have to compare to find them.
 
 use super::{PathPattern, PatternError};
-use crate::model::{NameFilter, SeenPath, Subject};
+use crate::model::{NameFilter, Subject};
 
 /// What is watched where no setting says otherwise. A star does not stand for a slash here.
 ///
@@ -140,23 +140,17 @@ impl WatchList {
         &self.filter
     }
 
-    /// What the file of this path is; `None` when it is not watched. A path counts as the process sees it, and as the host does.
-    pub fn subject(&self, path: &SeenPath) -> Option<Subject> {
-        // A path that was cut begins with `...`, somewhere below the root.
-        let of = |path: &[u8]| self.subject_of(path.strip_prefix(b"...").unwrap_or(path));
-        of(&path.absolute).or_else(|| of(&path.seen))
-    }
-
-    /// What the file of this absolute path is.
+    /// What the file of this absolute path is; `None` when it is not watched. A path that was cut begins with `...`, somewhere
+    /// below the root.
     pub fn subject_of(&self, path: &[u8]) -> Option<Subject> {
+        let path = path.strip_prefix(b"...").unwrap_or(path);
         let found = self.patterns.iter().find(|(_, pattern)| pattern.matches(path));
         found.map(|(subject, _)| *subject)
     }
 
-    /// What the files in this folder are, where all of them are watched.
-    pub fn subject_of_folder(&self, path: &SeenPath) -> Option<Subject> {
-        let of = |path: &[u8]| self.folders.iter().find(|(_, folder)| folder.matches(path));
-        of(&path.absolute).or_else(|| of(&path.seen)).map(|(subject, _)| *subject)
+    /// What the files in the folder of this absolute path are, where all of them are watched.
+    pub fn subject_of_folder(&self, path: &[u8]) -> Option<Subject> {
+        self.folders.iter().find(|(_, folder)| folder.matches(path)).map(|(subject, _)| *subject)
     }
 }
 
@@ -213,28 +207,17 @@ mod tests {
     }
 
     #[test]
-    fn a_chroot_has_two_paths() {
-        let path = SeenPath {
-            seen: b"/etc/modprobe.d/x".to_vec(),
-            absolute: b"/srv/root/etc/modprobe.d/x".to_vec(),
-            ..SeenPath::default()
-        };
-        assert_eq!(defaults().subject(&path), Some(Subject::Modprobe));
-    }
-
-    #[test]
     fn a_path_that_was_cut_has_a_name() {
-        let cut = |path: &str| SeenPath { absolute: path.into(), truncated: true, ..SeenPath::default() };
-        assert_eq!(defaults().subject(&cut(".../a/b/leaf.ko")), Some(Subject::Module));
-        assert_eq!(defaults().subject(&cut(".../etc/modules")), Some(Subject::ModulesLoad), "it may be");
-        assert_eq!(defaults().subject(&cut(".../b/leaf.kop")), None);
+        let list = defaults();
+        assert_eq!(list.subject_of(b".../a/b/leaf.ko"), Some(Subject::Module));
+        assert_eq!(list.subject_of(b".../etc/modules"), Some(Subject::ModulesLoad), "it may be");
+        assert_eq!(list.subject_of(b".../b/leaf.kop"), None);
     }
 
     #[test]
     fn a_folder_of_which_all_is_watched_is_known() {
-        let folder = |path: &str| SeenPath { absolute: path.into(), seen: path.into(), ..SeenPath::default() };
-        assert_eq!(defaults().subject_of_folder(&folder("/run/modprobe.d")), Some(Subject::Modprobe));
-        assert_eq!(defaults().subject_of_folder(&folder("/tmp/modprobe.d")), None);
+        assert_eq!(defaults().subject_of_folder(b"/run/modprobe.d"), Some(Subject::Modprobe));
+        assert_eq!(defaults().subject_of_folder(b"/tmp/modprobe.d"), None);
     }
 
     #[test]

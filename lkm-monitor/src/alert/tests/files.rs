@@ -49,7 +49,7 @@ fn copied() -> FileReport {
         ..file_change()
     };
     let content = Content { status: ContentStatus::Read, after: Some(state(1)), ..Content::default() };
-    FileReport { change, subject: Subject::Module, whole_folder: false, left: false, content }
+    FileReport { change, subject: Subject::Module, whole_folder: false, left: false, of_host: true, content }
 }
 
 /// modprobe.d, with a command.
@@ -187,6 +187,7 @@ fn any_report() -> impl Strategy<Value = FileReport> {
                 subject,
                 whole_folder: folder,
                 left,
+                of_host: known,
                 content: Content {
                     status: ContentStatus::Read,
                     resolved_path: lines.last().cloned(),

@@ -119,7 +119,9 @@ fn conclude(memory: &Memory, modules: &mut Modules, look: &Look, seen: Seen) -> 
     if action == FileAction::Removed && matches!(found.status, ContentStatus::Read | ContentStatus::ChangedSince) {
         content.status = ContentStatus::Replaced;
     }
-    if look.change.path.mount_unknown {
+    let is_by_itself =
+        look.in_host_namespace && seen.path.as_ref().is_some_and(|path| *path != look.change.path.absolute);
+    if look.change.path.mount_unknown || is_by_itself {
         content.resolved_path.clone_from(&seen.path);
     }
     let path = seen.path.filter(|path| memory.keeps(path));

@@ -37,7 +37,10 @@ pub(super) fn is_slow(look: &Look) -> bool {
 /// The path that the host has for a path of the change. Of several, one that `is_likely`.
 pub(super) fn on_host(host: &Tree, path: &SeenPath, look: &Look, is_likely: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     if look.in_host_namespace && is_whole(path) && !path.foreign_root && !path.mount_unknown {
-        return Some(path.absolute.clone());
+        // A mount of a watched folder elsewhere changes what the host has by the folder's own name.
+        let by_itself = || by_file_system(host, path, look, &is_likely).filter(|path| is_likely(path));
+        let by_itself = if is_likely(&path.absolute) { None } else { by_itself() };
+        return by_itself.or_else(|| Some(path.absolute.clone()));
     }
     by_file_system(host, path, look, is_likely)
 }
