@@ -21,10 +21,12 @@ use crate::{process, workspace};
 const DEPMOD: &str = "/usr/sbin/depmod";
 /// The host's kmod goes into the guest, under the names that people and the kernel call it by.
 const KMOD: &str = "/usr/bin/kmod";
+/// Static; many tools in one, those of modules among them.
+const BUSYBOX: &str = "/bin/busybox";
 const KMOD_APPLETS: [&str; 6] = ["depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod"];
 const MODULE_LISTS: [&str; 3] = ["modules.order", "modules.builtin", "modules.builtin.modinfo"];
 
-const FOLDERS: [&str; 22] = [
+const FOLDERS: [&str; 30] = [
     "/dev",
     "/etc",
     "/fixtures",
@@ -45,10 +47,30 @@ const FOLDERS: [&str; 22] = [
     "/var/log",
     "/home",
     "/home/analyst",
+    "/etc/depmod.d",
+    "/etc/dracut.conf.d",
+    "/etc/initramfs-tools",
     "/etc/lkm-monitor",
+    "/etc/modprobe.d",
+    "/etc/modules-load.d",
+    "/usr/lib/modprobe.d",
+    "/usr/lib/x86_64-linux-gnu",
+    "/usr/lib/x86_64-linux-gnu/security",
     "/usr/local",
 ];
 const WORLD_WRITABLE: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// What the daemon finds when it starts, and scenarios change. It changes nothing of what other scenarios load.
+const CONFIGURATION: [(&str, &str); 8] = [
+    ("/etc/depmod.d/guest.conf", "search updates built-in\n"),
+    ("/etc/dracut.conf.d/guest.conf", "add_drivers+=\" loop \"\n"),
+    ("/etc/initramfs-tools/modules", "# For the initramfs of the guest\nloop\n"),
+    ("/etc/modprobe.d/guest.conf", "# Of the guest\nblacklist softdog\n"),
+    ("/etc/modules", "# For the boot of the guest\nloop\n"),
+    ("/etc/modules-load.d/guest.conf", "loop\n"),
+    ("/usr/lib/modprobe.d/guest.conf", "blacklist edd\n"),
+    ("/usr/lib/x86_64-linux-gnu/security/pam_guest.so", "no module of PAM\n"),
+];
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
 const PASSWD: &str = "\
@@ -68,6 +90,7 @@ pub(crate) fn write(kernel: &Kernel, guests: &[Guest]) -> Result<PathBuf> {
     skeleton(&mut archive)?;
     programs(&mut archive)?;
     kmod(&mut archive, &mut libraries)?;
+    busybox(&mut archive)?;
     for guest in guests {
         archive.file(&format!("/usr/bin/{}", guest.name), 0o755, &read(&guest.program)?);
         libraries.of(&mut archive, &guest.program, &guest.libraries)?;
@@ -95,6 +118,9 @@ fn skeleton(archive: &mut Archive) -> Result<()> {
     archive.file("/etc/machine-id", 0o444, MACHINE_ID.as_bytes());
     archive.file("/etc/hostname", 0o644, HOSTNAME.as_bytes());
     archive.file("/etc/os-release", 0o644, &read(Path::new("/etc/os-release"))?);
+    for (path, content) in CONFIGURATION {
+        archive.file(path, 0o644, content.as_bytes());
+    }
     Ok(())
 }
 
@@ -102,6 +128,11 @@ fn programs(archive: &mut Archive) -> Result<()> {
     archive.file("/init", 0o755, &read(&workspace::release_binary(workspace::STATIC, "guest"))?);
     archive.file("/usr/bin/lkm-monitor", 0o755, &read(&workspace::release_binary(workspace::STATIC, "lkm-monitor"))?);
     archive.file("/fixtures/loader32", 0o755, &read(&workspace::release_binary(workspace::STATIC_32_BIT, "loader32"))?);
+    Ok(())
+}
+
+fn busybox(archive: &mut Archive) -> Result<()> {
+    archive.file("/usr/bin/busybox", 0o755, &read(Path::new(BUSYBOX))?);
     Ok(())
 }
 

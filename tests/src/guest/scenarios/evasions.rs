@@ -195,12 +195,12 @@ fn prctl(option: i32, second: u64, third: u64) -> rustix::io::Result<()> {
     answer(i64::from(unsafe { libc::prctl(option, second, third, 0_u64, 0_u64) }))
 }
 
-fn answer(returned: i64) -> rustix::io::Result<()> {
+pub(super) fn answer(returned: i64) -> rustix::io::Result<()> {
     let errno = io::Error::last_os_error().raw_os_error().unwrap_or(0);
     if returned < 0 { Err(rustix::io::Errno::from_raw_os_error(errno)) } else { Ok(()) }
 }
 
-fn execute(path: &CStr, arguments: &[&CStr]) -> rustix::io::Result<()> {
+pub(super) fn execute(path: &CStr, arguments: &[&CStr]) -> rustix::io::Result<()> {
     let pointers: Vec<_> = arguments.iter().map(|argument| argument.as_ptr()).chain([ptr::null()]).collect();
     // SAFETY: NUL-terminated texts and a list that ends with a null pointer.
     answer(i64::from(unsafe { libc::execv(path.as_ptr(), pointers.as_ptr()) }))

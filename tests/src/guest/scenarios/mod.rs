@@ -2,7 +2,10 @@
 
 mod autoload;
 mod callers;
+mod changes;
 mod compat;
+mod configuration;
+mod disguises;
 pub(crate) mod documents;
 mod evasions;
 mod failures;
@@ -13,6 +16,9 @@ mod loads;
 mod names;
 mod namespaces;
 mod origins;
+mod places;
+mod settings;
+mod tools;
 mod unloads;
 
 use crate::stage::Stage;
@@ -134,6 +140,46 @@ pub(crate) const ALL: &[Scenario] = &[
     once("files::exclusions::out_of_an_excluded_tree", files::exclusions::out_of_an_excluded_tree),
     once("files::exclusions::false_excluded_tree", files::exclusions::false_excluded_tree),
     once("files::bursts::copied_tree", files::bursts::copied_tree),
+    once("configuration::created_and_written", configuration::created_and_written),
+    once("configuration::opened_and_not_changed", configuration::opened_and_not_changed),
+    once("configuration::removed_and_made_anew", configuration::removed_and_made_anew),
+    once("configuration::with_other_attributes", configuration::with_other_attributes),
+    once("configuration::dangers", configuration::dangers),
+    once("configuration::renamed_over", configuration::renamed_over),
+    once("configuration::symbolic_link", configuration::symbolic_link),
+    once("configuration::lists", configuration::lists),
+    once("configuration::pam_module", configuration::pam_module),
+    once("configuration::read_or_elsewhere", configuration::read_or_elsewhere),
+    once("settings::index_by_another_program", settings::index_by_another_program),
+    once("settings::index_by_depmod", settings::index_by_depmod),
+    once("settings::index_by_a_copy_of_depmod", settings::index_by_a_copy_of_depmod),
+    once("settings::modprobe_path", settings::modprobe_path),
+    once("settings::modules_disabled", settings::modules_disabled),
+    once("places::chroot_of_its_own", places::chroot_of_its_own),
+    once("places::chroot_into_the_folder_above", places::chroot_into_the_folder_above),
+    once("places::container", places::container),
+    once("places::mount_namespace_of_the_same_files", places::mount_namespace_of_the_same_files),
+    once("places::mounted_elsewhere", places::mounted_elsewhere),
+    once("places::folder_renamed", places::folder_renamed),
+    once("places::folder_mounted_over", places::folder_mounted_over),
+    once("places::folder_mounted_over_by_new_calls", places::folder_mounted_over_by_new_calls),
+    once("tools::insmod", tools::insmod),
+    once("tools::modprobe", tools::modprobe),
+    once("tools::rmmod", tools::rmmod),
+    once("tools::that_do_nothing", tools::that_do_nothing),
+    once("tools::that_the_kernel_refuses", tools::that_the_kernel_refuses),
+    once("tools::that_the_kernel_runs", tools::that_the_kernel_runs),
+    once("tools::with_many_arguments", tools::with_many_arguments),
+    once("tools::killed", tools::killed),
+    once("tools::of_many", tools::of_many),
+    not_compared("disguises::copy", disguises::copy),
+    not_compared("disguises::copy_by_an_odd_name", disguises::copy_by_an_odd_name),
+    not_compared("disguises::hard_link", disguises::hard_link),
+    not_compared("disguises::another_first_argument", disguises::another_first_argument),
+    not_compared("disguises::by_descriptor", disguises::by_descriptor),
+    not_compared("disguises::copy_of_a_program_of_many", disguises::copy_of_a_program_of_many),
+    not_compared("disguises::that_executes_another", disguises::that_executes_another),
+    not_compared("disguises::other_programs", disguises::other_programs),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
     not_compared("flood::while_the_daemon_stands_still", flood::while_the_daemon_stands_still),
     not_compared("flood::while_nobody_reads", flood::while_nobody_reads),
