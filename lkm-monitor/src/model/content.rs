@@ -14,10 +14,10 @@ pub struct Content {
     pub before: Option<FileState>,
     /// Of text files.
     pub diff: Option<LineDiff>,
-    /// Directives that appeared and disappeared, as `modprobe --showconfig` prints them.
+    /// Directives that appeared and disappeared, as `modprobe --showconfig` prints them, made [`super::text::text`].
     pub directives_added: Vec<String>,
     pub directives_removed: Vec<String>,
-    /// What is dangerous in what appeared, a clause of a sentence each.
+    /// What is dangerous in what appeared, a clause of a sentence each, without control characters.
     pub dangers: Vec<String>,
     /// The value of a kernel setting.
     pub value_before: Option<Vec<u8>>,

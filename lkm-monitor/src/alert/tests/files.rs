@@ -15,6 +15,7 @@ use crate::{
         Observation, Operation, Subject, ToolEnd, ToolMatch, ToolOperation, ToolRun, Verdict, Writing,
         module_config::LineDiff,
         samples::{self, file_change, tool_run},
+        text::brief,
     },
 };
 
@@ -167,7 +168,7 @@ fn any_report() -> impl Strategy<Value = FileReport> {
                 ..FileFacts::default()
             };
             let state = FileState { inode: number, size: number, modified: time, ..state(7) };
-            let texts: Vec<_> = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+            let texts: Vec<_> = lines.iter().map(|line| brief(line)).collect();
             FileReport {
                 change: FileChange {
                     action,
