@@ -1,6 +1,9 @@
 //! Host tests, then the scenarios on every kernel line, then one table.
 
+mod failures;
+
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
     process::{ExitCode, Stdio},
     time::{Duration, Instant},
@@ -24,6 +27,8 @@ pub(crate) struct Selection {
 struct Row {
     name: String,
     result: Result<Verdict, String>,
+    /// See [`failures`].
+    failures: Vec<String>,
     elapsed: Duration,
 }
 
@@ -46,11 +51,15 @@ pub(crate) fn test(selection: &Selection) -> Result<ExitCode> {
             prefix_lines: lines.len() > 1,
             guests: Vec::new(),
         };
-        rows.extend(vm::run(lines, &request)?.into_iter().map(|outcome| Row {
-            name: format!("kernel {}", outcome.line),
-            result: outcome.verdict,
-            elapsed: outcome.elapsed,
-        }));
+        for outcome in vm::run(lines, &request)? {
+            let console = fs::read_to_string(&outcome.console)?;
+            rows.push(Row {
+                name: format!("kernel {}", outcome.line),
+                result: outcome.verdict,
+                failures: failures::of_guest(&console),
+                elapsed: outcome.elapsed,
+            });
+        }
     }
     Ok(summarise(&rows))
 }
@@ -63,9 +72,12 @@ fn host() -> Result<Row> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let output = child.stdout.take().context("cargo has no output")?;
     let mut total = Verdict::default();
+    let mut printed = String::new();
     for line in BufReader::new(output).lines() {
         let line = line?;
         println!("{line}");
+        printed.push_str(&line);
+        printed.push('\n');
         if let Some(counted) = harness_counts(&line) {
             total.passed += counted.passed;
             total.failed += counted.failed;
@@ -74,7 +86,8 @@ fn host() -> Result<Row> {
     let status = child.wait()?;
     let result =
         if status.success() || total.failed > 0 { Ok(total) } else { Err(format!("cargo test failed ({status})")) };
-    Ok(Row { name: "host".to_owned(), result, elapsed: start.elapsed() })
+    let failures = failures::of_harness(&printed);
+    Ok(Row { name: "host".to_owned(), result, failures, elapsed: start.elapsed() })
 }
 
 /// From the line that closes each test program: `test result: ok. 9 passed; 0 failed; 0 ignored; ...`.
@@ -97,6 +110,9 @@ fn summarise(rows: &[Row]) -> ExitCode {
         println!("{:<14} {:>7} {:>7} {seconds:>8}{reason}", row.name, verdict.passed, verdict.failed);
         total.passed += verdict.passed;
         total.failed += verdict.failed;
+    }
+    for row in rows {
+        row.failures.iter().for_each(|failure| println!("\n{}: {failure}", row.name));
     }
     println!("\n{} passed, {} failed", total.passed, total.failed);
     if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -2,7 +2,7 @@
 //!
 //! Time is the events' own, as in [`super::join`]. Pure: no clock, no file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use lkm_monitor_common::{
     event::EventKind,
@@ -21,13 +21,26 @@ const CALL_WINDOW_NS: u64 = 1_500_000_000;
 const MAX_RUNS: usize = 4096;
 /// Operations that are kept of one run.
 const MAX_OPERATIONS: usize = 32;
+/// Calls that are kept for runs whose beginning is still in its ring: more than a ring holds of them.
+const MAX_EARLY: usize = 4096;
 
 /// Runs that are not over, or not told.
 #[derive(Debug, Default)]
 pub struct Tools {
     /// By the time of the exec and the process.
     runs: BTreeMap<(u64, u32), ToolRun>,
+    /// Calls of root. Those of others lie in one ring with the beginnings of their runs, in order.
+    early: VecDeque<Early>,
     evicted: u64,
+}
+
+/// A call that was read before the beginning of the run that it may belong to.
+#[derive(Debug)]
+struct Early {
+    caller: (u32, u64),
+    boot_ns: u64,
+    told: u32,
+    operation: ToolOperation,
 }
 
 impl Tools {
@@ -44,11 +57,22 @@ impl Tools {
         }
         let displaced = if self.runs.len() >= MAX_RUNS { self.runs.pop_first().map(|(_, run)| run) } else { None };
         self.evicted += u64::from(displaced.is_some());
-        self.runs.insert(key, begun(event, tool));
+        let mut run = begun(event, tool);
+        let known = &run.process.caller;
+        let (process, began_ns) = ((known.pid, known.start_boot_ns), run.boot_ns);
+        self.early.retain(|call| {
+            let own = call.caller == process && began_ns <= call.boot_ns;
+            if own {
+                add(&mut run, call.operation.clone(), call.told);
+            }
+            !own
+        });
+        self.runs.insert(key, run);
         displaced
     }
 
-    /// Adds what a process asked of the kernel to the run that it is, and not to one that it was before it executed another program. A call that is told twice counts once, as it was told last.
+    /// Adds what a process asked of the kernel to the run that it is, and not to one that it was before it executed
+    /// another program. A call that is told twice counts once, as it was told last.
     pub fn note(&mut self, call: &ModuleCall) {
         let Some(caller) = call.process.as_ref().map(|tree| &tree.caller) else { return };
         let of_process = |run: &&mut ToolRun| {
@@ -56,26 +80,29 @@ impl Tools {
             let lasted = run.boot_ns <= call.boot_ns && run.ended_boot_ns.is_none_or(|ended| call.boot_ns <= ended);
             known.pid == caller.pid && known.start_boot_ns == caller.start_boot_ns && lasted
         };
-        let Some(run) = self.runs.values_mut().rev().find(of_process) else { return };
         let operation = ToolOperation {
             operation: call.operation,
             module: call.best_name().map(|(name, _)| name),
             succeeded: call.succeeded(),
             errno: call.errno(),
         };
-        if call.told > 0
-            && let Some(last) = run.operations.last_mut()
-        {
-            *last = operation;
-        } else if run.operations.len() < MAX_OPERATIONS {
-            run.operations.push(operation);
-        } else {
-            run.more_operations = run.more_operations.saturating_add(1);
+        if let Some(run) = self.runs.values_mut().rev().find(of_process) {
+            add(run, operation, call.told);
+        } else if caller.ids.is_some_and(|ids| ids.uid == 0) {
+            if self.early.len() >= MAX_EARLY {
+                self.early.pop_front();
+                self.evicted += 1;
+            }
+            let caller = (caller.pid, caller.start_boot_ns);
+            self.early.push_back(Early { caller, boot_ns: call.boot_ns, told: call.told, operation });
         }
     }
 
-    /// Passes on runs that are over, and those that last too long. Everything that happened until `read_to_ns` has been pushed.
+    /// Passes on runs that are over, and those that last too long. Everything that happened until `read_to_ns` has been
+    /// pushed.
     pub fn expire(&mut self, read_to_ns: u64) -> Vec<ToolRun> {
+        // Whatever began before them has been pushed.
+        self.early.retain(|call| call.boot_ns > read_to_ns);
         let due: Vec<_> = self
             .runs
             .iter()
@@ -95,7 +122,7 @@ impl Tools {
         std::mem::take(&mut self.runs).into_values().filter(|run| run.end.is_some() || run.told == 0).collect()
     }
 
-    /// Runs that were told before their end, because there were too many.
+    /// Runs that were told before their end, and calls that no run will be told with, because there were too many.
     pub const fn evicted(&self) -> u64 {
         self.evicted
     }
@@ -108,6 +135,18 @@ impl Tools {
         let told = run.clone();
         run.told += 1;
         Some(told)
+    }
+}
+
+fn add(run: &mut ToolRun, operation: ToolOperation, told: u32) {
+    if told > 0
+        && let Some(last) = run.operations.last_mut()
+    {
+        *last = operation;
+    } else if run.operations.len() < MAX_OPERATIONS {
+        run.operations.push(operation);
+    } else {
+        run.more_operations = run.more_operations.saturating_add(1);
     }
 }
 

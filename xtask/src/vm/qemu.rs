@@ -38,6 +38,7 @@ pub(crate) struct Outcome {
     /// The guest's verdict, or why the run does not count.
     pub(crate) verdict: Result<Verdict, String>,
     pub(crate) elapsed: Duration,
+    pub(crate) console: PathBuf,
     /// The documents that the guest's daemon wrote, one JSON object a line.
     pub(crate) documents: PathBuf,
 }
@@ -62,7 +63,7 @@ pub(crate) fn run(kernel: &Kernel, request: &Request) -> Result<Outcome> {
         eprintln!("kernel {}: {reason}; the console's last lines:", kernel.line);
         process::tail(&console, LAST_CONSOLE_LINES).for_each(|line| eprintln!("  | {line}"));
     }
-    Ok(Outcome { line: kernel.line, verdict, elapsed: start.elapsed(), documents })
+    Ok(Outcome { line: kernel.line, verdict, elapsed: start.elapsed(), console: log, documents })
 }
 
 fn command(kernel: &Kernel, initramfs: &Path, documents: &Path, request: &Request) -> Command {

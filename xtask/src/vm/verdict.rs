@@ -70,9 +70,9 @@ fn is_kernel_fault(line: &str) -> bool {
     KERNEL_FAULTS.iter().any(|words| words.iter().all(|word| line.contains(word)))
 }
 
-/// Whether a fault is QEMU's. Now and then a machine with two processors never boots. And when the kernel patches its own code (static keys, ftrace) while another processor runs through
-/// it, the emulated processor can still stumble over the breakpoint that stood there in between. Real ones are synchronised
-/// before it goes.
+/// Whether a fault is QEMU's. Now and then a machine with two processors never boots. And when the kernel patches its own
+/// code (static keys, ftrace) while another processor runs through it, the emulated processor can still stumble over the
+/// breakpoint that stood there in between. Real ones are synchronised before it goes.
 pub(crate) fn is_emulators_fault(reason: &str) -> bool {
     reason == NOT_BOOTED || reason.contains("Oops: int3")
 }

@@ -63,6 +63,20 @@ fn calls_of_other_processes_do_not_count() {
 }
 
 #[test]
+fn a_call_may_be_read_before_the_run_that_it_is_of() {
+    let mut tools = Tools::default();
+    let call = load();
+    tools.expire(call.boot_ns - 1);
+    tools.note(&call);
+    tools.push(&started());
+    assert_eq!(tools.drain()[0].operations.len(), 1);
+    tools.note(&call);
+    tools.expire(call.boot_ns);
+    tools.push(&started());
+    assert!(tools.drain()[0].operations.is_empty(), "its run would have been read by then");
+}
+
+#[test]
 fn what_a_program_asks_that_took_the_place_of_a_tool_does_not_count() {
     let mut tools = Tools::default();
     tools.push(&started());
