@@ -9,9 +9,9 @@ use crate::{
     config, inspect,
     lifecycle::exit,
     sensor::{
-        attach::{self, AttachError, Programs, State},
+        attach::{self, AttachError, Attached, Programs, State},
         kernel::KernelSupport,
-        probes::{Probe, Set},
+        probes::Set,
         report,
     },
 };
@@ -103,7 +103,7 @@ fn diagnose(attached: Result<Programs, AttachError>) -> Diagnosis {
                 status: if blind.is_empty() { "full" } else { "partial" },
                 kernel,
                 syscall_hooks: report::syscall_hooks(&programs).name(),
-                probes: programs.probes.iter().map(|attached| probe(attached.probe, &attached.state)).collect(),
+                probes: programs.probes.iter().map(probe).collect(),
                 blind,
                 advice,
                 error: None,
@@ -130,7 +130,7 @@ fn diagnose(attached: Result<Programs, AttachError>) -> Diagnosis {
     }
 }
 
-fn probe(probe: &'static Probe, state: &State) -> ProbeDiagnosis {
+fn probe(Attached { probe, hook, state }: &Attached) -> ProbeDiagnosis {
     let (state, error) = match state {
         State::Attached => ("attached", None),
         State::Unneeded => ("unneeded", None),
@@ -139,8 +139,8 @@ fn probe(probe: &'static Probe, state: &State) -> ProbeDiagnosis {
     };
     ProbeDiagnosis {
         name: probe.program,
-        kind: probe.hook.kind(),
-        hook: probe.hook.target(),
+        kind: hook.kind(),
+        hook: hook.target(),
         minimum_kernel: probe.minimum_kernel,
         fallback: probe.fallback,
         lost_without: probe.lost,

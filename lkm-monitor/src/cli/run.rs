@@ -201,7 +201,7 @@ fn announce(programs: &Programs) {
         if let State::Failed(error) = &attached.state {
             tracing::warn!(
                 probe = attached.probe.program,
-                hook = attached.probe.hook.target(),
+                hook = attached.hook.target(),
                 lost = attached.probe.lost,
                 fallback = attached.probe.fallback,
                 %error,

@@ -44,6 +44,8 @@ pub enum ToolEnd {
 /// What the process of a run asked of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolOperation {
+    /// Thread and enter time, as in [`super::ModuleCall`].
+    pub call: (u32, u64),
     pub operation: Operation,
     /// The module's name, as far as it is known.
     pub module: Option<Vec<u8>>,

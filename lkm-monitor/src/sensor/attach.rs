@@ -64,6 +64,8 @@ pub struct Incomplete(pub &'static str);
 #[derive(Debug)]
 pub struct Attached {
     pub probe: &'static Probe,
+    /// The probe's hook as this kernel has it.
+    pub hook: Hook,
     pub state: State,
 }
 
@@ -131,10 +133,7 @@ pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]
     let core: Vec<_> = core.map(|probe| (probe, load(&mut ebpf, &btf, probe))).collect();
     let mut probes: Vec<_> = probes::in_set(other).map(unneeded).collect();
     let syscalls = attach_syscalls(&mut ebpf, &btf, config, &mut probes);
-    let core = core.into_iter().map(|(probe, loaded)| {
-        let state = state(probe, loaded.and_then(|()| attach_one(&mut ebpf, probe)));
-        Attached { probe, state }
-    });
+    let core = core.into_iter().map(|(probe, loaded)| attach_loaded(&mut ebpf, probe, loaded));
     probes.splice(0..0, core.collect::<Vec<_>>());
     let sees_loads = syscalls.is_some()
         || probes.iter().any(|attached| attached.probe.program == "module_load" && attached.state == State::Attached);
@@ -172,11 +171,8 @@ fn attach_syscalls(ebpf: &mut Ebpf, btf: &Btf, config: &SensorConfig, probes: &m
 /// tell of ends without beginnings.
 fn attach_all(ebpf: &mut Ebpf, btf: &Btf, probes: &[&'static Probe]) -> Vec<Attached> {
     let loaded: Vec<_> = probes.iter().map(|probe| load(ebpf, btf, probe)).collect();
-    let attach_one = |(probe, loaded): (&&'static Probe, Result<(), ProgramError>)| {
-        let state = state(probe, loaded.and_then(|()| attach_one(ebpf, probe)));
-        Attached { probe, state }
-    };
-    let mut tried: Vec<_> = probes.iter().zip(loaded).map(attach_one).collect();
+    let mut tried: Vec<_> =
+        probes.iter().zip(loaded).map(|(probe, loaded)| attach_loaded(ebpf, probe, loaded)).collect();
     if tried.iter().any(|attached| attached.state != State::Attached) {
         for attached in &mut tried {
             if attached.state == State::Attached && detach(ebpf, attached.probe).is_ok() {
@@ -188,36 +184,46 @@ fn attach_all(ebpf: &mut Ebpf, btf: &Btf, probes: &[&'static Probe]) -> Vec<Atta
 }
 
 const fn unneeded(probe: &'static Probe) -> Attached {
-    Attached { probe, state: State::Unneeded }
+    Attached { probe, hook: probe.hook, state: State::Unneeded }
 }
 
 fn first_failure(probes: &[Attached]) -> String {
     probes
         .iter()
         .find_map(|attached| match &attached.state {
-            State::Failed(error) => Some(format!("{}: {error}", attached.probe.hook.target())),
+            State::Failed(error) => Some(format!("{}: {error}", attached.hook.target())),
             _ => None,
         })
         .unwrap_or_default()
 }
 
-fn state(probe: &Probe, result: Result<(), ProgramError>) -> State {
-    match result {
+fn attach_loaded(ebpf: &mut Ebpf, probe: &'static Probe, loaded: Result<Hook, ProgramError>) -> Attached {
+    let hook = *loaded.as_ref().unwrap_or(&probe.hook);
+    let state = match loaded.and_then(|_| attach_one(ebpf, probe)) {
         Ok(()) => State::Attached,
         // A kernel without 32-bit system calls has no such functions; nothing is missed there.
         Err(ProgramError::Btf(_)) if probe.set == Set::FentryCompat => State::Absent,
         Err(error) => State::Failed(in_one_line(&error)),
+    };
+    Attached { probe, hook, state }
+}
+
+/// Lets the verifier read a program. Gives the hook as this kernel has it.
+fn load(ebpf: &mut Ebpf, btf: &Btf, probe: &Probe) -> Result<Hook, ProgramError> {
+    let program = ebpf.program_mut(probe.program).ok_or(ProgramError::NotLoaded)?;
+    let (Program::FEntry(trampoline), Hook::FentryEither(function, newer)) = (&mut *program, probe.hook) else {
+        return load_for(program, probe.hook, btf).map(|()| probe.hook);
+    };
+    match trampoline.load(function, btf) {
+        Ok(()) => Ok(Hook::Fentry(function)),
+        Err(ProgramError::Btf(_)) => trampoline.load(newer, btf).map(|()| Hook::Fentry(newer)),
+        Err(error) => Err(error),
     }
 }
 
-/// Lets the verifier read a program.
-fn load(ebpf: &mut Ebpf, btf: &Btf, probe: &Probe) -> Result<(), ProgramError> {
-    match (ebpf.program_mut(probe.program).ok_or(ProgramError::NotLoaded)?, probe.hook) {
+fn load_for(program: &mut Program, hook: Hook, btf: &Btf) -> Result<(), ProgramError> {
+    match (program, hook) {
         (Program::FEntry(program), Hook::Fentry(function)) => program.load(function, btf),
-        (Program::FEntry(program), Hook::FentryEither(function, newer)) => match program.load(function, btf) {
-            Err(ProgramError::Btf(_)) => program.load(newer, btf),
-            loaded => loaded,
-        },
         (Program::RawTracePoint(program), Hook::Run) => program.load(),
         (Program::FExit(program), Hook::Fexit(function)) => program.load(function, btf),
         (Program::BtfTracePoint(program), Hook::BtfTracepoint(name)) => program.load(name, btf),
@@ -360,7 +366,7 @@ impl Programs {
         }
         for attached in &self.probes {
             let concerns = !matches!(attached.probe.set, Set::Fentry | Set::Tracepoint);
-            let silent = attached.state == State::Attached && self.switched_off.silences(attached.probe.hook).is_some();
+            let silent = attached.state == State::Attached && self.switched_off.silences(attached.hook).is_some();
             if silent || concerns && matches!(attached.state, State::Failed(_)) {
                 add(attached.probe.lost.to_owned());
             }

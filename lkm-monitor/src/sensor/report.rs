@@ -60,15 +60,15 @@ pub fn probes(programs: &Programs) -> Vec<ProbeState> {
         .collect()
 }
 
-fn probe(Attached { probe, state }: &Attached, off: SwitchedOff) -> ProbeState {
+fn probe(Attached { probe, hook, state }: &Attached, off: SwitchedOff) -> ProbeState {
     ProbeState {
         name: probe.program.to_owned(),
-        hook: probe.hook.target(),
-        kind: probe.hook.kind().to_owned(),
+        hook: hook.target(),
+        kind: hook.kind().to_owned(),
         attached: *state == State::Attached,
         error: match state {
             State::Failed(error) => Some(error.clone()),
-            _ => off.silences(probe.hook).map(str::to_owned),
+            _ => off.silences(*hook).map(str::to_owned),
         },
     }
 }

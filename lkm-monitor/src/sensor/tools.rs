@@ -81,6 +81,7 @@ impl Tools {
             known.pid == caller.pid && known.start_boot_ns == caller.start_boot_ns && lasted
         };
         let operation = ToolOperation {
+            call: (call.tid, call.call_id),
             operation: call.operation,
             module: call.best_name().map(|(name, _)| name),
             succeeded: call.succeeded(),
@@ -138,14 +139,14 @@ impl Tools {
     }
 }
 
+/// Adds an operation, or puts it in the place of what was told of the same call before.
 fn add(run: &mut ToolRun, operation: ToolOperation, told: u32) {
-    if told > 0
-        && let Some(last) = run.operations.last_mut()
-    {
-        *last = operation;
+    let before = run.operations.iter().rposition(|other| told > 0 && other.call == operation.call);
+    if let Some(known) = before.and_then(|at| run.operations.get_mut(at)) {
+        *known = operation;
     } else if run.operations.len() < MAX_OPERATIONS {
         run.operations.push(operation);
-    } else {
+    } else if told == 0 {
         run.more_operations = run.more_operations.saturating_add(1);
     }
 }

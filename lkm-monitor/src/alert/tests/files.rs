@@ -80,6 +80,7 @@ fn module_configuration_renamed_into_place() {
 #[test]
 fn tool_run_that_loaded_a_module() {
     let loaded = ToolOperation {
+        call: (1, 2),
         operation: Operation::FinitModule,
         module: Some(b"foo".to_vec()),
         succeeded: Some(true),
@@ -213,6 +214,7 @@ fn any_run() -> impl Strategy<Value = ToolRun> {
         matches: vec![ToolMatch::Build, ToolMatch::Applet],
         operations: vec![
             ToolOperation {
+                call: (1, 2),
                 operation: Operation::InitModule,
                 module: Some(name),
                 succeeded: None,

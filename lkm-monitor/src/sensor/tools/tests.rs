@@ -96,11 +96,30 @@ fn a_call_that_is_told_twice_counts_once() {
     let mut unfinished = load();
     unfinished.outcome = None;
     tools.note(&unfinished);
+    // Another call of the run lies between.
+    let mut other = refused(load(), libc::EEXIST);
+    other.call_id += 1;
+    tools.note(&other);
     let mut late = load();
     late.told = 1;
     tools.note(&late);
     let run = tools.drain().remove(0);
-    assert_eq!(run.operations.iter().map(|done| done.succeeded).collect::<Vec<_>>(), [Some(true)]);
+    assert_eq!(run.operations.iter().map(|done| done.succeeded).collect::<Vec<_>>(), [Some(true), Some(false)]);
+}
+
+#[test]
+fn of_many_calls_the_number_is_kept() {
+    let mut tools = Tools::default();
+    tools.push(&started());
+    for number in 0..MAX_OPERATIONS as u64 + 3 {
+        for told in 0..2 {
+            let mut call = load();
+            (call.call_id, call.told) = (number, told);
+            tools.note(&call);
+        }
+    }
+    let run = tools.drain().remove(0);
+    assert_eq!((run.operations.len(), run.more_operations), (MAX_OPERATIONS, 3));
 }
 
 #[test]
