@@ -18,6 +18,7 @@ use crate::{
     suite::Tally,
 };
 
+const BUSYBOX: &str = "/usr/bin/busybox";
 /// For the person who reads along.
 const READING_PAUSE: Duration = Duration::from_secs(1);
 
@@ -34,7 +35,11 @@ pub(crate) fn run() -> Tally {
     let _ = program("/sbin/modprobe", ["dummy"]).succeeded();
     thread::sleep(READING_PAUSE);
 
-    fs::copy(fixture("ifb"), "/tmp/rootkit.ko").expect("copy a module");
+    step("cp ifb.ko /tmp/rootkit.ko");
+    let module = fixture("ifb");
+    let copy = program(BUSYBOX, ["cp", module.to_str().expect("plain path"), "/tmp/rootkit.ko"]).succeeded();
+    alert(&sensor, &copy, |document| document.text("event.action") == "created-kernel-module-file");
+
     step("insmod /tmp/rootkit.ko");
     let insmod = program("/sbin/insmod", ["/tmp/rootkit.ko"]).succeeded();
     alert(&sensor, &insmod, Document::is_load);
@@ -50,9 +55,16 @@ pub(crate) fn run() -> Tally {
     let loader = forked(|| rustix::system::finit_module(&memfd, c"", 0)).succeeded();
     alert(&sensor, &loader, Document::is_load);
 
-    step("rmmod ifb");
-    let rmmod = program("/sbin/rmmod", ["ifb"]).succeeded();
-    alert(&sensor, &rmmod, Document::is_unload);
+    step("a line that runs a program whenever somebody wants the module usb-storage");
+    let line = "echo 'install usb-storage /tmp/.x' > /etc/modprobe.d/usb.conf";
+    let shell = program(BUSYBOX, ["sh", "-c", line]).succeeded();
+    alert(&sensor, &shell, |document| document.text("event.action").ends_with("-module-configuration"));
+
+    fs::copy("/usr/bin/kmod", "/tmp/sshd").expect("copy the tool");
+    step("a copy of kmod by the name of sshd, that removes a module");
+    let removal = program(BUSYBOX, ["sh", "-c", "exec -a rmmod /tmp/sshd ifb"]).succeeded();
+    alert(&sensor, &removal, Document::is_unload);
+    alert(&sensor, &removal, |document| document.text("event.action") == "ran-module-tool");
 
     sensor.stop();
     // The display's input ends with the daemon's output, whose reader holds the other end.

@@ -1,5 +1,7 @@
 //! The daemon as a program: beginning, company, end.
 
+use std::{collections::BTreeSet, fs};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -42,7 +44,14 @@ pub(super) fn start_report(stage: &mut Stage) {
     assert_eq!(blind, stage.hooks == Hooks::Tracepoint, "32-bit calls are all that may go unseen: {}", started.value());
     let status = if blind { "partial" } else { "full" };
     assert_eq!(started.text("lkm_monitor.sensor.status"), status, "{}", started.value());
-    assert!(started.list("lkm_monitor.sensor.probes").iter().any(|probe| probe["attached"] == true));
+    let probes = started.list("lkm_monitor.sensor.probes");
+    assert!(probes.iter().any(|probe| probe["attached"] == true));
+    let symbols = fs::read_to_string("/proc/kallsyms").expect("read the kernel's symbols");
+    let functions: BTreeSet<&str> = symbols.lines().filter_map(|line| line.split_whitespace().nth(2)).collect();
+    for probe in probes.iter().filter(|probe| ["fentry", "fexit"].map(Value::from).contains(&probe["kind"])) {
+        let hook = probe["hook"].as_str().expect("a probe names its hook");
+        assert!(functions.contains(hook), "this kernel has no function {hook}");
+    }
 }
 
 pub(super) fn second_instance(stage: &mut Stage) {
