@@ -1,5 +1,13 @@
 //! Builds the kernel probes, which the daemon carries inside its binary.
 
+use std::{fs, path::Path};
+
+use anyhow::Context as _;
+use object::{
+    build::elf::{Builder, SectionData},
+    elf::SHT_STRTAB,
+};
+
 fn main() -> anyhow::Result<()> {
     // rustup names the toolchain that it runs; without rustup aya-build takes the one that is there.
     let toolchain = std::env::var("RUSTUP_TOOLCHAIN").unwrap_or_default();
@@ -15,6 +23,27 @@ fn main() -> anyhow::Result<()> {
         [aya_build::Package { name: "lkm-monitor-ebpf", root_dir: "../lkm-monitor-ebpf", ..Default::default() }],
         aya_build::Toolchain::Custom(&toolchain),
     )?;
+    strip(&Path::new(&std::env::var("OUT_DIR")?).join("lkm-monitor-probes"))?;
     println!("cargo::rerun-if-changed=../lkm-monitor-common");
     Ok(())
+}
+
+/// Takes the debugging information out, which the linker needed for making BTF: the daemon would hold it in memory.
+fn strip(object: &Path) -> anyhow::Result<()> {
+    let whole = fs::read(object).with_context(|| format!("read {}", object.display()))?;
+    let mut builder = Builder::read(whole.as_slice()).context("read the probes")?;
+    for section in &mut builder.sections {
+        let name = section.name.as_slice();
+        section.delete = [".debug_", ".rel.debug_"].iter().any(|prefix| name.starts_with(prefix.as_bytes()));
+    }
+    builder.delete_orphans();
+    // The linker keeps the names of sections among those of symbols, which the writer does not.
+    let names = builder.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = SHT_STRTAB;
+    names.sh_addralign = 1;
+    names.data = SectionData::SectionString;
+    let mut stripped = Vec::new();
+    builder.write(&mut stripped).context("write the probes")?;
+    fs::write(object, stripped).with_context(|| format!("write {}", object.display()))
 }

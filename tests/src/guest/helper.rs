@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &[OsString]) {
     match verb.to_str() {
         Some("run") => exit(run_program(arguments)),
         Some("nothing") => {}
-        Some("measure") => bench::workloads(arguments[0].to_str().expect("a word")),
+        Some("measure") => bench::workloads(),
         Some("load") => exit(load(&arguments[0])),
         Some("adopt") => {
             // SAFETY: numbers only.
