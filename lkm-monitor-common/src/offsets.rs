@@ -206,6 +206,7 @@ pub struct KernelValues {
     pub vfs_symlink_arguments: u32,
     pub vfs_create_arguments: u32,
     pub vfs_mknod_arguments: u32,
+    pub do_truncate_arguments: u32,
     /// Which argument of `vfs_create` and `vfs_mknod` is the `struct dentry *`.
     pub vfs_create_dentry: u32,
     pub vfs_mknod_dentry: u32,
@@ -229,6 +230,7 @@ impl KernelValues {
         vfs_symlink_arguments: 4,
         vfs_create_arguments: 5,
         vfs_mknod_arguments: 5,
+        do_truncate_arguments: 5,
         vfs_create_dentry: 2,
         vfs_mknod_dentry: 2,
     };

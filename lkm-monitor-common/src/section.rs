@@ -360,6 +360,8 @@ pub enum FileOperation {
     Size = 11,
     /// Something was mounted there.
     Mount = 12,
+    /// An open is about to make it; whether it did is not known. If it is opened for writing, [`Self::Open`] follows.
+    Create = 13,
 }
 
 impl FileOperation {
@@ -378,6 +380,7 @@ impl FileOperation {
             10 => Self::Times,
             11 => Self::Size,
             12 => Self::Mount,
+            13 => Self::Create,
             _ => return None,
         })
     }

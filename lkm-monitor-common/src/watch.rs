@@ -13,18 +13,31 @@ pub const ENDING_BYTES: usize = 8;
 /// The section of the probes' object that holds [`Watch`], and the map that it becomes.
 pub const WATCH_SECTION: &str = ".data.watch";
 
+/// A byte each, and not a bit: to look one up takes the probes fewer instructions than to shift.
+pub type Hints = [u8; 64];
+
 /// What tells quickly that a name is not watched, and the endings.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Watch {
-    /// Bit n: a watched name, or the name of a watched folder, has n bytes.
-    pub name_lengths: u64,
-    /// Bit n: the name of a watched folder has n bytes.
-    pub folder_lengths: u64,
-    /// Bit n: an ending's last byte is n, modulo 64.
-    pub last_bytes: u64,
+    /// 1 at n: a watched name, or the name of a watched folder, has n bytes, modulo 64.
+    pub name_lengths: Hints,
+    /// 1 at n: the name of a watched folder has n bytes, modulo 64.
+    pub folder_lengths: Hints,
+    /// 1 at n: an ending's last byte is n, modulo 64.
+    pub last_bytes: Hints,
     /// Unused ones have no mask.
     pub endings: [Ending; WATCHED_ENDINGS],
+}
+
+impl Watch {
+    /// Nothing is watched.
+    pub const NOTHING: Self = Self {
+        name_lengths: [0; 64],
+        folder_lengths: [0; 64],
+        last_bytes: [0; 64],
+        endings: [Ending { value: 0, mask: 0, len: 0 }; WATCHED_ENDINGS],
+    };
 }
 
 /// The end of a name, as the last eight bytes of the name in memory order, read as a little-endian number.

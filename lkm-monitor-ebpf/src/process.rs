@@ -42,14 +42,21 @@ pub(crate) struct Lineage {
     cut: u64,
 }
 
-/// When a process was described.
+/// When a process was described, and what a later description would differ in.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Described {
+    boot_ns: u64,
     start_boot_ns: u64,
     /// `task->self_exec_id`
     exec_id: u64,
-    boot_ns: u64,
+    /// `struct nsproxy *`
+    namespaces: u64,
+    /// `struct css_set *`
+    control_groups: u64,
+    /// `struct dentry *` of the root and the working directory.
+    root: u64,
+    working_directory: u64,
 }
 
 /// The description of the current process, if the daemon has it: what one process does to thousands of files need not describe
@@ -63,8 +70,7 @@ pub(crate) fn is_described() -> bool {
     let now = described_now();
     // SAFETY: the map's value stays memory of the map, whatever is in it by now.
     let before = unsafe { *described };
-    (before.start_boot_ns, before.exec_id) == (now.start_boot_ns, now.exec_id)
-        && now.boot_ns.wrapping_sub(before.boot_ns) < DESCRIPTION_NS
+    now == Described { boot_ns: now.boot_ns, ..before } && now.boot_ns.wrapping_sub(before.boot_ns) < DESCRIPTION_NS
 }
 
 /// Notes that the daemon got a description of the current process.
@@ -77,11 +83,16 @@ pub(crate) fn remember_described() {
 #[inline(always)]
 fn described_now() -> Described {
     let task = current_task();
+    let fs: u64 = member!(u64, task, task_fs);
     Described {
-        start_boot_ns: member!(u64, member!(u64, task, task_group_leader), task_start_boot),
-        exec_id: member!(u64, task, task_self_exec_id),
         // SAFETY: no preconditions.
         boot_ns: unsafe { bpf_ktime_get_boot_ns() },
+        start_boot_ns: member!(u64, member!(u64, task, task_group_leader), task_start_boot),
+        exec_id: member!(u64, task, task_self_exec_id),
+        namespaces: member!(u64, task, task_nsproxy),
+        control_groups: member!(u64, task, task_cgroups),
+        root: member!(u64, address!(fs, fs_root), path_dentry),
+        working_directory: member!(u64, address!(fs, fs_pwd), path_dentry),
     }
 }
 

@@ -56,10 +56,11 @@ pub(crate) fn begin_symlink(dir: u64, dentry: u64, target: u64) {
     begin(NameChange { mnt: member!(u64, dir, path_mnt), dentry, old_dentry: 0, target, operation });
 }
 
-/// Notes a link, if it is of a watched name.
+/// Notes a link, if it is of a watched name: by the new one, a watched file can be written unseen.
 #[inline(always)]
 fn begin(change: NameChange) {
-    if !may_be_watched::<Typed>(change.dentry) || !is_watched(change.dentry) {
+    let is_watched = |dentry| may_be_watched::<Typed>(dentry) && is_watched(dentry);
+    if !is_watched(change.dentry) && (change.old_dentry == 0 || !is_watched(change.old_dentry)) {
         return;
     }
     let thread = bpf_get_current_pid_tgid();

@@ -4,7 +4,7 @@
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use lkm_monitor_common::{
     limits::{WATCHED_ENDINGS, WATCHED_NAME_BYTES},
-    watch::{Ending, Name, Watch, name_bits},
+    watch::{Name, Watch, name_bits},
 };
 
 use crate::{
@@ -18,24 +18,19 @@ const INLINE_BYTES: u64 = 31;
 /// Filled by the daemon, at any time.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".data.watch")]
-static mut WATCH: Watch = Watch {
-    name_lengths: 0,
-    folder_lengths: 0,
-    last_bytes: 0,
-    endings: [Ending { value: 0, mask: 0, len: 0 }; WATCHED_ENDINGS],
-};
+static mut WATCH: Watch = Watch::NOTHING;
 
 /// A field of [`WATCH`].
 macro_rules! watch {
     ($field:ident $([$n:expr])?) => {
-        // SAFETY: an aligned number that is there as long as the program. Volatile: the daemon writes it.
+        // SAFETY: an aligned number within WATCH (`n` is less than 64). Volatile: the daemon writes it.
         unsafe { core::ptr::read_volatile(&raw const WATCH.$field $([$n])?) }
     };
 }
 
 /// Whether the name that a `struct dentry` has now may be watched: cheap, and right if it says no.
 ///
-/// Lengths count modulo 64: a longer name costs the look at it. Numbers of 64 bits save the instructions that cut others.
+/// Lengths count modulo 64: a longer name costs the look at it.
 #[inline(always)]
 pub(crate) fn may_be_watched<L: Load>(dentry: u64) -> bool {
     let len = load!(L, u32, dentry, dentry_name_len) as u64;
@@ -54,10 +49,10 @@ pub(crate) fn may_be_watched<L: Load>(dentry: u64) -> bool {
         _ => L::load(dentry, name + 24),
     };
     let last_byte = word >> ((last & 7) * 8);
-    let hints = watch!(name_lengths) >> (len & 63)
-        | watch!(folder_lengths) >> (parent_len & 63)
-        | watch!(last_bytes) >> (last_byte & 63);
-    hints & 1 != 0
+    let hints = watch!(name_lengths[(len & 63) as usize])
+        | watch!(folder_lengths[(parent_len & 63) as usize])
+        | watch!(last_bytes[(last_byte & 63) as usize]);
+    hints != 0
 }
 
 /// Whether the name that a `struct dentry` has now is watched.

@@ -100,11 +100,53 @@ pub(crate) fn finish_open(ctx: FExitContext) -> i32 {
     0
 }
 
+/// `struct file *dentry_open(const struct path *path, int flags, const struct cred *cred)`
+///
+/// Opens without a path walk: the descriptors that fanotify hands out, and what kernel servers and file systems open for others.
+#[fexit(function = "dentry_open")]
+pub(crate) fn dentry_open(ctx: FExitContext) -> i32 {
+    let file: u64 = ctx.arg(3);
+    // Of an error, which is no address, nothing can be read.
+    if member!(u32, file, file_mode) & FMODE_WRITE != 0 {
+        let path = address!(file, file_path);
+        report_finished(member!(u64, path, path_mnt), member!(u64, path, path_dentry));
+    }
+    0
+}
+
 /// See [`report_name`].
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn report_finished(mnt: u64, dentry: u64) -> u32 {
     report_open(Place { mnt, dentry });
+    0
+}
+
+/// `int security_inode_create(struct inode *dir, struct dentry *dentry, umode_t mode)`, before the file system makes a file
+///
+/// Who makes a file and opens it for reading only is seen nowhere else: an empty file takes the place of another one, too.
+#[fentry(function = "security_inode_create")]
+pub(crate) fn security_inode_create(ctx: FEntryContext) -> i32 {
+    let dentry = ctx.arg(1);
+    if may_be_watched::<Typed>(dentry) {
+        report_creation(untyped(dentry));
+    }
+    0
+}
+
+/// Reports that an open is about to make `dentry`, if it is watched. See [`report_name`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn report_creation(dentry: u64) -> u32 {
+    let path = address!(member!(u64, current_task(), task_nameidata), nameidata_path);
+    // An open is at the folder now. mknod walks no path any more; and a file system makes the file of another one in another folder.
+    if member!(u64, path, path_dentry) != member!(u64, dentry, dentry_parent) || !is_watched(dentry) {
+        return 0;
+    }
+    let operation = FileOperation::Create as u32;
+    let flags = file_change_flags::OUTCOME_UNKNOWN;
+    let place = Place { mnt: member!(u64, path, path_mnt), dentry };
+    report(Change { operation, flags, call_flags: 0, ret: 0, session: 0, inode: 0, place }, |_, _| {});
     0
 }
 
@@ -245,6 +287,22 @@ pub(crate) fn vfs_utimes(ctx: FExitContext) -> i32 {
 #[fexit(function = "vfs_truncate")]
 pub(crate) fn vfs_truncate(ctx: FExitContext) -> i32 {
     report_attribute(FileOperation::Size, ctx.arg(0), 0, ctx.arg(2));
+    0
+}
+
+/// `int do_truncate(struct dentry *dentry, loff_t length, unsigned int time_attrs, struct file *filp)`, from 5.12 on with the
+/// mount's idmap in front
+///
+/// `O_TRUNC` cuts a file that is opened for reading only, too. Other openings are followed, and who cuts by name opens nothing.
+#[fexit(function = "do_truncate")]
+pub(crate) fn do_truncate(ctx: FExitContext) -> i32 {
+    let (file, ret) = match value!(do_truncate_arguments) {
+        4 => (argument!(&ctx, 3), argument!(&ctx, 4)),
+        _ => (argument!(&ctx, 4), argument!(&ctx, 5)),
+    };
+    if file != 0 && member!(u32, file, file_mode) & FMODE_WRITE == 0 {
+        report_attribute(FileOperation::Size, address!(file, file_path), 0, ret as i32 as i64);
+    }
     0
 }
 

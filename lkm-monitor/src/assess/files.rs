@@ -59,7 +59,8 @@ fn modified(report: &FileReport, context: &Context<'_>) -> Option<Match> {
 }
 
 fn removed(report: &FileReport, context: &Context<'_>) -> Option<Match> {
-    let place = place(report, context, report.left || report.change.action == FileAction::Removed)?;
+    let left = report.left && report.change.action != FileAction::Linked;
+    let place = place(report, context, left || report.change.action == FileAction::Removed)?;
     Some(Match { severity: Severity::Low, reason: sentence(report, context, place) })
 }
 

@@ -1,6 +1,6 @@
 //! A change of a watched file with what is known of it beyond the event.
 
-use super::{Content, FileChange, Subject};
+use super::{Content, ContentStatus, FileAction, FileChange, Subject};
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,7 +9,7 @@ pub struct FileReport {
     pub subject: Subject,
     /// It is the watched folder itself that has another name, or something over it.
     pub whole_folder: bool,
-    /// Only the old name is watched: the file left its place.
+    /// Only the old name is watched: the file left its place, or has a name elsewhere besides.
     pub left: bool,
     /// The host has it by a watched name, whatever the process calls it; or where it is mounted is not known.
     pub of_host: bool,
@@ -19,6 +19,10 @@ pub struct FileReport {
 impl FileReport {
     /// Nothing came of it, or nothing is known to have changed.
     pub fn is_without_effect(&self) -> bool {
-        self.change.succeeded() == Some(false) || self.change.is_untouched()
+        // An open that was about to make a file, of which none was found.
+        let was_not_made = self.change.action == FileAction::Created
+            && self.change.succeeded().is_none()
+            && self.content.status == ContentStatus::Gone;
+        self.change.succeeded() == Some(false) || self.change.is_untouched() || was_not_made
     }
 }

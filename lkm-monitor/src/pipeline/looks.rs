@@ -74,9 +74,7 @@ impl Looks {
                 by_another_name: names.are_of_another_place(path, subject),
             })
         };
-        // A link takes nothing away from its other name.
-        let old = change.old_path.as_ref().filter(|_| change.action != FileAction::Linked);
-        of(&change.path, false).or_else(|| old.and_then(|old| of(old, true)))
+        of(&change.path, false).or_else(|| change.old_path.as_ref().and_then(|old| of(old, true)))
     }
 
     /// What the file with this path is, or the files in the folder with this path.
@@ -165,6 +163,10 @@ impl HostNames {
 fn wants_look(report: &FileReport) -> bool {
     let change = &report.change;
     if report.is_without_effect() || report.whole_folder || change.writing == Writing::Open {
+        return false;
+    }
+    // A link takes nothing away from its other name.
+    if report.left && change.action == FileAction::Linked {
         return false;
     }
     // Removals of modules are found by looking, too, where the event does not show the mount.

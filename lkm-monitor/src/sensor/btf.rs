@@ -133,6 +133,7 @@ fn resolve_values(btf: &Btf) -> KernelValues {
         vfs_symlink_arguments: arguments("vfs_symlink", unresolved.vfs_symlink_arguments),
         vfs_create_arguments: arguments("vfs_create", unresolved.vfs_create_arguments),
         vfs_mknod_arguments: arguments("vfs_mknod", unresolved.vfs_mknod_arguments),
+        do_truncate_arguments: arguments("do_truncate", unresolved.do_truncate_arguments),
         vfs_create_dentry: dentry("vfs_create", unresolved.vfs_create_dentry),
         vfs_mknod_dentry: dentry("vfs_mknod", unresolved.vfs_mknod_dentry),
     }

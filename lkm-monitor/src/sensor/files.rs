@@ -3,9 +3,12 @@
 //!
 //! Time is the events' own, as in [`super::join`]. Pure: no clock, no file.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use lkm_monitor_common::section::{FileOperation, file_change_flags};
+use lkm_monitor_common::{
+    limits::DESCRIBED,
+    section::{FileOperation, file_change_flags},
+};
 
 use super::{
     assemble,
@@ -16,14 +19,22 @@ use crate::model::{Clock, FileAction, FileChange, FileFacts, Process, ProcessTre
 /// How long a file may stay open before its change is passed on unfinished, in nanoseconds.
 const OPEN_WINDOW_NS: u64 = 10_000_000_000;
 
+/// How long after an open is about to make a file it may be told that the file is opened for writing, in nanoseconds. Both are told
+/// by one thread through one ring, and few instructions lie between.
+const CREATION_WINDOW_NS: u64 = 200_000_000;
+/// Files that are about to be made at one time.
+const CREATIONS: usize = 1024;
+
 /// Descriptions of processes that are kept for their further changes. The probes leave out one that they sent less than two
-/// seconds ago.
-const DESCRIPTIONS: usize = 512;
+/// seconds ago, and remember no more than these.
+const DESCRIPTIONS: usize = DESCRIBED as usize;
 
 /// Files that are being written, by the time of the event that told of the first writer. The probes bound their number.
 #[derive(Debug, Default)]
 pub struct Files {
     written: BTreeMap<u64, FileChange>,
+    /// Files that an open is about to make, oldest first.
+    created: VecDeque<FileChange>,
     /// By process and its start, with the time of the event that brought the description.
     described: HashMap<(u32, u64), (u64, ProcessTree)>,
 }
@@ -37,6 +48,10 @@ impl Files {
         match seen.operation {
             FileOperation::Close => self.close(&event, seen).into_iter().collect(),
             FileOperation::Open => self.open(&event, seen, clock).into_iter().collect(),
+            FileOperation::Create => {
+                self.created.push_back(FileChange { action: FileAction::Created, ..change(&event, seen) });
+                if self.created.len() > CREATIONS { self.created.pop_front().into_iter().collect() } else { Vec::new() }
+            }
             FileOperation::Mode | FileOperation::Owner | FileOperation::Times if self.is_being_written(&event) => {
                 Vec::new()
             }
@@ -97,9 +112,10 @@ impl Files {
             return None;
         }
         let facts = facts(event);
-        let new = facts.as_ref().is_some_and(|facts| file_change::is_new(facts, event.boot_ns, clock));
+        let looks_new = facts.as_ref().is_some_and(|facts| file_change::is_new(facts, event.boot_ns, clock));
+        let is_new = self.forget_creation(event) || looks_new;
         let change = FileChange {
-            action: if new { FileAction::Created } else { FileAction::Written },
+            action: if is_new { FileAction::Created } else { FileAction::Written },
             facts_before: facts,
             writing: if session == 0 { Writing::Unknown } else { Writing::Open },
             writers: 1,
@@ -110,6 +126,14 @@ impl Files {
         }
         self.written.insert(session, change);
         None
+    }
+
+    /// What an open was about to make is being opened now: this is its event. Whether there was one.
+    fn forget_creation(&mut self, event: &Event) -> bool {
+        let Some(file) = &event.file else { return false };
+        let of_event = |change: &FileChange| change.tid == event.thread.tid && change.path.seen == file.path.seen;
+        let found = self.created.iter().position(of_event);
+        found.and_then(|at| self.created.remove(at)).is_some()
     }
 
     fn close(&mut self, event: &Event, seen: FileOperationSeen) -> Option<FileChange> {
@@ -129,24 +153,33 @@ impl Files {
             .written
             .values_mut()
             .filter(|change| change.told == 0 && change.boot_ns.saturating_add(OPEN_WINDOW_NS) <= read_to_ns);
-        due.map(tell).collect()
+        let due: Vec<_> = due.map(tell).collect();
+        let over = |change: &FileChange| creation_deadline_ns(change) <= read_to_ns;
+        let created = self.created.partition_point(over);
+        self.created.drain(..created).chain(due).collect()
     }
 
     /// When [`Self::expire`] will next have something to pass on.
     pub fn next_deadline_ns(&self) -> Option<u64> {
         let untold = self.written.values().filter(|change| change.told == 0);
-        untold.map(|change| change.boot_ns.saturating_add(OPEN_WINDOW_NS)).min()
+        let open = untold.map(|change| change.boot_ns.saturating_add(OPEN_WINDOW_NS));
+        open.chain(self.created.front().map(creation_deadline_ns)).min()
     }
 
     /// Passes on everything that was not told yet, at the end.
     pub fn drain(&mut self) -> Vec<FileChange> {
-        self.written.values_mut().filter(|change| change.told == 0).map(tell).collect()
+        let open = self.written.values_mut().filter(|change| change.told == 0).map(tell);
+        self.created.drain(..).chain(open).collect()
     }
 
     /// Files that are being written.
     pub fn open_files(&self) -> usize {
         self.written.len()
     }
+}
+
+const fn creation_deadline_ns(change: &FileChange) -> u64 {
+    change.boot_ns.saturating_add(CREATION_WINDOW_NS)
 }
 
 fn tell(change: &mut FileChange) -> FileChange {
@@ -169,7 +202,7 @@ fn named(event: &Event, seen: FileOperationSeen) -> Vec<FileChange> {
         FileOperation::Times => FileAction::TimesChanged,
         FileOperation::Size => FileAction::Truncated,
         FileOperation::Mount => FileAction::MountedOver,
-        FileOperation::Node | FileOperation::Open | FileOperation::Close => FileAction::Created,
+        FileOperation::Node | FileOperation::Create | FileOperation::Open | FileOperation::Close => FileAction::Created,
     };
     let change = FileChange { action, ..change };
     let other = change.old_path.clone().filter(|_| action == FileAction::Exchanged).map(|old_path| FileChange {

@@ -69,22 +69,22 @@ fn replace<T: BorrowMut<MapData>>(
 
 fn tables(filter: &NameFilter) -> Result<Tables, FilterError> {
     let too_long = |name: &[u8]| FilterError::TooLong(String::from_utf8_lossy(name).into_owned());
-    let mut watch = Watch::default();
+    let mut watch = Watch::NOTHING;
     if filter.endings.len() > WATCHED_ENDINGS {
         return Err(FilterError::TooManyEndings(filter.endings.len()));
     }
     for (place, ending) in watch.endings.iter_mut().zip(&filter.endings) {
         *place = Ending::new(ending).ok_or_else(|| too_long(ending))?;
-        watch.last_bytes |= 1 << (ending.last().copied().unwrap_or(0) & 63);
+        watch.last_bytes[usize::from(ending.last().copied().unwrap_or(0) & 63)] = 1;
     }
     let mut names = BTreeMap::new();
     for (list, bit) in [(&filter.files, name_bits::FILE), (&filter.folders, name_bits::FOLDER)] {
         for name in list {
             let key = watch::name(name).filter(|_| !name.is_empty()).ok_or_else(|| too_long(name))?;
             *names.entry(key).or_insert(0) |= bit;
-            watch.name_lengths |= 1 << name.len();
+            watch.name_lengths[name.len() & 63] = 1;
             if bit == name_bits::FOLDER {
-                watch.folder_lengths |= 1 << name.len();
+                watch.folder_lengths[name.len() & 63] = 1;
             }
         }
     }
@@ -96,6 +96,8 @@ fn tables(filter: &NameFilter) -> Result<Tables, FilterError> {
 
 #[cfg(test)]
 mod tests {
+    use lkm_monitor_common::watch::Hints;
+
     use super::*;
 
     fn filter(endings: &[&str], files: &[&str], folders: &[&str]) -> NameFilter {
@@ -106,9 +108,10 @@ mod tests {
     #[test]
     fn lengths_and_last_bytes_tell_quickly() {
         let tables = tables(&filter(&[".ko", ".ko.xz"], &["modules"], &["modprobe.d", "modules"])).unwrap();
-        assert_eq!(tables.watch.name_lengths, 1 << 7 | 1 << 10);
-        assert_eq!(tables.watch.folder_lengths, 1 << 7 | 1 << 10);
-        assert_eq!(tables.watch.last_bytes, 1 << (b'o' & 63) | 1 << (b'z' & 63));
+        let set = |hints: &Hints| (0..64).filter(|&at| hints[at] == 1).collect::<Vec<_>>();
+        assert_eq!(set(&tables.watch.name_lengths), [7, 10]);
+        assert_eq!(set(&tables.watch.folder_lengths), [7, 10]);
+        assert_eq!(set(&tables.watch.last_bytes), [b'o' & 63, b'z' & 63].map(usize::from));
         assert_eq!(tables.names[&watch::name(b"modules").unwrap()], name_bits::FILE | name_bits::FOLDER);
         assert_eq!(tables.names.len(), 2);
     }

@@ -203,13 +203,23 @@ const MOUNTS_LOST: &str = "what is mounted over module configuration";
 
 const WRITE_ACCESS: Hook = Hook::FentryEither("__mnt_want_write", "mnt_get_write_access");
 
-const FILES: [Probe; 19] = [
+const FILES: [Probe; 22] = [
     Probe { set: Set::TypedTask, ..file_probe("write_access", WRITE_ACCESS, OPENS_LOST) },
     Probe { set: Set::UntypedTask, ..file_probe("write_access_5_10", WRITE_ACCESS, OPENS_LOST) },
     file_probe(
         "finish_open",
         Hook::Fexit("finish_open"),
         "files that are created or written on FUSE and network file systems",
+    ),
+    file_probe(
+        "security_inode_create",
+        Hook::Fentry("security_inode_create"),
+        "module files and module configuration that are created by an open for reading",
+    ),
+    file_probe(
+        "dentry_open",
+        Hook::Fexit("dentry_open"),
+        "watched files that are written through descriptors of fanotify and by kernel servers",
     ),
     file_probe("closed_files", Hook::Run, "when a written file was closed"),
     file_probe("d_move", Hook::Fentry("d_move"), "renames of module files and module configuration"),
@@ -229,6 +239,7 @@ const FILES: [Probe; 19] = [
     file_probe("chown_common", Hook::Fexit("chown_common"), "changes of the owner of watched files"),
     file_probe("vfs_utimes", Hook::Fexit("vfs_utimes"), "changes of the times of watched files"),
     file_probe("vfs_truncate", Hook::Fexit("vfs_truncate"), "watched files that are cut by their name"),
+    file_probe("do_truncate", Hook::Fexit("do_truncate"), "watched files that are cut by an open for reading"),
     file_probe("path_mount", Hook::Fexit("path_mount"), MOUNTS_LOST),
     file_probe("security_move_mount", Hook::Fentry("security_move_mount"), MOUNTS_LOST),
 ];

@@ -56,12 +56,12 @@ pub(crate) fn run() -> Tally {
     let [mut watched, mut nothing] = [Figures::default(), Figures::default()];
     for round in 1..=ROUNDS {
         let mut sensor = Sensor::start_by_default();
-        watched.measure();
+        watched.measure(|| settle(sensor.pid()));
         if round == ROUNDS {
             footprint(sensor.pid());
         }
         sensor.stop();
-        nothing.measure();
+        nothing.measure(|| {});
     }
     watched.report("lkm-monitor");
     nothing.report("nothing");
@@ -97,7 +97,7 @@ fn audit() {
 
 fn measure_and_report(with: &str) {
     let mut figures = Figures::default();
-    (0..ROUNDS).for_each(|_| figures.measure());
+    (0..ROUNDS).for_each(|_| figures.measure(|| {}));
     figures.report(with);
 }
 
@@ -113,8 +113,9 @@ impl Default for Figures {
 impl Figures {
     /// In processes of their own: what this one holds by then would make its forks dearer, and a process that was there before
     /// the audit rules is not audited.
-    fn measure(&mut self) {
+    fn measure(&mut self, before_each: impl Fn()) {
         for _ in 0..PROCESSES {
+            before_each();
             let measured = program("/init", ["measure"]).succeeded();
             let figures: Vec<u64> = measured.output.lines().map(|line| line.parse().expect("a figure")).collect();
             assert_eq!(figures.len(), WORKLOADS.len(), "{}", measured.output);
@@ -147,16 +148,7 @@ pub(crate) fn workloads() {
 /// What the daemon takes while nothing happens.
 fn footprint(pid: u32) {
     const IDLE_S: u64 = 10;
-    // What the workloads left to do must not count.
-    let mut busy = processor_ticks(pid);
-    loop {
-        std::thread::sleep(Duration::from_secs(4));
-        let now = processor_ticks(pid);
-        if now - busy <= 2 {
-            break;
-        }
-        busy = now;
-    }
+    settle(pid);
     let before = processor_ticks(pid);
     std::thread::sleep(Duration::from_secs(IDLE_S));
     let ticks = processor_ticks(pid) - before;
@@ -168,6 +160,19 @@ fn footprint(pid: u32) {
     let maps = map_bytes(pid) / 1024;
     let figures = json!({ "rss_kib": kib("VmRSS:"), "rss_anon_kib": kib("RssAnon:"), "bpf_maps_kib": maps, "idle_cpu_ticks": ticks, "idle_s": IDLE_S });
     report(&figures.to_string());
+}
+
+/// Waits until the daemon has done what the workloads left it to do.
+fn settle(pid: u32) {
+    let mut busy = processor_ticks(pid);
+    loop {
+        std::thread::sleep(Duration::from_secs(4));
+        let now = processor_ticks(pid);
+        if now - busy <= 2 {
+            break;
+        }
+        busy = now;
+    }
 }
 
 /// User and system time in clock ticks of 10 ms: fields 14 and 15 of proc_pid_stat(5).

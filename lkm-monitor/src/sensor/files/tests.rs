@@ -162,3 +162,43 @@ fn attributes_that_a_writer_gives_are_part_of_the_writing() {
     files.push(closed(5, 11), CLOCK);
     assert_eq!(files.push(mode, CLOCK).len(), 1, "afterwards");
 }
+
+fn created(boot_ns: u64) -> Event {
+    let mut created = with_file(event(FileOperation::Create, 0, boot_ns), 0, 10);
+    created.has_inode = false;
+    created.change = created.change.map(|seen| FileOperationSeen { flags: file_change_flags::OUTCOME_UNKNOWN, ..seen });
+    created
+}
+
+#[test]
+fn a_file_that_is_made_and_opened_for_writing_is_told_once() {
+    let mut files = Files::default();
+    assert_eq!(files.push(created(10 * SECOND_NS), CLOCK), []);
+    // Of an inode that does not look new: the probe knew better.
+    files.push(with_file(event(FileOperation::Open, 5, 10 * SECOND_NS + 1), 4, 3), CLOCK);
+    let told = files.push(closed(5, 11), CLOCK);
+    assert_eq!(told.iter().map(|change| change.action).collect::<Vec<_>>(), [FileAction::Created]);
+    assert_eq!(files.expire(15 * SECOND_NS), []);
+}
+
+#[test]
+fn a_file_that_is_made_by_who_only_reads_is_told() {
+    let mut files = Files::default();
+    files.push(created(10 * SECOND_NS), CLOCK);
+    let mut other = opened(5, 10);
+    other.thread.tid += 1;
+    files.push(other, CLOCK);
+    let deadline = 10 * SECOND_NS + CREATION_WINDOW_NS;
+    assert_eq!(files.next_deadline_ns(), Some(deadline));
+    assert_eq!(files.expire(deadline - 1), []);
+    let told = files.expire(deadline);
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].action, told[0].ret, told[0].writing), (FileAction::Created, None, Writing::None));
+}
+
+#[test]
+fn of_too_many_creations_the_oldest_is_told_early() {
+    let mut files = Files::default();
+    let told: usize = (0..=CREATIONS as u64).map(|at| files.push(created(at), CLOCK).len()).sum();
+    assert_eq!((told, files.drain().len()), (1, CREATIONS));
+}

@@ -6,6 +6,7 @@ pub(super) mod bursts;
 pub(super) mod changes;
 pub(super) mod exclusions;
 pub(super) mod names;
+pub(super) mod openings;
 pub(super) mod routes;
 
 /// What was done, in `event.action`.

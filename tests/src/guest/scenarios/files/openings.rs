@@ -1,0 +1,169 @@
+//! Openings that are no ordinary opening for writing, and change a file all the same.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    mem::MaybeUninit,
+    os::fd::FromRawFd as _,
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    mount::{MountFlags, mount},
+    process::{chdir, chroot},
+};
+use serde_json::json;
+
+use super::{super::namespaces::private_mounts, CREATED, MEDIUM, MODIFIED, TRUNCATED};
+use crate::{
+    document::Document,
+    expected,
+    process::{become_analyst, fork, forked},
+    stage::Stage,
+};
+
+const MODULE: &str = "/tmp/x.ko";
+const CONFIGURATION: &str = "/etc/modprobe.d/lkm-opened.conf";
+const CONFIGURED: &str = "created-module-configuration";
+
+fn open_for_reading(path: &str, flags: OFlags) -> rustix::io::Result<()> {
+    openat(CWD, path, flags | OFlags::RDONLY | OFlags::CLOEXEC, Mode::from_raw_mode(0o644)).map(drop)
+}
+
+/// An empty file of that name keeps kmod from reading the one of the distribution.
+pub(in super::super) fn made_for_reading(stage: &mut Stage) {
+    for (path, action) in [(MODULE, CREATED), (CONFIGURATION, CONFIGURED)] {
+        let maker = forked(|| open_for_reading(path, OFlags::CREATE)).succeeded();
+        stage.change_by(maker.pid, action, path).contains(json!({
+            "event": { "type": ["creation"], "severity": MEDIUM },
+            "file": { "size": 0, "hash": { "sha256": expected::sha256(b"") } },
+            "process": { "executable": "/init", "user": { "id": "0" } },
+            "lkm_monitor": { "change": { "content": "read" } },
+        }));
+        fs::remove_file(path).expect("remove the file");
+    }
+}
+
+/// Who may not make it, makes nothing; and what is there is not made again.
+pub(in super::super) fn not_made(stage: &mut Stage) {
+    fs::write(MODULE, "x").expect("write a file");
+    let opener = forked(|| open_for_reading(MODULE, OFlags::CREATE)).succeeded();
+    let refused = forked(|| {
+        become_analyst();
+        assert_eq!(open_for_reading(CONFIGURATION, OFlags::CREATE), Err(rustix::io::Errno::ACCESS));
+        Ok(())
+    })
+    .succeeded();
+    let marker = forked(|| open_for_reading("/tmp/marker.ko", OFlags::CREATE)).succeeded();
+    stage.change_by(marker.pid, CREATED, "/tmp/marker.ko");
+    let of = |pid: u32| -> Vec<_> {
+        stage.sensor.documents().iter().filter(|document| document.is_by(pid)).map(Document::summary).collect()
+    };
+    assert_eq!((of(opener.pid), of(refused.pid)), (vec![], vec![]));
+}
+
+pub(in super::super) fn cut_by_reading(stage: &mut Stage) {
+    fs::write(MODULE, "a module").expect("write a module");
+    stage.sensor.expect("the module", |document| {
+        document.text("event.action") == CREATED && document.text("file.path") == MODULE
+    });
+    let cutter = forked(|| open_for_reading(MODULE, OFlags::TRUNC)).succeeded();
+    stage
+        .change_by(cutter.pid, TRUNCATED, MODULE)
+        .contains(json!({
+            "event": { "type": ["change"], "outcome": "success" },
+            "file": { "size": 0, "hash": { "sha256": expected::sha256(b"") } },
+        }))
+        .has_findings(&["module-file-modified"]);
+}
+
+/// fanotify hands out descriptors for writing on files that somebody else opened for reading.
+pub(in super::super) fn through_fanotify(stage: &mut Stage) {
+    fs::write(MODULE, "a module").expect("write a module");
+    stage.sensor.expect("the module", |document| {
+        document.text("event.action") == CREATED && document.text("file.path") == MODULE
+    });
+    let writer = forked(|| {
+        let mut events = watch_openings(c"/tmp/x.ko");
+        drop(File::open(MODULE).expect("open the module"));
+        let mut event = MaybeUninit::<libc::fanotify_event_metadata>::zeroed();
+        // SAFETY: the bytes of a plain structure.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(event.as_mut_ptr().cast::<u8>(), size_of_val(&event)) };
+        assert_eq!(events.read(bytes).expect("read an event"), size_of_val(&event));
+        // SAFETY: plain numbers, written by the kernel.
+        let event = unsafe { event.assume_init() };
+        // SAFETY: the kernel opened it for this process.
+        let mut file = unsafe { File::from_raw_fd(event.fd) };
+        file.write_all(b"another one").expect("write the module");
+        Ok(())
+    })
+    .succeeded();
+    stage
+        .change_by(writer.pid, MODIFIED, MODULE)
+        .contains(json!({ "file": { "size": 11, "hash": { "sha256": expected::sha256(b"another one") } } }))
+        .has_findings(&["module-file-modified"]);
+}
+
+fn watch_openings(path: &std::ffi::CStr) -> File {
+    // SAFETY: numbers, and a NUL-terminated text.
+    let group = unsafe {
+        let group = libc::fanotify_init(libc::FAN_CLASS_NOTIF | libc::FAN_CLOEXEC, libc::O_RDWR.cast_unsigned());
+        assert!(group >= 0, "fanotify_init: {}", std::io::Error::last_os_error());
+        let marked = libc::fanotify_mark(group, libc::FAN_MARK_ADD, libc::FAN_OPEN, libc::AT_FDCWD, path.as_ptr());
+        assert_eq!(marked, 0, "fanotify_mark: {}", std::io::Error::last_os_error());
+        group
+    };
+    // SAFETY: a new descriptor.
+    unsafe { File::from_raw_fd(group) }
+}
+
+/// By the other name the file can be written unseen, so that name is told.
+pub(in super::super) fn linked_to_a_name_of_no_interest(stage: &mut Stage) {
+    fs::write(CONFIGURATION, "blacklist loop\n").expect("write a file");
+    let linker = forked(|| {
+        fs::hard_link(CONFIGURATION, "/etc/lkm-other").expect("link the file");
+        Ok(())
+    })
+    .succeeded();
+    stage
+        .change_by(linker.pid, "linked-module-configuration", "/etc/lkm-other")
+        .contains(json!({
+            "event": {
+                "severity": MEDIUM,
+                "reason": format!("modprobe configuration /etc/lkm-other was linked to {CONFIGURATION} by /init run by root"),
+            },
+            "lkm_monitor": { "change": { "old_path": CONFIGURATION, "diff": null, "before": null } },
+        }))
+        .has_findings(&["module-configuration-changed"]);
+    fs::remove_file("/etc/lkm-other").expect("remove the link");
+    fs::remove_file(CONFIGURATION).expect("remove the file");
+}
+
+/// One description serves for all that a process does in a while, until it goes elsewhere.
+pub(in super::super) fn by_a_process_that_moves(stage: &mut Stage) {
+    fs::create_dir_all("/tmp/root/tmp").expect("make a root folder");
+    let mover = fork(|| {
+        fs::write("/tmp/before.ko", "x").expect("write a module");
+        private_mounts();
+        mount("tmpfs", "/run/initramfs", "tmpfs", MountFlags::empty(), c"mode=755")?;
+        fs::write("/run/initramfs/hidden.ko", "x").expect("write a module");
+        chroot("/tmp/root")?;
+        chdir("/tmp")?;
+        fs::write("/tmp/inside.ko", "x").expect("write a module");
+        Ok(())
+    })
+    .wait()
+    .succeeded();
+    let told = |path: &str| stage.change_by(mover.pid, CREATED, path);
+    told("/tmp/before.ko").contains(json!({
+        "event": { "severity": MEDIUM },
+        "process": { "working_directory": "/" },
+        "lkm_monitor": { "process": { "initial_namespaces": true, "root_directory": null } },
+    }));
+    told("/run/initramfs/hidden.ko")
+        .contains(json!({ "lkm_monitor": { "process": { "initial_namespaces": false, "root_directory": null } } }));
+    told("/tmp/inside.ko").contains(json!({
+        "process": { "working_directory": "/tmp" },
+        "lkm_monitor": { "process": { "initial_namespaces": false, "root_directory": "/tmp/root" } },
+    }));
+}
