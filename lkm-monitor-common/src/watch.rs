@@ -20,7 +20,7 @@ pub type Hints = [u8; 64];
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Watch {
-    /// 1 at n: a watched name, or the name of a watched folder, has n bytes, modulo 64.
+    /// 1 at n - 1: a watched name, or the name of a watched folder, has n bytes, modulo 64.
     pub name_lengths: Hints,
     /// 1 at n: the name of a watched folder has n bytes, modulo 64.
     pub folder_lengths: Hints,

@@ -24,6 +24,8 @@ use crate::{
 
 /// `PF_KTHREAD` of include/linux/sched.h.
 pub(crate) const PF_KTHREAD: u32 = 0x0020_0000;
+/// `PF_IO_WORKER` of include/linux/sched.h.
+pub(crate) const PF_IO_WORKER: u32 = 0x10;
 
 /// Where the description of a process and its ancestors stands. Kept in the event's buffer, see
 /// [`Walk`](crate::path::Walk).

@@ -174,7 +174,7 @@ fn burst(report: &FileReport) -> FileBurst {
     let change = &report.change;
     let path = shown(report);
     let event_type = match () {
-        () if report.left || change.action == crate::model::FileAction::Removed => "deletion",
+        () if report.has_left() || change.action == crate::model::FileAction::Removed => "deletion",
         () if change.action.makes_name() => "creation",
         () => "change",
     };

@@ -59,6 +59,8 @@ pub(crate) fn begin_symlink(dir: u64, dentry: u64, target: u64) {
 /// Notes a link, if it is of a watched name: by the new one, a watched file can be written unseen.
 #[inline(always)]
 fn begin(change: NameChange) {
+    // One that a security module has forbidden, of which no outcome was told.
+    abandon();
     let is_watched = |dentry| may_be_watched::<Typed>(dentry) && is_watched(dentry);
     if !is_watched(change.dentry) && (change.old_dentry == 0 || !is_watched(change.old_dentry)) {
         return;

@@ -10,7 +10,7 @@ use crate::{
     event::Event,
     kernel::{current_task, member},
     path::{Place, Viewer, find_mount, push_inode, push_place},
-    process::{PF_KTHREAD, is_described, push_processes, remember_described},
+    process::{PF_IO_WORKER, PF_KTHREAD, is_described, push_processes, remember_described},
     stream::DraftByUser,
 };
 
@@ -73,12 +73,12 @@ pub(crate) fn push_change(event: Event, change: Change) {
 }
 
 /// Whether a file system does this for another one, in the name of who mounted it: overlayfs below itself. What is done to the
-/// upper one is told. Kernel servers act in the name of their clients, too, but are kernel threads.
+/// upper one is told. Kernel servers act in the name of their clients, too, but are kernel threads; so do workers of io_uring.
 #[inline(always)]
 pub(crate) fn on_behalf_of_another() -> bool {
     let task = current_task();
-    let is_thread = member!(u32, task, task_flags) & PF_KTHREAD != 0;
-    member!(u64, task, task_cred) != member!(u64, task, task_real_cred) && !is_thread
+    let acts_for_its_client = member!(u32, task, task_flags) & (PF_KTHREAD | PF_IO_WORKER) != 0;
+    member!(u64, task, task_cred) != member!(u64, task, task_real_cred) && !acts_for_its_client
 }
 
 /// Reports what was done to the name `dentry` on `mnt` (0 where the hook does not show the mount), if it is watched.
@@ -97,7 +97,6 @@ pub(crate) extern "C" fn report_name(operation: u32, dentry: u64, mnt: u64, ret:
         0
     };
     let mnt = if mnt == 0 { find_mount(dentry) } else { mnt };
-    // io_uring acts in another name as well, but has no mknod: where the mount is seen, its removals are told.
     if (mnt == 0 || operation == FileOperation::Node as u32) && on_behalf_of_another() {
         return 0;
     }

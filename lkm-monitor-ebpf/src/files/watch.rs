@@ -49,7 +49,8 @@ pub(crate) fn may_be_watched<L: Load>(dentry: u64) -> bool {
         _ => L::load(dentry, name + 24),
     };
     let last_byte = word >> ((last & 7) * 8);
-    let hints = watch!(name_lengths[(len & 63) as usize])
+    // By `last`, of which the verifier knows the bounds.
+    let hints = watch!(name_lengths[last as usize])
         | watch!(folder_lengths[(parent_len & 63) as usize])
         | watch!(last_bytes[(last_byte & 63) as usize]);
     hints != 0

@@ -17,7 +17,7 @@ use crate::model::{
 pub(super) fn render(report: &FileReport, scene: &Scene<'_>) -> Value {
     let change = &report.change;
     let configuration = report.subject != Subject::Module;
-    let verb = if report.left { "removed" } else { change.action.participle() };
+    let verb = if report.has_left() { "removed" } else { change.action.participle() };
     let mut document = json!({
         "message": message(report),
         "event": {
@@ -46,7 +46,7 @@ pub(super) fn render(report: &FileReport, scene: &Scene<'_>) -> Value {
 
 /// Stable for one kind of file and change.
 fn message(report: &FileReport) -> String {
-    let done = if report.left { "moved away" } else { words(report.change.action) };
+    let done = if report.has_left() { "moved away" } else { words(report.change.action) };
     let phrase = report.subject.phrase();
     let subject = phrase
         .chars()
@@ -88,9 +88,9 @@ const fn object(report: &FileReport) -> &'static str {
     }
 }
 
-const fn event_type(report: &FileReport) -> &'static str {
+fn event_type(report: &FileReport) -> &'static str {
     match report.change.action {
-        _ if report.left => "deletion",
+        _ if report.has_left() => "deletion",
         FileAction::Removed => "deletion",
         action if action.makes_name() => "creation",
         _ => "change",

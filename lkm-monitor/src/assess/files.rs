@@ -59,8 +59,7 @@ fn modified(report: &FileReport, context: &Context<'_>) -> Option<Match> {
 }
 
 fn removed(report: &FileReport, context: &Context<'_>) -> Option<Match> {
-    let left = report.left && report.change.action != FileAction::Linked;
-    let place = place(report, context, left || report.change.action == FileAction::Removed)?;
+    let place = place(report, context, report.has_left() || report.change.action == FileAction::Removed)?;
     Some(Match { severity: Severity::Low, reason: sentence(report, context, place) })
 }
 

@@ -17,6 +17,11 @@ pub struct FileReport {
 }
 
 impl FileReport {
+    /// The file has its watched name no longer.
+    pub fn has_left(&self) -> bool {
+        self.left && self.change.action != FileAction::Linked
+    }
+
     /// Nothing came of it, or nothing is known to have changed.
     pub fn is_without_effect(&self) -> bool {
         // An open that was about to make a file, of which none was found.

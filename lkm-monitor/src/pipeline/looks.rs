@@ -166,7 +166,7 @@ fn wants_look(report: &FileReport) -> bool {
         return false;
     }
     // A link takes nothing away from its other name.
-    if report.left && change.action == FileAction::Linked {
+    if report.left && !report.has_left() {
         return false;
     }
     // Removals of modules are found by looking, too, where the event does not show the mount.

@@ -82,7 +82,7 @@ fn tables(filter: &NameFilter) -> Result<Tables, FilterError> {
         for name in list {
             let key = watch::name(name).filter(|_| !name.is_empty()).ok_or_else(|| too_long(name))?;
             *names.entry(key).or_insert(0) |= bit;
-            watch.name_lengths[name.len() & 63] = 1;
+            watch.name_lengths[(name.len() - 1) & 63] = 1;
             if bit == name_bits::FOLDER {
                 watch.folder_lengths[name.len() & 63] = 1;
             }
@@ -109,7 +109,7 @@ mod tests {
     fn lengths_and_last_bytes_tell_quickly() {
         let tables = tables(&filter(&[".ko", ".ko.xz"], &["modules"], &["modprobe.d", "modules"])).unwrap();
         let set = |hints: &Hints| (0..64).filter(|&at| hints[at] == 1).collect::<Vec<_>>();
-        assert_eq!(set(&tables.watch.name_lengths), [7, 10]);
+        assert_eq!(set(&tables.watch.name_lengths), [6, 9]);
         assert_eq!(set(&tables.watch.folder_lengths), [7, 10]);
         assert_eq!(set(&tables.watch.last_bytes), [b'o' & 63, b'z' & 63].map(usize::from));
         assert_eq!(tables.names[&watch::name(b"modules").unwrap()], name_bits::FILE | name_bits::FOLDER);

@@ -56,6 +56,7 @@ pub(crate) fn run() -> Tally {
     let [mut watched, mut nothing] = [Figures::default(), Figures::default()];
     for round in 1..=ROUNDS {
         let mut sensor = Sensor::start_by_default();
+        sensor.expect("a sensor that sees everything", |document| document.text("lkm_monitor.sensor.status") == "full");
         watched.measure(|| settle(sensor.pid()));
         if round == ROUNDS {
             footprint(sensor.pid());

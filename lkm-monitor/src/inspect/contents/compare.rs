@@ -2,7 +2,7 @@
 
 use super::modules::Modules;
 use crate::model::{
-    Content, Subject,
+    Content, ContentStatus, Subject,
     module_config::{
         Danger, Directive, Known, MAX_LINE_BYTES, MAX_LINES, appeared, dangers, diff, load_dangers, parse,
         parse_modules_load,
@@ -50,10 +50,13 @@ pub(super) fn compare(subject: Subject, versions: Versions<'_>, modules: &mut Mo
     }
 }
 
-/// Says in `content` that the file is longer than what is searched: who wants to hide a line could make it so.
-pub(super) fn tell_length(subject: Subject, content: &mut Content) {
+/// Says in `content` why the file was not searched: who wants to hide a line could make it so long, or keep others from reading
+/// it (with a lease).
+pub(super) fn tell_unsearched(subject: Subject, content: &mut Content) {
     if matches!(subject, Subject::Modprobe | Subject::ModulesLoad) {
-        content.dangers.push("it is too long to be searched for dangerous lines".to_owned());
+        let is_read = !matches!(content.status, ContentStatus::Failed | ContentStatus::TimedOut);
+        let why = if is_read { "is too long" } else { "could not be read" };
+        content.dangers.push(format!("it {why} to be searched for dangerous lines"));
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     SubjectOf,
-    compare::{Versions, compare, tell_length},
+    compare::{Versions, compare, tell_unsearched},
     kept::{Kept, Version},
     modules::Modules,
     place,
@@ -174,9 +174,8 @@ fn tell(look: &Look, versions: Versions<'_>, modules: &mut Modules, content: &mu
     }
     compare(look.subject, versions, modules, content);
     let is_file = content.after.as_ref().is_some_and(|state| state.mode & 0o170_000 == 0o100_000);
-    let is_read = !matches!(content.status, ContentStatus::Failed | ContentStatus::TimedOut);
-    if versions.after.is_none() && is_file && is_read && !is_same {
-        tell_length(look.subject, content);
+    if versions.after.is_none() && is_file && !is_same {
+        tell_unsearched(look.subject, content);
     }
 }
 

@@ -51,7 +51,8 @@ fn hold_no_empty_values(documents: &[Document]) {
 fn note_empty_fields<'a>(field: &mut Vec<&'a str>, value: &'a Value, empty: &mut BTreeSet<String>) {
     let says_nothing = match value {
         Value::Null => true,
-        Value::String(text) => text.is_empty(),
+        // An argument can be empty.
+        Value::String(text) => text.is_empty() && field.last() != Some(&"args"),
         Value::Array(values) => values.is_empty(),
         Value::Object(fields) => fields.is_empty(),
         Value::Number(_) | Value::Bool(_) => false,

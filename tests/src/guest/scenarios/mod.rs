@@ -131,6 +131,8 @@ pub(crate) const ALL: &[Scenario] = &[
     once("files::openings::cut_by_reading", files::openings::cut_by_reading),
     once("files::openings::through_fanotify", files::openings::through_fanotify),
     once("files::openings::linked_to_a_name_of_no_interest", files::openings::linked_to_a_name_of_no_interest),
+    once("files::openings::kept_from_being_read", files::openings::kept_from_being_read),
+    once("files::openings::forbidden_by_a_security_module", files::openings::forbidden_by_a_security_module),
     once("files::openings::by_a_process_that_moves", files::openings::by_a_process_that_moves),
     once("files::changes::installed_module_patched", files::changes::installed_module_patched),
     once("files::changes::truncated", files::changes::truncated),

@@ -1,10 +1,14 @@
 //! Openings that are no ordinary opening for writing, and change a file all the same.
 
 use std::{
-    fs::{self, File},
+    ffi::CStr,
+    fs::{self, File, Permissions},
     io::{Read as _, Write as _},
     mem::MaybeUninit,
-    os::fd::FromRawFd as _,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _},
+        unix::fs::{PermissionsExt as _, symlink},
+    },
 };
 
 use rustix::{
@@ -14,11 +18,11 @@ use rustix::{
 };
 use serde_json::json;
 
-use super::{super::namespaces::private_mounts, CREATED, MEDIUM, MODIFIED, TRUNCATED};
+use super::{super::namespaces::private_mounts, CREATED, HIGH, MEDIUM, MODIFIED, TRUNCATED};
 use crate::{
     document::Document,
     expected,
-    process::{become_analyst, fork, forked},
+    process::{Gate, become_analyst, fork, forked},
     stage::Stage,
 };
 
@@ -104,7 +108,7 @@ pub(in super::super) fn through_fanotify(stage: &mut Stage) {
         .has_findings(&["module-file-modified"]);
 }
 
-fn watch_openings(path: &std::ffi::CStr) -> File {
+fn watch_openings(path: &CStr) -> File {
     // SAFETY: numbers, and a NUL-terminated text.
     let group = unsafe {
         let group = libc::fanotify_init(libc::FAN_CLASS_NOTIF | libc::FAN_CLOEXEC, libc::O_RDWR.cast_unsigned());
@@ -139,9 +143,89 @@ pub(in super::super) fn linked_to_a_name_of_no_interest(stage: &mut Stage) {
     fs::remove_file(CONFIGURATION).expect("remove the file");
 }
 
+/// Who holds a lease on a file keeps others from reading it, for a while.
+pub(in super::super) fn kept_from_being_read(stage: &mut Stage) {
+    let gate = Gate::new();
+    let holder = fork(|| {
+        fs::write(CONFIGURATION, "install loop /bin/sh -c id\n").expect("write a file");
+        let file = File::open(CONFIGURATION).expect("open the file");
+        // SAFETY: numbers only. The signal tells that somebody wants the file.
+        unsafe {
+            libc::signal(libc::SIGIO, libc::SIG_IGN);
+            assert_eq!(libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK), 0, "take a lease");
+        }
+        gate.wait();
+        Ok(())
+    });
+    let document = stage.sensor.expect("the configuration", |document| {
+        document.text("event.action") == CONFIGURED && document.text("file.path") == CONFIGURATION
+    });
+    gate.open();
+    let holder = holder.wait().succeeded();
+    fs::remove_file(CONFIGURATION).expect("remove the file");
+    document.contains(json!({
+        "event": { "severity": HIGH },
+        "file": { "hash": null },
+        "process": { "pid": holder.pid },
+        "lkm_monitor": { "change": {
+            "content": "failed",
+            "dangers": ["it could not be read to be searched for dangerous lines"],
+        } },
+    }));
+}
+
+/// What a security module forbids does not happen, and is not told with the process's next call. Kernels before 5.13 have none
+/// that everybody can use.
+pub(in super::super) fn forbidden_by_a_security_module(stage: &mut Stage) {
+    for folder in ["/tmp/no", "/tmp/ok"] {
+        fs::create_dir(folder).expect("make a folder");
+        fs::set_permissions(folder, Permissions::from_mode(0o777)).expect("let everybody write there");
+    }
+    let confined = forked(|| {
+        become_analyst();
+        if landlock_symlinks(c"/tmp/ok") {
+            let refused = symlink("target", "/tmp/no/x.ko").expect_err("the symbolic link is forbidden");
+            assert_eq!(refused.raw_os_error(), Some(libc::EACCES));
+        }
+        symlink("target", "/tmp/ok/harmless").expect("make a symbolic link");
+        fs::write("/tmp/ok/last.ko", "x").expect("write a module");
+        Ok(())
+    })
+    .succeeded();
+    stage.change_by(confined.pid, CREATED, "/tmp/ok/last.ko");
+    let told = stage.sensor.documents().iter().filter(|document| document.is_by(confined.pid)).count();
+    assert_eq!(told, 1, "the last file only");
+}
+
+/// Lets this process make symbolic links below `folder` only. False where the kernel has no Landlock.
+fn landlock_symlinks(folder: &CStr) -> bool {
+    const MAKE_SYM: u64 = 1 << 12;
+    const PATH_BENEATH: u64 = 1;
+    let handled = MAKE_SYM.to_ne_bytes();
+    // SAFETY: `landlock_ruleset_attr` begins with the handled accesses.
+    let ruleset = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, handled.as_ptr(), handled.len(), 0) };
+    if ruleset < 0 {
+        return false;
+    }
+    let folder = openat(CWD, folder, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).expect("open the folder");
+    let mut rule = MAKE_SYM.to_ne_bytes().to_vec();
+    rule.extend(folder.as_raw_fd().to_ne_bytes());
+    // SAFETY: the packed `landlock_path_beneath_attr`, and numbers.
+    let answers = unsafe {
+        [
+            libc::syscall(libc::SYS_landlock_add_rule, ruleset, PATH_BENEATH, rule.as_ptr(), 0),
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).into(),
+            libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0),
+        ]
+    };
+    assert_eq!(answers, [0; 3], "{}", std::io::Error::last_os_error());
+    true
+}
+
 /// One description serves for all that a process does in a while, until it goes elsewhere.
 pub(in super::super) fn by_a_process_that_moves(stage: &mut Stage) {
     fs::create_dir_all("/tmp/root/tmp").expect("make a root folder");
+    fs::create_dir_all("/run/initramfs").expect("make an excluded folder");
     let mover = fork(|| {
         fs::write("/tmp/before.ko", "x").expect("write a module");
         private_mounts();
