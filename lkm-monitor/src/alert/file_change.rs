@@ -55,7 +55,7 @@ fn message(report: &FileReport) -> String {
     let folder = if report.whole_folder { " folder" } else { "" };
     match (report.change.succeeded(), report.change.errno()) {
         (_, Some(errno)) => format!("{subject}{folder} not {done}: {}", errno_name(errno)),
-        _ if report.change.is_untouched() => format!("{subject}{folder} opened for writing and not changed"),
+        _ if report.is_untouched() => format!("{subject}{folder} opened for writing and not changed"),
         _ => format!("{subject}{folder} {done}"),
     }
 }
@@ -151,7 +151,7 @@ fn details(report: &FileReport, scene: &Scene<'_>) -> Value {
         "errno": change.errno().map(errno_name),
         "folder": report.whole_folder.then_some(true),
         "left": report.left.then_some(true),
-        "untouched": change.is_untouched().then_some(true),
+        "untouched": report.is_untouched().then_some(true),
         "still_open": (change.writing == Writing::Open).then_some(true),
         "not_followed": (change.writing == Writing::Unknown).then_some(true),
         "writers": (change.writers > 1).then_some(change.writers),

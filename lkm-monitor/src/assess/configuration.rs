@@ -73,12 +73,14 @@ pub(super) static DETECTIONS: &[Detection<FileReport>] = &[
 fn configuration(report: &FileReport, context: &Context<'_>) -> Option<Match> {
     let watched =
         matches!(report.subject, Subject::Modprobe | Subject::ModulesLoad | Subject::Depmod | Subject::Initramfs);
-    if !watched || report.whole_folder || !is_change(report) {
+    if !watched || report.whole_folder || report.is_without_effect() {
         return None;
     }
     let mut reason = file_sentence(report, context);
     let content = &report.content;
-    if let Some((first, others)) = content.dangers.split_first() {
+    if report.was_restored() {
+        reason = format!("{reason}{}", restored(report));
+    } else if let Some((first, others)) = content.dangers.split_first() {
         reason = format!("{reason}: {first}");
         if !others.is_empty() {
             reason = format!("{reason} (and {} more of concern)", others.len());
@@ -90,7 +92,7 @@ fn configuration(report: &FileReport, context: &Context<'_>) -> Option<Match> {
     let elsewhere = elsewhere(report, context);
     let attributes = !report.change.action.changes_content();
     let severity = match () {
-        () if elsewhere.is_some() || attributes => Severity::Low,
+        () if elsewhere.is_some() || attributes || report.was_restored() => Severity::Low,
         () if !content.dangers.is_empty() => Severity::High,
         () => Severity::Medium,
     };
@@ -101,9 +103,18 @@ fn lines(count: usize, done: &str) -> String {
     if count == 1 { format!("1 line {done}") } else { format!("{count} lines {done}") }
 }
 
+/// What is said of a file that held the same again, as the end of a sentence.
+fn restored(report: &FileReport) -> &'static str {
+    match report.change.told {
+        _ if !report.was_restored() => "",
+        0 => "; when it was looked at, it held what it had held before",
+        _ => "; when it was looked at, it held what was told of it before",
+    }
+}
+
 /// Where depmod is the program, the change is what it is for.
 fn index(report: &FileReport, context: &Context<'_>) -> Option<Match> {
-    if report.subject != Subject::Index || !is_change(report) || !report.change.action.changes_content() {
+    if report.subject != Subject::Index || report.is_without_effect() || !report.change.action.changes_content() {
         return None;
     }
     let caller = &report.change.process.caller;
@@ -116,8 +127,9 @@ fn index(report: &FileReport, context: &Context<'_>) -> Option<Match> {
         return None;
     }
     let elsewhere = elsewhere(report, context);
-    let severity = if elsewhere.is_some() { Severity::Low } else { Severity::High };
-    Some(Match { severity, reason: with_place(file_sentence(report, context), elsewhere) })
+    let severity = if elsewhere.is_some() || report.was_restored() { Severity::Low } else { Severity::High };
+    let reason = format!("{}{}", file_sentence(report, context), restored(report));
+    Some(Match { severity, reason: with_place(reason, elsewhere) })
 }
 
 /// The program behind depmod.
@@ -128,16 +140,16 @@ fn setting(report: &FileReport, context: &Context<'_>) -> Option<Match> {
         return None;
     }
     let content = &report.content;
-    // procfs keeps no times: whether something was written shows in the value alone.
-    if content.value.is_some() && content.value == content.value_before {
-        return None;
-    }
+    let same = content.is_same() == Some(true);
     let change = match (&content.value_before, &content.value) {
+        (_, Some(value)) if same => format!("{}: {}", restored(report), quoted(value)),
         (Some(before), Some(value)) => format!(": it was {} and is {} now", quoted(before), quoted(value)),
         (None, Some(value)) => format!(": it is {} now", quoted(value)),
         _ => String::new(),
     };
-    Some(Match { severity: Severity::High, reason: format!("{}{change}", file_sentence(report, context)) })
+    // The kernel may have used another value until it had this one again.
+    let severity = if same { Severity::Medium } else { Severity::High };
+    Some(Match { severity, reason: format!("{}{change}", file_sentence(report, context)) })
 }
 
 fn quoted(value: &[u8]) -> String {
@@ -145,13 +157,15 @@ fn quoted(value: &[u8]) -> String {
 }
 
 fn pam(report: &FileReport, context: &Context<'_>) -> Option<Match> {
-    if report.subject != Subject::Pam || report.whole_folder || !is_change(report) {
+    if report.subject != Subject::Pam || report.whole_folder || report.is_without_effect() {
         return None;
     }
     let elsewhere = elsewhere(report, context);
     let attributes = !report.change.action.changes_content();
-    let severity = if elsewhere.is_some() || attributes { Severity::Low } else { Severity::Medium };
-    Some(Match { severity, reason: with_place(file_sentence(report, context), elsewhere) })
+    let low = elsewhere.is_some() || attributes || report.was_restored();
+    let severity = if low { Severity::Low } else { Severity::Medium };
+    let reason = format!("{}{}", file_sentence(report, context), restored(report));
+    Some(Match { severity, reason: with_place(reason, elsewhere) })
 }
 
 fn folder(report: &FileReport, context: &Context<'_>) -> Option<Match> {
@@ -165,14 +179,6 @@ fn folder(report: &FileReport, context: &Context<'_>) -> Option<Match> {
     let elsewhere = elsewhere(report, context);
     let severity = if elsewhere.is_some() { Severity::Low } else { Severity::High };
     Some(Match { severity, reason: with_place(file_sentence(report, context), elsewhere) })
-}
-
-/// Something became of it, and the file is not what it was before.
-fn is_change(report: &FileReport) -> bool {
-    let hash = |state: &Option<crate::model::FileState>| state.as_ref().and_then(|state| state.sha256);
-    let (before, after) = (hash(&report.content.before), hash(&report.content.after));
-    let same_content = before.is_some() && before == after && report.change.action == FileAction::Written;
-    !report.is_without_effect() && !same_content
 }
 
 /// Why the path is not the host's own file of that name.
@@ -201,7 +207,7 @@ mod tests {
     use super::*;
     use crate::{
         assess::samples::{file_findings, path, report},
-        model::{Content, FileChange, FileState, module_config::LineDiff, samples::file_change},
+        model::{Content, ContentStatus, FileChange, FileState, module_config::LineDiff, samples::file_change},
     };
 
     fn changed(subject: Subject, at: &str) -> FileReport {
@@ -223,12 +229,48 @@ mod tests {
         assert!(file_findings(&report)[0].2.ends_with(": an install command runs x (and 1 more of concern)"));
     }
 
+    /// The content before and after, by what stands for its hash.
+    fn content(before: u8, after: u8) -> Content {
+        let state = |hash| Some(FileState { sha256: Some([hash; 32]), ..FileState::default() });
+        Content { status: ContentStatus::Read, before: state(before), after: state(after), ..Content::default() }
+    }
+
     #[test]
-    fn the_same_content_is_no_change() {
+    fn what_was_written_and_restored_is_told() {
+        for (subject, at, code) in [
+            (Subject::ModulesLoad, "/etc/modules", 401),
+            (Subject::Pam, "/usr/lib/security/x.so", 404),
+            (Subject::Index, "/usr/lib/modules/6.1.0/modules.dep", 402),
+        ] {
+            let mut report = changed(subject, at);
+            report.change.process.caller.executable = Some(path("/usr/bin/python3"));
+            report.content = content(1, 2);
+            assert_ne!(found(&report)[0].1, Severity::Low, "{at}");
+            report.content = content(1, 1);
+            assert_eq!(found(&report), [(code, Severity::Low)], "{at}");
+            let reason = file_findings(&report).remove(0).2;
+            assert!(reason.ends_with("; when it was looked at, it held what it had held before"), "{reason}");
+            report.change.told = 1;
+            let reason = file_findings(&report).remove(0).2;
+            assert!(reason.ends_with("; when it was looked at, it held what was told of it before"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn where_times_do_not_tell_the_content_does() {
         let mut report = changed(Subject::ModulesLoad, "/etc/modules");
-        let state = Some(FileState { sha256: Some([1; 32]), ..FileState::default() });
-        report.content = Content { before: state.clone(), after: state, ..Content::default() };
+        report.change.facts_before = report.change.facts.clone();
+        assert_eq!(found(&report), [], "the times tell that nothing was written");
+        report.change.just_changed = true;
+        assert_eq!(found(&report), [(401, Severity::Medium)], "nothing is known");
+        assert!(file_findings(&report)[0].2.contains(" was opened for writing, and perhaps modified, by "));
+        report.content = content(1, 2);
+        assert_eq!(found(&report), [(401, Severity::Medium)]);
+        assert!(file_findings(&report)[0].2.contains(" was modified by "));
+        report.content = content(1, 1);
         assert_eq!(found(&report), []);
+        report.change.told = 1;
+        assert_eq!(found(&report), [(401, Severity::Low)], "what was told before is not what it was at first");
     }
 
     #[test]
@@ -262,7 +304,13 @@ mod tests {
         let mut report = changed(Subject::Setting, "/proc/sys/kernel/modprobe");
         report.content.value_before = Some(b"/sbin/modprobe".to_vec());
         report.content.value = Some(b"/sbin/modprobe".to_vec());
-        assert_eq!(found(&report), []);
+        report.content.status = ContentStatus::Read;
+        // procfs keeps no times of what is written.
+        report.change.facts_before = report.change.facts.clone();
+        report.change.just_changed = true;
+        let (code, severity, reason) = file_findings(&report).remove(0);
+        assert_eq!((code, severity), (403, Severity::Medium), "it may have been another one meanwhile");
+        assert!(reason.ends_with("it held what it had held before: \"/sbin/modprobe\""), "{reason}");
         report.content.value = Some(b"/tmp/x".to_vec());
         let (code, severity, reason) = file_findings(&report).remove(0);
         assert_eq!((code, severity), (403, Severity::High));

@@ -57,6 +57,9 @@ pub(super) fn file_sentence(report: &FileReport, context: &Context<'_>) -> Strin
         || change.old_path.as_ref().map_or_else(|| "a name that is not known".to_owned(), |path| brief(&path.seen));
     let done = match change.action {
         FileAction::Created => "was created".to_owned(),
+        FileAction::Written if change.has_same_times() && report.content.is_same() != Some(false) => {
+            "was opened for writing, and perhaps modified,".to_owned()
+        }
         FileAction::Written => "was modified".to_owned(),
         FileAction::Renamed => format!("was renamed from {}", old()),
         FileAction::Exchanged => format!("was exchanged with {}", old()),

@@ -24,6 +24,20 @@ pub struct Content {
     pub value: Option<Vec<u8>>,
 }
 
+impl Content {
+    /// Whether the file holds what it held before; `None` where that is not known.
+    pub fn is_same(&self) -> Option<bool> {
+        if !matches!(self.status, ContentStatus::Read | ContentStatus::ChangedSince) {
+            return None;
+        }
+        if let (Some(before), Some(after)) = (&self.value_before, &self.value) {
+            return Some(before == after);
+        }
+        let hash = |state: &Option<FileState>| state.as_ref().and_then(|state| state.sha256);
+        Some(hash(&self.before)? == hash(&self.after)?)
+    }
+}
+
 /// Whether the changed file could be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ContentStatus {

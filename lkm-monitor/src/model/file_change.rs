@@ -1,6 +1,6 @@
 //! Changes of watched files.
 
-use super::{Bytes, Clock, FileFacts, ProcessTree, SeenPath};
+use super::{Bytes, Clock, FileFacts, FileTime, ProcessTree, SeenPath};
 
 /// What was done to a file, or to the name of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +92,8 @@ pub struct FileChange {
     pub facts: Option<FileFacts>,
     /// The inode when its writing began.
     pub facts_before: Option<FileFacts>,
+    /// Its times were of that very moment then: who writes at once leaves them as they are.
+    pub just_changed: bool,
     /// 0, or a negated errno; `None` where it is not known.
     pub ret: Option<i64>,
     pub writing: Writing,
@@ -119,7 +121,7 @@ impl FileChange {
     }
 
     /// It was opened for writing, but its times and size are what they were.
-    pub fn is_untouched(&self) -> bool {
+    pub fn has_same_times(&self) -> bool {
         let (FileAction::Written, Writing::Closed, Some(before), Some(after)) =
             (self.action, self.writing, &self.facts_before, &self.facts)
         else {
@@ -127,7 +129,17 @@ impl FileChange {
         };
         (before.size, before.modified, before.changed) == (after.size, after.modified, after.changed)
     }
+
+    /// And they are not, wherever something was written.
+    pub fn is_untouched(&self) -> bool {
+        let tells = |facts: &FileFacts| !SILENT_FILE_SYSTEMS.contains(&facts.fs_magic);
+        self.has_same_times() && !self.just_changed && self.facts_before.as_ref().is_some_and(tells)
+    }
 }
+
+/// `statfs` magic numbers of file systems on which a file can be written without its times moving: tmpfs and ramfs (through a
+/// mapping that was read before), overlayfs (through any mapping), procfs, and FUSE, where another process keeps the times.
+const SILENT_FILE_SYSTEMS: [u64; 5] = [0x0102_1994, 0x8584_58f6, 0x794c_7630, 0x9fa0, 0x6573_5546];
 
 /// Time stamps of one file system tick, and of file systems that keep seconds or two.
 const TICK_NS: i128 = 1_500_000_000;
@@ -140,14 +152,24 @@ pub fn is_new(facts: &FileFacts, boot_ns: u64, clock: Clock) -> bool {
     let Some(changed) = facts.changed else { return false };
     let same = facts.accessed == facts.changed && facts.modified == facts.changed;
     let age = clock.realtime_ns(boot_ns) - changed.realtime_ns();
-    let tick = if changed.nanoseconds == 0 { COARSE_TICK_NS } else { TICK_NS };
-    facts.size == 0 && facts.links == 1 && same && (-TICK_NS..tick).contains(&age)
+    facts.size == 0 && facts.links == 1 && same && (-TICK_NS..tick(changed)).contains(&age)
+}
+
+/// Whether the times of a file that is being opened at `boot_ns` are of now, so that a change in this tick does not move them.
+/// Times of the future are of a clock that was set, and may come again.
+pub fn is_just_changed(facts: &FileFacts, boot_ns: u64, clock: Clock) -> bool {
+    let age = |changed: FileTime| clock.realtime_ns(boot_ns) - changed.realtime_ns();
+    facts.changed.is_none_or(|changed| age(changed) < tick(changed))
+}
+
+const fn tick(time: FileTime) -> i128 {
+    if time.nanoseconds == 0 { COARSE_TICK_NS } else { TICK_NS }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FileTime, samples};
+    use crate::model::samples;
 
     #[test]
     fn a_new_file_is_empty_and_of_now() {
@@ -193,5 +215,35 @@ mod tests {
         let changed = Some(FileTime { seconds: 1, nanoseconds: 3 });
         assert!(!FileChange { facts: Some(FileFacts { changed, ..facts }), ..change.clone() }.is_untouched());
         assert!(!FileChange { action: FileAction::Created, ..change }.is_untouched());
+    }
+
+    #[test]
+    fn times_that_need_not_move_say_nothing() {
+        let facts =
+            FileFacts { size: 5, changed: Some(FileTime { seconds: 1, nanoseconds: 2 }), ..FileFacts::default() };
+        let opened = |facts: &FileFacts| FileChange {
+            action: FileAction::Written,
+            facts: Some(facts.clone()),
+            facts_before: Some(facts.clone()),
+            writing: Writing::Closed,
+            ..samples::file_change()
+        };
+        let just_changed = FileChange { just_changed: true, ..opened(&facts) };
+        assert!(just_changed.has_same_times() && !just_changed.is_untouched());
+        for fs_magic in SILENT_FILE_SYSTEMS {
+            let change = opened(&FileFacts { fs_magic, ..facts.clone() });
+            assert!(change.has_same_times() && !change.is_untouched(), "{fs_magic:x}");
+        }
+    }
+
+    #[test]
+    fn what_changed_in_this_tick_can_change_again_unseen() {
+        let clock = Clock { realtime_offset_ns: 1_000_000_000_000 };
+        let just_changed =
+            |changed| is_just_changed(&FileFacts { changed, ..FileFacts::default() }, 5_100_000_000, clock);
+        let at = |seconds, nanoseconds| Some(FileTime { seconds, nanoseconds });
+        assert!(just_changed(at(1_005, 1)) && just_changed(at(1_003, 0)) && just_changed(None));
+        assert!(just_changed(at(2_000, 1)), "the future");
+        assert!(!just_changed(at(1_003, 1)) && !just_changed(at(1_001, 0)));
     }
 }

@@ -28,6 +28,20 @@ impl FileReport {
         let was_not_made = self.change.action == FileAction::Created
             && self.change.succeeded().is_none()
             && self.content.status == ContentStatus::Gone;
-        self.change.succeeded() == Some(false) || self.change.is_untouched() || was_not_made
+        self.change.succeeded() == Some(false) || self.is_untouched() || was_not_made
+    }
+
+    /// It was opened for writing, and nothing was written. Where its times do not tell, what it holds does; but a kernel setting
+    /// counts at once, so that what it holds afterwards says nothing of what it held. What was told as being written, was.
+    pub fn is_untouched(&self) -> bool {
+        let holds_it =
+            self.subject != Subject::Setting && self.change.told == 0 && self.content.is_same() == Some(true);
+        self.change.is_untouched() || (self.change.has_same_times() && holds_it)
+    }
+
+    /// It was written where it lies, and held what it had held before when somebody looked: that says nothing of the time between.
+    pub fn was_restored(&self) -> bool {
+        let in_place = matches!(self.change.action, FileAction::Written | FileAction::Truncated);
+        (in_place || self.change.told > 0) && self.content.is_same() == Some(true)
     }
 }

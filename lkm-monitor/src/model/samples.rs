@@ -153,6 +153,7 @@ pub(crate) fn file_change() -> FileChange {
             ..FileFacts::default()
         }),
         facts_before: None,
+        just_changed: false,
         ret: Some(0),
         writing: Writing::Closed,
         closed_boot_ns: Some(200),

@@ -62,6 +62,7 @@ impl Files {
                     let written = FileChange {
                         action: FileAction::Written,
                         facts_before: change.facts.clone(),
+                        just_changed: is_just_changed(change.facts.as_ref(), change.boot_ns, clock),
                         writing: Writing::Open,
                         old_path: None,
                         ..change.clone()
@@ -114,9 +115,11 @@ impl Files {
         let facts = facts(event);
         let looks_new = facts.as_ref().is_some_and(|facts| file_change::is_new(facts, event.boot_ns, clock));
         let is_new = self.forget_creation(event) || looks_new;
+        let just_changed = is_just_changed(facts.as_ref(), event.boot_ns, clock);
         let change = FileChange {
             action: if is_new { FileAction::Created } else { FileAction::Written },
             facts_before: facts,
+            just_changed,
             writing: if session == 0 { Writing::Unknown } else { Writing::Open },
             writers: 1,
             ..change(event, seen)
@@ -228,6 +231,7 @@ fn change(event: &Event, seen: FileOperationSeen) -> FileChange {
         link_target: event.link_target.clone(),
         facts: facts(event),
         facts_before: None,
+        just_changed: false,
         ret: (seen.flags & file_change_flags::OUTCOME_UNKNOWN == 0).then_some(seen.ret),
         writing: Writing::None,
         closed_boot_ns: None,
@@ -241,6 +245,10 @@ fn change(event: &Event, seen: FileOperationSeen) -> FileChange {
 /// The inode, where the event has one.
 fn facts(event: &Event) -> Option<FileFacts> {
     event.file.clone().filter(|_| event.has_inode)
+}
+
+fn is_just_changed(facts: Option<&FileFacts>, boot_ns: u64, clock: Clock) -> bool {
+    facts.is_some_and(|facts| file_change::is_just_changed(facts, boot_ns, clock))
 }
 
 #[cfg(test)]

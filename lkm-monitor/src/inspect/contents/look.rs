@@ -166,8 +166,7 @@ fn tell(look: &Look, versions: Versions<'_>, modules: &mut Modules, content: &mu
         content.value = versions.after.filter(|_| content.after.is_some()).map(line);
         return;
     }
-    let hash = |state: &Option<FileState>| state.as_ref().and_then(|state| state.sha256);
-    let is_same = hash(&content.before).is_some_and(|before| hash(&content.after) == Some(before));
+    let is_same = content.is_same() == Some(true);
     let is_other = look.change.action.changes_content() || (content.before.is_some() && !is_same);
     if !look.subject.is_text() || !is_other {
         return;

@@ -3,10 +3,15 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::Write as _,
-    os::unix::fs::{PermissionsExt as _, chown, symlink},
+    os::unix::fs::{FileExt as _, PermissionsExt as _, chown, symlink},
+    ptr,
 };
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::{
+    fs::{AtFlags, CWD, RenameFlags, Timestamps, UTIME_NOW, renameat_with, utimensat},
+    mm::{MapFlags, ProtFlags, mmap, munmap},
+    time::Timespec,
+};
 use serde_json::{Value, json};
 
 use super::changes::{HIGH, LOW, MEDIUM, change, change_to, create, expect_no_change, remove, sha256};
@@ -134,7 +139,7 @@ pub(super) fn created_and_written(stage: &mut Stage) {
         .has_findings(&[RULE]);
 }
 
-/// Neither who opens a file and writes nothing, nor who writes what it held, changes it.
+/// Who opens a file and writes nothing does not change it; who writes what it held may have written something else in between.
 pub(super) fn opened_and_not_changed(stage: &mut Stage) {
     let content = "blacklist brd\n";
     create(stage, OWN, content);
@@ -142,19 +147,60 @@ pub(super) fn opened_and_not_changed(stage: &mut Stage) {
     change(stage, "modified", OWN, json!({ "lkm_monitor": { "change": { "untouched": true } } }))
         .contains(json!({
             "message": "Modprobe configuration opened for writing and not changed",
-            "lkm_monitor": { "change": { "content": "not-wanted", "diff": null, "before": null } },
+            // The times of a file in memory do not tell, so that somebody looked.
+            "lkm_monitor": { "change": { "content": "read", "before": holds(content), "after": holds(content) } },
         }))
         .has_findings(&[]);
     fs::write(OWN, content).expect("write what is there");
-    change_to(stage, "modified", OWN, content)
+    let same = json!({ "lkm_monitor": { "change": { "before": holds(content), "untouched": null } } });
+    let restored = change(stage, "modified", OWN, same);
+    restored
+        .contains(severity(LOW))
         .contains(json!({ "lkm_monitor": { "change": {
-            "before": holds(content),
             "after": holds(content),
             "diff": { "added": null, "removed": null },
-            "untouched": null,
         } } }))
-        .has_findings(&[]);
+        .has_findings(&[RULE]);
+    let ending = "; when it was looked at, it held what it had held before";
+    assert!(restored.text("event.reason").ends_with(ending), "{}", restored.value());
     remove(stage, OWN);
+}
+
+/// As many bytes as before, in the tick in which somebody gave the file new times, or through a mapping that was read before.
+pub(super) fn written_without_moving_its_times(stage: &mut Stage) {
+    let (harmless, command) = ("#nstall loop /bin/sh -c id\n", "install loop /bin/sh -c id\n");
+    for write in [write_in_the_tick_of_its_times as fn(u8), write_through_a_mapping] {
+        create(stage, OWN, harmless);
+        write(command.as_bytes()[0]);
+        change_to(stage, "modified", OWN, command)
+            .contains(severity(HIGH))
+            .contains(json!({ "lkm_monitor": { "change": {
+                "before": holds(harmless),
+                "dangers": ["an install command for loop runs \"/bin/sh -c id\""],
+            } } }))
+            .has_findings(&[RULE]);
+        remove(stage, OWN);
+    }
+}
+
+fn write_in_the_tick_of_its_times(byte: u8) {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    utimensat(CWD, OWN, &times, AtFlags::empty()).expect("give it the times of now");
+    let file = OpenOptions::new().write(true).open(OWN).expect("open the file");
+    file.write_all_at(&[byte], 0).expect("write its first byte");
+}
+
+fn write_through_a_mapping(byte: u8) {
+    let file = OpenOptions::new().read(true).write(true).open(OWN).expect("open the file");
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping of a file that nobody cuts, and a byte of it.
+    unsafe {
+        let memory = mmap(ptr::null_mut(), 1, access, MapFlags::SHARED, &file, 0).expect("map the file").cast::<u8>();
+        assert_eq!(memory.read_volatile(), b'#', "it is read first");
+        memory.write_volatile(byte);
+        munmap(memory.cast(), 1).expect("take the mapping away");
+    }
 }
 
 /// Who makes another file before anybody could look at the place of the first one hides nothing behind the removal.

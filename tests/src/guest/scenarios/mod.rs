@@ -150,6 +150,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("files::bursts::copied_tree", files::bursts::copied_tree),
     once("configuration::created_and_written", configuration::created_and_written),
     once("configuration::opened_and_not_changed", configuration::opened_and_not_changed),
+    once("configuration::written_without_moving_its_times", configuration::written_without_moving_its_times),
     once("configuration::removed_and_made_anew", configuration::removed_and_made_anew),
     once("configuration::with_other_attributes", configuration::with_other_attributes),
     once("configuration::dangers", configuration::dangers),

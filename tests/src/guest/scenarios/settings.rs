@@ -3,11 +3,12 @@
 use std::{
     fs::{self, OpenOptions},
     io::Write as _,
+    os::unix::fs::FileExt as _,
 };
 
 use serde_json::json;
 
-use super::changes::{HIGH, change, change_to, expect_no_change, sha256};
+use super::changes::{HIGH, MEDIUM, change, change_to, expect_no_change, sha256};
 use crate::{document::Document, machine, process::program, stage::Stage};
 
 const MODPROBE: &str = "/proc/sys/kernel/modprobe";
@@ -115,17 +116,29 @@ pub(super) fn modprobe_path(stage: &mut Stage) {
             "lkm_monitor": { "change": { "value_before": "/tmp/evil" } },
         }))
         .has_findings(&[SETTING_RULE]);
-    // What it is already.
-    fs::write(MODPROBE, format!("{old}\n")).expect("name the same program");
-    change(stage, "modified", MODPROBE, json!({ "lkm_monitor": { "change": { "value": old, "value_before": old } } }))
-        .has_findings(&[]);
+    written_and_restored(stage, old);
 }
 
-/// Once it is 1 no module is ever loaded again; it is 0, and stays so: the kernel refuses to be told that.
+/// In one turn, before anybody could look; and the file is not cut when it is opened, so that none of its times moves.
+fn written_and_restored(stage: &mut Stage, old: &str) {
+    let setting = OpenOptions::new().write(true).open(MODPROBE).expect("open the setting");
+    for value in ["/tmp/evil", old] {
+        setting.write_all_at(format!("{value}\n").as_bytes(), 0).expect("name a program");
+    }
+    drop(setting);
+    let same = json!({ "lkm_monitor": { "change": { "value": old, "value_before": old, "untouched": null } } });
+    let document = change(stage, "modified", MODPROBE, same);
+    document.contains(json!({ "event": { "severity": MEDIUM } })).has_findings(&[SETTING_RULE]);
+    let ending = format!("; when it was looked at, it held what it had held before: \"{old}\"");
+    assert!(document.text("event.reason").ends_with(&ending), "{}", document.value());
+}
+
+/// Once it is 1 no module is ever loaded again; it is 0, and stays so: the kernel refuses to be told that. Who tries is told.
 pub(super) fn modules_disabled(stage: &mut Stage) {
     let _ = fs::write(DISABLED, "0\n");
     change(stage, "modified", DISABLED, json!({}))
         .contains(json!({
+            "event": { "severity": MEDIUM },
             "lkm_monitor": { "change": {
                 "subject": "kernel-setting",
                 "content": "read",
@@ -133,5 +146,5 @@ pub(super) fn modules_disabled(stage: &mut Stage) {
                 "value": "0",
             } },
         }))
-        .has_findings(&[]);
+        .has_findings(&[SETTING_RULE]);
 }
