@@ -98,6 +98,16 @@ mod tests {
     }
 
     #[test]
+    fn the_gravest_danger_is_told_first() {
+        let harmless: String = (0..MAX_LINES).map(|number| format!("options rk{number} x=1\n")).collect();
+        let after = format!("{harmless}blacklist nf_tables\ninstall a /bin/x\n");
+        let dangers = compared(Subject::Modprobe, Some(""), &after).dangers;
+        assert_eq!(dangers[0], "an install command for a runs \"/bin/x\"");
+        assert_eq!(dangers[1], "a blacklist line keeps nf_tables (packet filter) from loading");
+        assert!(dangers[2].starts_with("options \"x=1\" are set for rk0"), "{dangers:?}");
+    }
+
+    #[test]
     fn lists_of_modules_are_understood() {
         let content = compared(Subject::ModulesLoad, Some("loop"), "# x\nloop\nroot-kit\n");
         assert_eq!((content.directives_added, content.directives_removed), (vec!["root_kit".to_owned()], vec![]));

@@ -48,6 +48,15 @@ impl Danger {
         }
     }
 
+    /// Its place among others: commands run as root, without a module; then protection ends; then something may follow.
+    const fn rank(&self) -> u8 {
+        match self {
+            Self::Command { .. } => 0,
+            Self::Disabled { .. } | Self::Diverted { .. } => 1,
+            Self::PullsIn { .. } | Self::Options { .. } | Self::Alias { .. } | Self::Load { .. } => 2,
+        }
+    }
+
     /// One clause of a sentence.
     pub fn clause(&self) -> String {
         match self {
@@ -106,9 +115,11 @@ fn list(modules: &[Vec<u8>]) -> String {
     }
 }
 
-/// What is dangerous in lines of modprobe.d that appeared, in their order.
+/// What is dangerous in lines of modprobe.d that appeared: the gravest first, and else in their order.
 pub fn dangers(added: &[Directive], known: &Known<'_>) -> Vec<Danger> {
-    added.iter().flat_map(|directive| of_directive(directive, known)).flatten().collect()
+    let mut found: Vec<_> = added.iter().flat_map(|directive| of_directive(directive, known)).flatten().collect();
+    found.sort_by_key(Danger::rank);
+    found
 }
 
 /// The same for names in modules-load.d or /etc/modules.
@@ -265,7 +276,7 @@ mod tests {
     #[test]
     fn an_alias_can_be_two_dangers() {
         let names: Vec<_> = told("alias nf_tables off").into_iter().map(|(name, _)| name).collect();
-        assert_eq!(names, ["unknown-alias", "protection-diverted"]);
+        assert_eq!(names, ["protection-diverted", "unknown-alias"]);
     }
 
     #[test]
