@@ -42,6 +42,8 @@ struct Group {
     /// As long as they are few.
     waiting: Vec<(Box<FileReport>, Verdict)>,
     lead: Finding,
+    /// Who did it, for the sentence.
+    by: String,
     burst: FileBurst,
     /// When the last one came in.
     news_ns: u64,
@@ -56,8 +58,8 @@ pub struct Fold {
 }
 
 impl Fold {
-    /// Takes an alert on a file in. `now_ns` is the time since boot up to which everything has been taken in.
-    pub fn push(&mut self, report: Box<FileReport>, verdict: Verdict, now_ns: u64) -> Vec<Folded> {
+    /// Takes an alert on a file in. `by` says in a sentence who made the change, and `now_ns` is the time since boot up to which everything has been taken in.
+    pub fn push(&mut self, report: Box<FileReport>, verdict: Verdict, by: &str, now_ns: u64) -> Vec<Folded> {
         let Some(lead) = verdict.lead().filter(|lead| is_foldable(&report, lead)).cloned() else {
             return vec![Folded::Alert(report, verdict)];
         };
@@ -69,6 +71,7 @@ impl Fold {
             waiting: Vec::new(),
             burst: burst(&report),
             lead,
+            by: by.to_owned(),
             news_ns: now_ns,
             began_ns: now_ns,
         });
@@ -144,7 +147,7 @@ impl Group {
             out.extend(waiting.into_iter().map(|(report, verdict)| Folded::Alert(report, verdict)));
             // What follows is few, too, until it is many.
         } else if self.burst.count > 0 {
-            let finding = Finding { reason: reason(&self.burst, &self.lead), ..self.lead.clone() };
+            let finding = Finding { reason: reason(&self.burst, &self.by), ..self.lead.clone() };
             out.push(Folded::Burst(Box::new(self.burst.clone()), Verdict { findings: vec![finding] }));
             self.burst.continued = true;
         }
@@ -223,9 +226,7 @@ fn common_directory(folder: &[u8], path: &[u8]) -> usize {
 }
 
 /// The sentence of one of them, in the plural.
-fn reason(burst: &FileBurst, lead: &Finding) -> String {
-    let by = lead.reason.split_once(" by ").map_or("", |(_, by)| by);
-    let by = by.split_once(';').map_or(by, |(by, _)| by);
+fn reason(burst: &FileBurst, by: &str) -> String {
     let seconds = burst.last_boot_ns.saturating_sub(burst.boot_ns) / 1_000_000_000;
     let root: &[u8] = b"/";
     let directory = if burst.directory.is_empty() { root } else { &burst.directory };

@@ -304,10 +304,12 @@ impl Pipeline {
             inspect::complete_arguments(process, &self.running);
         }
         let accounts = self.accounts.refresh();
-        let verdict = assess::assess(&observation, &Context { host: &self.host, accounts });
+        let context = Context { host: &self.host, accounts };
+        let verdict = assess::assess(&observation, &context);
         match observation {
             Observation::File(report) if !verdict.findings.is_empty() => {
-                let folded = self.fold.push(report, verdict, boot_ns());
+                let by = assess::process_phrase(&report.change.process.caller, &context);
+                let folded = self.fold.push(report, verdict, &by, boot_ns());
                 self.told(folded);
             }
             observation => self.tell(&observation, &verdict),

@@ -19,6 +19,7 @@ mod unload;
 
 use std::cmp::Reverse;
 
+pub use phrase::process as process_phrase;
 pub use sensor::assess_sensor;
 
 use crate::model::{Accounts, FileReport, Finding, Host, ModuleCall, Observation, Rule, Severity, ToolRun, Verdict};

@@ -87,7 +87,7 @@ pub(super) fn file_sentence(report: &FileReport, context: &Context<'_>) -> Strin
 }
 
 /// `/usr/bin/kmod run by root (login user alice)`.
-pub(super) fn process(process: &Process, context: &Context<'_>) -> String {
+pub fn process(process: &Process, context: &Context<'_>) -> String {
     let users = &context.accounts.users;
     let program = process.executable.as_ref().map_or_else(|| brief(&process.name), |path| brief(&path.seen));
     let user = process.ids.map_or_else(String::new, |ids| format!(" run by {}", account(users, ids.euid)));

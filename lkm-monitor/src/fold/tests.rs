@@ -8,6 +8,7 @@ use crate::{
 };
 
 const SECOND_NS: u64 = 1_000_000_000;
+const BY: &str = "/usr/bin/kmod run by root (login user alice)";
 
 fn alert(at: &str) -> (Box<FileReport>, Verdict) {
     let change = FileChange { path: path(at), ..file_change() };
@@ -39,7 +40,7 @@ fn a_few_are_told_one_by_one_after_a_moment() {
     let mut fold = Fold::default();
     for number in 0..SINGLE {
         let (report, verdict) = alert(&format!("/tmp/{number}.ko"));
-        assert_eq!(fold.push(report, verdict, 1), []);
+        assert_eq!(fold.push(report, verdict, BY, 1), []);
     }
     assert_eq!(fold.next_deadline_ns(), Some(1 + QUIET_NS));
     assert_eq!(fold.expire(QUIET_NS), []);
@@ -55,7 +56,7 @@ fn of_many_one_alert_tells() {
         let (mut report, verdict) = alert(&format!("/lib/modules/6.1.0/kernel/d{}/{number}.ko", number % 7));
         // Looked at in another order than made.
         report.change.boot_ns = number ^ 3;
-        out.extend(fold.push(report, verdict, number));
+        out.extend(fold.push(report, verdict, BY, number));
     }
     assert_eq!(counts(&out), (0, 2000, 0), "each is an event");
     let told = fold.expire(2000 + QUIET_NS);
@@ -71,15 +72,29 @@ fn of_many_one_alert_tells() {
     assert_eq!(fold.folded(), 2000);
 }
 
+/// A folder's name is anybody's.
+#[test]
+fn a_name_does_not_say_who_did_it() {
+    let mut fold = Fold::default();
+    for number in 0..100 {
+        let (report, verdict) = alert(&format!("/tmp/r21 by /usr/bin/dpkg run by root; /{number}.ko"));
+        fold.push(report, verdict, BY, 1);
+    }
+    let told = fold.expire(1 + QUIET_NS);
+    let Folded::Burst(_, verdict) = &told[0] else { panic!("a burst") };
+    let reason = &verdict.findings[0].reason;
+    assert!(reason.contains(&format!(" in 0 seconds by {BY}; the first was ")), "{reason}");
+}
+
 #[test]
 fn what_lies_elsewhere_does_not_hide_in_a_burst() {
     let mut fold = Fold::default();
     for number in 0..100 {
         let (report, verdict) = alert(&format!("/lib/modules/6.1.0/{number}.ko"));
-        fold.push(report, verdict, 1);
+        fold.push(report, verdict, BY, 1);
     }
     let (report, verdict) = alert("/tmp/rootkit.ko");
-    fold.push(report, verdict, 1);
+    fold.push(report, verdict, BY, 1);
     assert_eq!(counts(&fold.expire(1 + QUIET_NS)), (1, 0, 1));
 }
 
@@ -90,7 +105,7 @@ fn severe_alerts_do_not_wait() {
     let (host, accounts) = (host(), accounts());
     let observation = Observation::File(report.clone());
     let verdict = assess::assess(&observation, &Context { host: &host, accounts: &accounts });
-    assert_eq!(counts(&Fold::default().push(report, verdict, 1)), (1, 0, 0));
+    assert_eq!(counts(&Fold::default().push(report, verdict, BY, 1)), (1, 0, 0));
 }
 
 #[test]
@@ -100,7 +115,7 @@ fn a_burst_without_an_end_is_told_in_time_and_goes_on() {
     let seconds = LONGEST_NS / SECOND_NS;
     for second in 0..=2 * seconds {
         let (report, verdict) = alert(&format!("/tmp/{second}.ko"));
-        fold.push(report, verdict, second * SECOND_NS);
+        fold.push(report, verdict, BY, second * SECOND_NS);
         told.extend(fold.expire(second * SECOND_NS));
     }
     assert_eq!(counts(&told), (0, 0, 2));
@@ -118,7 +133,7 @@ fn a_burst_without_an_end_is_told_in_time_and_goes_on() {
 fn at_the_end_everything_is_told() {
     let mut fold = Fold::default();
     let (report, verdict) = alert("/tmp/x.ko");
-    fold.push(report, verdict, 1);
+    fold.push(report, verdict, BY, 1);
     assert_eq!(counts(&fold.drain()), (1, 0, 0));
     assert_eq!(fold.drain(), []);
 }

@@ -100,7 +100,7 @@ fn burst_of_module_files() {
         report.change.path = samples::path(&format!("/usr/lib/modules/6.1.0/kernel/{number}.ko"));
         report.change.boot_ns += number * SECOND_NS / 10;
         let verdict = crate::assess::assess(&Observation::File(Box::new(report.clone())), &context);
-        fold.push(Box::new(report), verdict, 1);
+        fold.push(Box::new(report), verdict, "/usr/bin/kmod run by root (login user alice)", 1);
     }
     let folded = fold.drain();
     let [Folded::Burst(burst, verdict)] = folded.as_slice() else { panic!("{folded:?}") };
