@@ -74,7 +74,7 @@ impl Pipeline {
             join: Join::since(boot_ns()),
             files: Files::default(),
             tools: Tools::default(),
-            looks: Looks::new(watch, exclusions, contents),
+            looks: Looks::new(watch, exclusions, inspect::mounts::of_host(), contents),
             fold: Fold::default(),
             excluded_told: (0, 0),
             running: RunningProcesses::collect(Path::new("/proc")).map_err(HostError::Processes)?,

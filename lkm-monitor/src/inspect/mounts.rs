@@ -1,8 +1,14 @@
 //! /proc/PID/mountinfo (Documentation/filesystems/proc.rst).
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use crate::model::SystemMount;
+
+/// All mounts that the host has now, as process 1 sees them; none where that cannot be read.
+pub fn of_host() -> Vec<SystemMount> {
+    let mountinfo = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+    mountinfo.lines().filter_map(parse).map(|(_, mount)| mount).collect()
+}
 
 /// The mount through which `path` is seen: the deepest one above it and, of several in one place, the last, which hides
 /// the others.

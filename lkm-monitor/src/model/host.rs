@@ -53,6 +53,14 @@ pub struct SystemMount {
 }
 
 impl SystemMount {
+    /// Whether `path` was walked to this very mount, which had this id first. `device` is that of the file, where it is known.
+    pub fn is_of(&self, path: &SeenPath, device: Option<(u32, u32)>) -> bool {
+        let place = (path.mount_point.as_deref(), path.mount_root.as_deref());
+        self.id == path.mount_id
+            && place == (Some(&self.point), Some(&self.root))
+            && device.is_none_or(|device| device == self.device)
+    }
+
     /// Whether `path`, of a file on `device`, is the very file that the host has by that name on this mount.
     pub fn holds(&self, path: &SeenPath, device: (u32, u32)) -> bool {
         let here = below(&path.absolute, &self.point).map(|rest| [self.root.as_slice(), rest].concat());

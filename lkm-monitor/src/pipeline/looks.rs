@@ -21,6 +21,8 @@ const PATIENCE_NS: u64 = 30_000_000_000;
 pub(super) struct Looks {
     watch: WatchList,
     exclusions: Exclusions,
+    /// All mounts that the host had when the daemon started.
+    first_mounts: Vec<SystemMount>,
     contents: Contents,
     /// By the number of the look, which grows: with the time since boot at which patience ends.
     waiting: BTreeMap<u64, (FileReport, u64)>,
@@ -29,8 +31,13 @@ pub(super) struct Looks {
 }
 
 impl Looks {
-    pub(super) const fn new(watch: WatchList, exclusions: Exclusions, contents: Contents) -> Self {
-        Self { watch, exclusions, contents, waiting: BTreeMap::new(), last: 0, not_looked_at: 0 }
+    pub(super) const fn new(
+        watch: WatchList,
+        exclusions: Exclusions,
+        first_mounts: Vec<SystemMount>,
+        contents: Contents,
+    ) -> Self {
+        Self { watch, exclusions, first_mounts, contents, waiting: BTreeMap::new(), last: 0, not_looked_at: 0 }
     }
 
     /// The report on a change; `None` when it is of no interest, excluded, or waits for a look.
@@ -39,7 +46,7 @@ impl Looks {
             !change.process.caller.namespaces.differing(&host.initial_namespaces).contains(&"mount");
         let Watched { subject, whole_folder, left, of_host, by_another_name } =
             self.watched(&change, &host.system_mounts, in_host_namespace)?;
-        if !by_another_name && self.exclusions.exclude(&change, in_host_namespace) {
+        if !by_another_name && in_host_namespace && self.exclusions.exclude(&change, &self.first_mounts) {
             return None;
         }
         let mut report = FileReport { change, subject, whole_folder, left, of_host, content: Content::default() };

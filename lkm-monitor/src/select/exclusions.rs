@@ -4,7 +4,7 @@
 //! that has two names is excluded only if both are, so nothing leaves an excluded tree unseen.
 
 use super::{PathPattern, PatternError};
-use crate::model::{Excluded, FileChange};
+use crate::model::{Excluded, FileChange, SystemMount};
 
 /// A pattern, and the program that it is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,15 +54,15 @@ impl Exclusions {
         DEFAULTS.into_iter().map(|path| Exclusion { path: path.to_owned(), executable: None })
     }
 
-    /// Whether a change is excluded; then it is counted. Only what the host's own mount namespace shows can be: in another one
-    /// every path is what its owner makes of it.
-    pub fn exclude(&mut self, change: &FileChange, in_host_namespace: bool) -> bool {
-        if !in_host_namespace {
-            return false;
-        }
+    /// Whether a change in the host's own mount namespace is excluded; then it is counted. In another one every path is what its
+    /// owner makes of it. So it is in the host's own below a later mount, of which `first_mounts` knows nothing.
+    pub fn exclude(&mut self, change: &FileChange, first_mounts: &[SystemMount]) -> bool {
         let executable = change.process.caller.executable.as_ref().map(|path| path.absolute.as_slice());
         let paths = || [Some(&change.path), change.old_path.as_ref()].into_iter().flatten();
         let plain = paths().all(|path| !path.truncated && !path.unreadable && !path.foreign_root && !path.outside_root);
+        let facts = change.facts.as_ref().or(change.facts_before.as_ref());
+        let device = facts.map(|facts| (facts.device_major, facts.device_minor));
+        let in_place = || paths().all(|path| first_mounts.iter().any(|mount| mount.is_of(path, device)));
         let excludes = |entry: &Entry| {
             let by_program = entry.executable.as_ref().is_none_or(|pattern| {
                 executable.is_some_and(|executable| pattern.matches(executable))
@@ -70,7 +70,7 @@ impl Exclusions {
             });
             by_program && paths().all(|path| entry.path.matches(&path.absolute))
         };
-        let Some(entry) = self.entries.iter_mut().find(|entry| plain && excludes(entry)) else {
+        let Some(entry) = self.entries.iter_mut().find(|entry| plain && excludes(entry) && in_place()) else {
             return false;
         };
         entry.count += 1;
@@ -90,11 +90,19 @@ impl Exclusions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::samples::{file_change, path};
+    use crate::model::{
+        SeenPath,
+        samples::{file_change, host, path},
+    };
 
     fn exclusions(executable: Option<&str>) -> Exclusions {
         let exclusion = |path: &str| Exclusion { path: path.to_owned(), executable: executable.map(str::to_owned) };
         Exclusions::new(DEFAULTS.map(exclusion)).unwrap()
+    }
+
+    /// On a host with this one mount.
+    fn exclude(exclusions: &mut Exclusions, change: &FileChange) -> bool {
+        exclusions.exclude(change, &host().system_mounts)
     }
 
     fn created(at: &str) -> FileChange {
@@ -110,24 +118,44 @@ mod tests {
             ("/run/initramfs2/a.ko", false),
             ("/srv/run/initramfs/a.ko", false),
         ] {
-            assert_eq!(exclusions.exclude(&created(at), true), excluded, "{at}");
+            assert_eq!(exclude(&mut exclusions, &created(at)), excluded, "{at}");
         }
         assert_eq!(exclusions.counts().map(|excluded| excluded.count).collect::<Vec<_>>(), [1, 1]);
     }
 
     #[test]
-    fn another_mount_namespace_decides_nothing() {
-        assert!(!exclusions(None).exclude(&created("/run/initramfs/a.ko"), false));
+    fn a_later_mount_is_another_place() {
+        let mut exclusions = exclusions(None);
+        let at = "/run/initramfs/a.ko";
+        assert!(exclude(&mut exclusions, &created(at)));
+        let elsewhere = |change: fn(&mut FileChange)| {
+            let mut created = created(at);
+            change(&mut created);
+            created
+        };
+        for change in [
+            elsewhere(|change| change.path.mount_id += 1),
+            elsewhere(|change| change.path.mount_point = Some(b"/run/initramfs".to_vec())),
+            elsewhere(|change| change.path.mount_root = Some(b"/opt/mods".to_vec())),
+            elsewhere(|change| change.path.mount_point = None),
+            elsewhere(|change| change.facts.as_mut().unwrap().device_minor += 1),
+            elsewhere(|change| change.old_path = Some(SeenPath { mount_id: 99, ..change.path.clone() })),
+        ] {
+            assert!(!exclude(&mut exclusions, &change), "{change:?}");
+        }
+        assert!(!exclusions.exclude(&created(at), &[]), "no mounts are known");
+        let without_inode = elsewhere(|change| change.facts = None);
+        assert!(exclude(&mut exclusions, &without_inode));
     }
 
     #[test]
     fn what_leaves_a_tree_is_told() {
         let mut exclusions = exclusions(None);
         let renamed = |from: &str, to: &str| FileChange { old_path: Some(path(from)), ..created(to) };
-        assert!(exclusions.exclude(&renamed("/run/initramfs/a", "/run/initramfs/a.ko"), true));
-        assert!(!exclusions.exclude(&renamed("/run/initramfs/a.ko", "/tmp/a.ko"), true));
-        assert!(!exclusions.exclude(&renamed("/tmp/a.ko", "/run/initramfs/a.ko"), true));
-        assert!(!exclusions.exclude(&renamed("/var/tmp/mkinitramfs_1/a.ko", "/run/initramfs/a.ko"), true), "two trees");
+        assert!(exclude(&mut exclusions, &renamed("/run/initramfs/a", "/run/initramfs/a.ko")));
+        assert!(!exclude(&mut exclusions, &renamed("/run/initramfs/a.ko", "/tmp/a.ko")));
+        assert!(!exclude(&mut exclusions, &renamed("/tmp/a.ko", "/run/initramfs/a.ko")));
+        assert!(!exclude(&mut exclusions, &renamed("/var/tmp/mkinitramfs_1/a.ko", "/run/initramfs/a.ko")), "two trees");
     }
 
     #[test]
@@ -135,11 +163,11 @@ mod tests {
         let change = created("/run/initramfs/a.ko");
         let program = change.process.caller.executable.clone().unwrap();
         let name = String::from_utf8(program.absolute).unwrap();
-        assert!(exclusions(Some(&name)).exclude(&change, true));
-        assert!(!exclusions(Some("/usr/bin/other")).exclude(&change, true));
+        assert!(exclude(&mut exclusions(Some(&name)), &change));
+        assert!(!exclude(&mut exclusions(Some("/usr/bin/other")), &change));
         let mut deleted = change;
         deleted.process.caller.executable_unlinked = true;
-        assert!(!exclusions(Some(&name)).exclude(&deleted, true));
+        assert!(!exclude(&mut exclusions(Some(&name)), &deleted));
     }
 
     #[test]

@@ -146,6 +146,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("files::exclusions::of_no_interest", files::exclusions::of_no_interest),
     once("files::exclusions::excluded_trees", files::exclusions::excluded_trees),
     once("files::exclusions::out_of_an_excluded_tree", files::exclusions::out_of_an_excluded_tree),
+    once("files::exclusions::mount_over_an_excluded_tree", files::exclusions::mount_over_an_excluded_tree),
     once("files::exclusions::false_excluded_tree", files::exclusions::false_excluded_tree),
     once("files::bursts::copied_tree", files::bursts::copied_tree),
     once("configuration::created_and_written", configuration::created_and_written),

@@ -5,6 +5,7 @@ use std::{
     io::{self, Read as _},
 };
 
+use rustix::mount::UnmountFlags;
 use serde_json::json;
 
 use super::{CREATED, RENAMED};
@@ -132,6 +133,35 @@ pub(in super::super) fn out_of_an_excluded_tree(stage: &mut Stage) {
         .contains(json!({ "lkm_monitor": { "change": { "old_path": inside } } }))
         .has_findings(&["module-file-created"]);
     for folder in [INITRAMFS, "/run/modules.new"] {
+        fs::remove_dir_all(folder).expect("remove a folder");
+    }
+}
+
+/// What is written below a mount that came later lies somewhere else.
+pub(in super::super) fn mount_over_an_excluded_tree(stage: &mut Stage) {
+    for folder in ["/tmp/evil", INITRAMFS] {
+        fs::create_dir_all(folder).expect("make a folder");
+    }
+    let image = Image::of("dummy");
+    rustix::mount::mount_bind("/tmp/evil", INITRAMFS).expect("show another folder in its place");
+    let creator = forked(|| {
+        fs::write(format!("{INITRAMFS}/x.ko"), &image.0).expect("write a module");
+        Ok(())
+    })
+    .succeeded();
+    let document = stage.change_by(creator.pid, CREATED, format!("{INITRAMFS}/x.ko"));
+    rustix::mount::unmount(INITRAMFS, UnmountFlags::empty()).expect("take the mount away");
+    assert_eq!(fs::read("/tmp/evil/x.ko").expect("read the module"), image.0);
+    document
+        .contains(json!({
+            "file": { "hash": { "sha256": expected::sha256(&image.0) } },
+            "lkm_monitor": {
+                "file": { "mount_point": INITRAMFS, "bind_mount": true },
+                "process": { "initial_namespaces": true },
+            },
+        }))
+        .has_findings(&["module-file-created"]);
+    for folder in ["/tmp/evil", INITRAMFS] {
         fs::remove_dir_all(folder).expect("remove a folder");
     }
 }
