@@ -166,10 +166,12 @@ impl HostNames {
     }
 }
 
-/// Whether something is to be found at the file: it changed, or its state is kept, and nobody is writing it now.
+/// Whether something is to be found at the file: it changed, or its state is kept. Modules are looked at when they are closed, of
+/// which a load tells what it took; all else counts as soon as it is written, so that who keeps it open does not decide when it is read.
 fn wants_look(report: &FileReport) -> bool {
     let change = &report.change;
-    if report.is_without_effect() || report.whole_folder || change.writing == Writing::Open {
+    let half_written = change.writing == Writing::Open && report.subject == Subject::Module;
+    if report.is_without_effect() || report.whole_folder || half_written {
         return false;
     }
     // A link takes nothing away from its other name.

@@ -15,7 +15,7 @@ use super::{
     read::{Found, Wanted, examine},
     tree::{Miss, Tree},
 };
-use crate::model::{Content, ContentStatus, FileAction, FileState, Look, Subject};
+use crate::model::{Content, ContentStatus, FileAction, FileState, Look, Subject, Writing};
 
 /// Files of a folder that are read before anything changes.
 const MAX_FOLDER_FILES: usize = 4096;
@@ -104,11 +104,10 @@ fn see(memory: &Memory, look: &Look) -> Seen {
     };
     // What is there after a removal or a mount is not the file of the event, which is not to be expected.
     let facts = place::facts(look).filter(|_| !matches!(change.action, FileAction::Removed | FileAction::MountedOver));
-    let wanted = Wanted {
-        before: facts,
-        changed: facts.and(change.facts.as_ref()).and_then(|facts| facts.changed),
-        text: look.subject.is_text(),
-    };
+    // Of a file that is still open, the event's times are those of the opening.
+    let closed = facts.and(change.facts.as_ref()).filter(|_| change.writing != Writing::Open);
+    let wanted =
+        Wanted { before: facts, changed: closed.and_then(|facts| facts.changed), text: look.subject.is_text() };
     Seen { path, old_path, found: opened.map(|opened| examine(&opened, wanted)) }
 }
 

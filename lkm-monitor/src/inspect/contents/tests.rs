@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::*;
-use crate::model::{ContentStatus, FileAction, FileChange, FileFacts, SeenPath, samples};
+use crate::model::{ContentStatus, FileAction, FileChange, FileFacts, FileTime, SeenPath, Writing, samples};
 
 /// A folder of modprobe.d, and another one in which modules are watched only.
 struct Bench {
@@ -99,6 +99,25 @@ fn a_new_file_is_all_new() {
     fs::write(bench.path("modprobe.d/a.conf"), "install b /tmp/x\n").unwrap();
     let content = bench.look_at("modprobe.d/a.conf", FileAction::Created);
     assert_eq!((content.before, content.directives_added.len(), content.dangers.len()), (None, 1, 1));
+}
+
+#[test]
+fn a_file_that_is_still_written_is_read_as_it_is() {
+    let mut bench = Bench::new();
+    let path = bench.path("modprobe.d/a.conf");
+    fs::write(&path, "blacklist a\n").unwrap();
+    bench.remember();
+    fs::write(&path, "install b /tmp/x\n").unwrap();
+    let mut wanted = bench.wanted("modprobe.d/a.conf", FileAction::Written);
+    let of_the_opening = FileTime { seconds: 1, nanoseconds: 1 };
+    wanted.change.facts = Some(FileFacts { changed: Some(of_the_opening), ..FileFacts::default() });
+    wanted.change.writing = Writing::Open;
+    let content = bench.look(&wanted);
+    assert_eq!((content.status, content.dangers.len()), (ContentStatus::Read, 1));
+    // What is found at the close is compared with that.
+    wanted.change.writing = Writing::Closed;
+    let content = bench.look(&wanted);
+    assert_eq!((content.status, content.is_same()), (ContentStatus::ChangedSince, Some(true)));
 }
 
 #[test]

@@ -203,6 +203,42 @@ fn write_through_a_mapping(byte: u8) {
     }
 }
 
+/// modprobe reads it as it is: who keeps it open does not decide when it is read here.
+pub(super) fn kept_open(stage: &mut Stage) {
+    let (command, more) = ("install loop /bin/sh -c id\n", "blacklist brd\n");
+    let mut file = File::create(OWN).expect("make a file");
+    file.write_all(command.as_bytes()).expect("write a line");
+    change(stage, "created", OWN, json!({ "lkm_monitor": { "change": { "still_open": true } } }))
+        .contains(severity(HIGH))
+        .contains(json!({
+            "file": { "hash": { "sha256": sha256(command) } },
+            "lkm_monitor": {
+                "change": {
+                    "content": "read",
+                    "diff": { "added": [command.trim_end()] },
+                    "dangers": ["an install command for loop runs \"/bin/sh -c id\""],
+                },
+                "late": null,
+            },
+        }))
+        .has_findings(&[RULE]);
+    file.write_all(more.as_bytes()).expect("write another line");
+    drop(file);
+    change_to(stage, "created", OWN, &[command, more].concat())
+        .contains(severity(MEDIUM))
+        .contains(json!({ "lkm_monitor": {
+            "change": {
+                "still_open": null,
+                "before": holds(command),
+                "diff": { "added": [more.trim_end()], "removed": null },
+                "dangers": null,
+            },
+            "late": true,
+        } }))
+        .has_findings(&[RULE]);
+    remove(stage, OWN);
+}
+
 /// Who makes another file before anybody could look at the place of the first one hides nothing behind the removal.
 pub(super) fn removed_and_made_anew(stage: &mut Stage) {
     create(stage, OWN, "blacklist brd\n");

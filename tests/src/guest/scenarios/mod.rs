@@ -152,6 +152,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("configuration::created_and_written", configuration::created_and_written),
     once("configuration::opened_and_not_changed", configuration::opened_and_not_changed),
     once("configuration::written_without_moving_its_times", configuration::written_without_moving_its_times),
+    once("configuration::kept_open", configuration::kept_open),
     once("configuration::removed_and_made_anew", configuration::removed_and_made_anew),
     once("configuration::with_other_attributes", configuration::with_other_attributes),
     once("configuration::dangers", configuration::dangers),
