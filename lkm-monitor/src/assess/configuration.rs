@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(found(&report), [], "the times tell that nothing was written");
         report.change.just_changed = true;
         assert_eq!(found(&report), [(401, Severity::Medium)], "nothing is known");
-        assert!(file_findings(&report)[0].2.contains(" was opened for writing, and perhaps modified, by "));
+        assert!(file_findings(&report)[0].2.contains(" was opened for writing and perhaps modified by "));
         report.content = content(1, 2);
         assert_eq!(found(&report), [(401, Severity::Medium)]);
         assert!(file_findings(&report)[0].2.contains(" was modified by "));

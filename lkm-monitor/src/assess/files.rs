@@ -141,6 +141,19 @@ mod tests {
     }
 
     #[test]
+    fn what_was_renamed_while_it_was_written_has_both_names() {
+        let report = report(
+            Subject::Module,
+            FileChange { old_path: Some(path("/run/a.ko")), ..change("/tmp/x.ko", FileAction::Created) },
+        );
+        let reason = file_findings(&report).remove(0).2;
+        assert!(
+            reason.starts_with("kernel module file /tmp/x.ko was created under the name /run/a.ko by "),
+            "{reason}"
+        );
+    }
+
+    #[test]
     fn removal_is_said() {
         assert_eq!(found(change(IN_TREE, FileAction::Removed)), [(303, Severity::Low)]);
         let mut away = report(Subject::Module, change("/tmp/x", FileAction::Renamed));

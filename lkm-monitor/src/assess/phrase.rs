@@ -58,7 +58,7 @@ pub(super) fn file_sentence(report: &FileReport, context: &Context<'_>) -> Strin
     let done = match change.action {
         FileAction::Created => "was created".to_owned(),
         FileAction::Written if change.has_same_times() && report.content.is_same() != Some(false) => {
-            "was opened for writing, and perhaps modified,".to_owned()
+            "was opened for writing and perhaps modified".to_owned()
         }
         FileAction::Written => "was modified".to_owned(),
         FileAction::Renamed => format!("was renamed from {}", old()),
@@ -76,6 +76,10 @@ pub(super) fn file_sentence(report: &FileReport, context: &Context<'_>) -> Strin
         FileAction::Truncated => "was truncated".to_owned(),
         FileAction::MountedOver => "was mounted over".to_owned(),
     };
+    // It was renamed while it was written.
+    let opened_by =
+        change.old_path.as_ref().filter(|_| matches!(change.action, FileAction::Created | FileAction::Written));
+    let opened_by = opened_by.map_or_else(String::new, |path| format!(" under the name {}", brief(&path.seen)));
     let ending = match change.writing {
         Writing::Open => " and is still open for writing",
         Writing::Unknown => " and may still be open for writing",
@@ -83,7 +87,7 @@ pub(super) fn file_sentence(report: &FileReport, context: &Context<'_>) -> Strin
     };
     let folder = if report.whole_folder { " folder" } else { "" };
     let by = process(&change.process.caller, context);
-    format!("{}{folder} {} {done} by {by}{ending}", report.subject.phrase(), brief(path))
+    format!("{}{folder} {} {done}{opened_by} by {by}{ending}", report.subject.phrase(), brief(path))
 }
 
 /// `/usr/bin/kmod run by root (login user alice)`.

@@ -81,7 +81,9 @@ impl Looks {
                 by_another_name: names.are_of_another_place(path, subject),
             })
         };
-        of(&change.path, false).or_else(|| change.old_path.as_ref().and_then(|old| of(old, true)))
+        // What was opened by a watched name was told when it left that.
+        let left = matches!(change.action, FileAction::Renamed | FileAction::Exchanged | FileAction::Linked);
+        of(&change.path, false).or_else(|| change.old_path.as_ref().and_then(|old| of(old, left)))
     }
 
     /// What the file with this path is, or the files in the folder with this path.

@@ -29,10 +29,14 @@ const CREATIONS: usize = 1024;
 /// seconds ago, and remember no more than these.
 const DESCRIPTIONS: usize = DESCRIBED as usize;
 
+/// Names of one file that is being written, each told of at its close. A link is told by itself, however many there are.
+const MAX_NAMES: usize = 4;
+
 /// Files that are being written, by the time of the event that told of the first writer. The probes bound their number.
 #[derive(Debug, Default)]
 pub struct Files {
-    written: BTreeMap<u64, FileChange>,
+    /// For each the name that it was opened by, and those that it got since.
+    written: BTreeMap<u64, Vec<FileChange>>,
     /// Files that an open is about to make, oldest first.
     created: VecDeque<FileChange>,
     /// By process and its start, with the time of the event that brought the description.
@@ -46,7 +50,7 @@ impl Files {
         let event = self.described(event);
         let session = event.call_id;
         match seen.operation {
-            FileOperation::Close => self.close(&event, seen).into_iter().collect(),
+            FileOperation::Close => self.close(&event, seen),
             FileOperation::Open => self.open(&event, seen, clock).into_iter().collect(),
             FileOperation::Create => {
                 self.created.push_back(FileChange { action: FileAction::Created, ..change(&event, seen) });
@@ -57,20 +61,35 @@ impl Files {
             }
             _ => {
                 let changes = named(&event, seen);
-                // Who had the file open under its old name writes it under this one.
                 if let Some(change) = changes.first().filter(|_| session != 0) {
-                    let written = FileChange {
-                        action: FileAction::Written,
-                        facts_before: change.facts.clone(),
-                        just_changed: is_just_changed(change.facts.as_ref(), change.boot_ns, clock),
-                        writing: Writing::Open,
-                        old_path: None,
-                        ..change.clone()
-                    };
-                    self.written.entry(session).or_insert(written);
+                    self.follow_name(session, change, clock);
                 }
                 changes
             }
+        }
+    }
+
+    /// Who has a file open writes it under the name that it gets, too. A renamed file keeps the name that it was opened by beside
+    /// the new one: what is told of it must not depend on the last one alone.
+    fn follow_name(&mut self, session: u64, change: &FileChange, clock: Clock) {
+        let names = self.written.entry(session).or_default();
+        let renamed = matches!(change.action, FileAction::Renamed | FileAction::Exchanged);
+        // The mount of a rename can be another than that of the open, but a file with one name has no other to be renamed.
+        let has_one_name = change.facts.as_ref().is_some_and(|facts| facts.links <= 1);
+        let former = change.old_path.as_ref().map(|path| &path.absolute);
+        let is_former = |written: &FileChange| has_one_name || former == Some(&written.path.absolute);
+        if let Some(written) = names.iter_mut().find(|written| renamed && is_former(written)) {
+            let opened_by = std::mem::replace(&mut written.path, change.path.clone());
+            written.old_path.get_or_insert(opened_by);
+        } else if names.len() < MAX_NAMES {
+            names.push(FileChange {
+                action: FileAction::Written,
+                facts_before: change.facts.clone(),
+                just_changed: is_just_changed(change.facts.as_ref(), change.boot_ns, clock),
+                writing: Writing::Open,
+                old_path: None,
+                ..change.clone()
+            });
         }
     }
 
@@ -96,7 +115,7 @@ impl Files {
     /// they are in the end is told with it.
     fn is_being_written(&self, event: &Event) -> bool {
         let Some(facts) = facts(event) else { return false };
-        self.written.values().any(|change| {
+        self.written.values().flatten().any(|change| {
             let other = change.facts.as_ref().or(change.facts_before.as_ref());
             let caller = &change.process.caller;
             other.is_some_and(|other| {
@@ -108,7 +127,7 @@ impl Files {
 
     fn open(&mut self, event: &Event, seen: FileOperationSeen, clock: Clock) -> Option<FileChange> {
         let session = event.call_id;
-        if let Some(written) = self.written.get_mut(&session) {
+        if let Some(written) = self.written.get_mut(&session).and_then(|names| names.first_mut()) {
             written.writers = written.writers.saturating_add(1);
             return None;
         }
@@ -127,7 +146,7 @@ impl Files {
         if session == 0 {
             return Some(change);
         }
-        self.written.insert(session, change);
+        self.written.insert(session, vec![change]);
         None
     }
 
@@ -139,15 +158,17 @@ impl Files {
         found.and_then(|at| self.created.remove(at)).is_some()
     }
 
-    fn close(&mut self, event: &Event, seen: FileOperationSeen) -> Option<FileChange> {
-        let mut change = self.written.remove(&event.call_id)?;
+    fn close(&mut self, event: &Event, seen: FileOperationSeen) -> Vec<FileChange> {
+        let mut names = self.written.remove(&event.call_id).unwrap_or_default();
         let gone = seen.flags & file_change_flags::GONE != 0;
-        if let Some(facts) = facts(event).filter(|_| !gone) {
-            change.facts = Some(FileFacts { path: change.path.clone(), ..facts });
+        for change in &mut names {
+            if let Some(facts) = facts(event).filter(|_| !gone) {
+                change.facts = Some(FileFacts { path: change.path.clone(), ..facts });
+            }
+            change.writing = Writing::Closed;
+            change.closed_boot_ns = Some(event.boot_ns);
         }
-        change.writing = Writing::Closed;
-        change.closed_boot_ns = Some(event.boot_ns);
-        Some(change)
+        names
     }
 
     /// Passes on what stays open too long. Everything that happened until `read_to_ns` has been pushed.
@@ -155,6 +176,7 @@ impl Files {
         let due = self
             .written
             .values_mut()
+            .flatten()
             .filter(|change| change.told == 0 && change.boot_ns.saturating_add(OPEN_WINDOW_NS) <= read_to_ns);
         let due: Vec<_> = due.map(tell).collect();
         let over = |change: &FileChange| creation_deadline_ns(change) <= read_to_ns;
@@ -164,14 +186,14 @@ impl Files {
 
     /// When [`Self::expire`] will next have something to pass on.
     pub fn next_deadline_ns(&self) -> Option<u64> {
-        let untold = self.written.values().filter(|change| change.told == 0);
+        let untold = self.written.values().flatten().filter(|change| change.told == 0);
         let open = untold.map(|change| change.boot_ns.saturating_add(OPEN_WINDOW_NS));
         open.chain(self.created.front().map(creation_deadline_ns)).min()
     }
 
     /// Passes on everything that was not told yet, at the end.
     pub fn drain(&mut self) -> Vec<FileChange> {
-        let open = self.written.values_mut().filter(|change| change.told == 0).map(tell);
+        let open = self.written.values_mut().flatten().filter(|change| change.told == 0).map(tell);
         self.created.drain(..).chain(open).collect()
     }
 

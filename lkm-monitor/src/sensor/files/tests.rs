@@ -124,6 +124,57 @@ fn a_renamed_file_that_is_still_written_is_told_again_when_closed() {
     assert_eq!((written[0].action, written[0].old_path.is_none()), (FileAction::Written, true));
 }
 
+fn renamed(session: u64, from: &str, to: &str, links: u32) -> Event {
+    let mut event = named(FileOperation::Rename, session, to, links);
+    event.old_path = Some(crate::model::samples::path(from));
+    event
+}
+
+fn named(operation: FileOperation, session: u64, name: &str, links: u32) -> Event {
+    let mut event = with_file(event(operation, session, 10 * SECOND_NS), 4, 10);
+    let file = event.file.as_mut().unwrap();
+    (file.path, file.links) = (crate::model::samples::path(name), links);
+    event
+}
+
+/// Name and other name of each change.
+fn names(changes: &[FileChange]) -> Vec<(&[u8], Option<&[u8]>)> {
+    changes
+        .iter()
+        .map(|change| {
+            let old = change.old_path.as_ref().map(|path| path.absolute.as_slice());
+            (change.path.absolute.as_slice(), old)
+        })
+        .collect()
+}
+
+#[test]
+fn a_file_that_is_renamed_while_it_is_written_is_told_by_its_last_name() {
+    let mut files = Files::default();
+    files.push(opened(5, 10), CLOCK);
+    files.push(renamed(5, "/tmp/x.ko", "/tmp/y.ko", 1), CLOCK);
+    // Through another mount.
+    files.push(renamed(5, "/mnt/y.ko", "/mnt/z.ko", 1), CLOCK);
+    let told = files.push(closed(5, 11), CLOCK);
+    assert_eq!(names(&told), [(&b"/mnt/z.ko"[..], Some(&b"/tmp/x.ko"[..]))]);
+    assert_eq!((told[0].action, told[0].facts.as_ref().unwrap().size), (FileAction::Created, 100));
+    assert_eq!(told[0].facts.as_ref().unwrap().path.absolute, b"/mnt/z.ko");
+}
+
+#[test]
+fn a_file_that_gets_another_name_while_it_is_written_is_told_by_both() {
+    let mut files = Files::default();
+    files.push(opened(5, 10), CLOCK);
+    files.push(named(FileOperation::Link, 5, "/tmp/y.ko", 2), CLOCK);
+    files.push(renamed(5, "/tmp/y.ko", "/tmp/z.ko", 2), CLOCK);
+    for number in 0..10 {
+        files.push(named(FileOperation::Link, 5, &format!("/tmp/{number}.ko"), 3), CLOCK);
+    }
+    let told = files.push(closed(5, 11), CLOCK);
+    assert_eq!(names(&told)[..2], [(&b"/tmp/x.ko"[..], None), (b"/tmp/z.ko", Some(&b"/tmp/y.ko"[..]))]);
+    assert_eq!((told.len(), files.open_files()), (MAX_NAMES, 0));
+}
+
 #[test]
 fn an_exchange_changes_two_names() {
     let mut exchange = with_file(event(FileOperation::Rename, 0, 10 * SECOND_NS), 4, 10);

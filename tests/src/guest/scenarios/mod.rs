@@ -141,6 +141,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("files::changes::removed", files::changes::removed),
     once("files::changes::renamed_away", files::changes::renamed_away),
     once("files::changes::renamed_while_it_is_written", files::changes::renamed_while_it_is_written),
+    once("files::changes::renamed_to_another_watched_name", files::changes::renamed_to_another_watched_name),
     once("files::changes::by_two_writers", files::changes::by_two_writers),
     once("files::changes::kept_open", files::changes::kept_open),
     once("files::exclusions::of_no_interest", files::exclusions::of_no_interest),

@@ -230,6 +230,39 @@ pub(in super::super) fn renamed_while_it_is_written(stage: &mut Stage) {
         .has_findings(&["module-file-modified"]);
 }
 
+/// The whole content is told by the last name, also of what began in an excluded tree.
+pub(in super::super) fn renamed_to_another_watched_name(stage: &mut Stage) {
+    let image = Image::of("dummy");
+    for folder in ["/tmp/folder", "/run/initramfs"] {
+        fs::create_dir_all(folder).expect("make a folder");
+    }
+    for (from, to) in [("/tmp/x.ko", "/tmp/folder/y.ko"), ("/run/initramfs/x.ko", "/run/y.ko")] {
+        let writer = forked(|| {
+            let mut file = File::create(from).expect("make a file");
+            file.write_all(&image.0[..1000]).expect("write the beginning");
+            rustix::fs::rename(from, to)?;
+            file.write_all(&image.0[1000..]).expect("write the rest");
+            Ok(())
+        })
+        .succeeded();
+        let document = stage.change_by(writer.pid, CREATED, to);
+        document
+            .contains(expected::content(Path::new(to)))
+            .contains(json!({
+                "event": { "type": ["creation"], "severity": MEDIUM },
+                "file": { "size": image.0.len(), "hash": { "sha256": expected::sha256(&image.0) } },
+                "lkm_monitor": { "change": { "old_path": from, "left": null } },
+            }))
+            .has_findings(&["module-file-created"]);
+        let sentence = format!("kernel module file {to} was created under the name {from} by /init run by root; ");
+        assert!(document.text("event.reason").starts_with(&sentence), "{}", document.value());
+        fs::remove_file(to).expect("remove the file");
+    }
+    for folder in ["/tmp/folder", "/run/initramfs"] {
+        fs::remove_dir_all(folder).expect("remove a folder");
+    }
+}
+
 /// One document, of the first; it waits for the last.
 pub(in super::super) fn by_two_writers(stage: &mut Stage) {
     let image = Image::of("dummy");
