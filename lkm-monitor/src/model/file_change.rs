@@ -137,9 +137,12 @@ impl FileChange {
     }
 }
 
+/// Of include/uapi/linux/magic.h.
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
 /// `statfs` magic numbers of file systems on which a file can be written without its times moving: tmpfs and ramfs (through a
 /// mapping that was read before), overlayfs (through any mapping), procfs, and FUSE, where another process keeps the times.
-const SILENT_FILE_SYSTEMS: [u64; 5] = [0x0102_1994, 0x8584_58f6, 0x794c_7630, 0x9fa0, 0x6573_5546];
+const SILENT_FILE_SYSTEMS: [u64; 5] = [0x0102_1994, 0x8584_58f6, 0x794c_7630, PROC_SUPER_MAGIC, 0x6573_5546];
 
 /// Time stamps of one file system tick, and of file systems that keep seconds or two.
 const TICK_NS: i128 = 1_500_000_000;
@@ -149,7 +152,8 @@ const COARSE_TICK_NS: i128 = 3_000_000_000;
 /// was made a moment ago is empty, has one name, and all its times are now. An empty file that somebody else made a moment ago
 /// looks the same, which does no harm.
 pub fn is_new(facts: &FileFacts, boot_ns: u64, clock: Clock) -> bool {
-    let Some(changed) = facts.changed else { return false };
+    // procfs makes its inodes anew.
+    let Some(changed) = facts.changed.filter(|_| facts.fs_magic != PROC_SUPER_MAGIC) else { return false };
     let same = facts.accessed == facts.changed && facts.modified == facts.changed;
     let age = clock.realtime_ns(boot_ns) - changed.realtime_ns();
     facts.size == 0 && facts.links == 1 && same && (-TICK_NS..tick(changed)).contains(&age)

@@ -29,13 +29,14 @@ const CREATIONS: usize = 1024;
 /// seconds ago, and remember no more than these.
 const DESCRIPTIONS: usize = DESCRIBED as usize;
 
-/// Names of one file that is being written, each told of at its close. A link is told by itself, however many there are.
-const MAX_NAMES: usize = 4;
+/// What is told of one file at its close: one writing for each process that opened it, and for each name that it got since. A link
+/// is told by itself, however many there are.
+const MAX_WRITINGS: usize = 4;
 
 /// Files that are being written, by the time of the event that told of the first writer. The probes bound their number.
 #[derive(Debug, Default)]
 pub struct Files {
-    /// For each the name that it was opened by, and those that it got since.
+    /// For each the processes that opened it, and the names that it got since.
     written: BTreeMap<u64, Vec<FileChange>>,
     /// Files that an open is about to make, oldest first.
     created: VecDeque<FileChange>,
@@ -78,10 +79,13 @@ impl Files {
         let has_one_name = change.facts.as_ref().is_some_and(|facts| facts.links <= 1);
         let former = change.old_path.as_ref().map(|path| &path.absolute);
         let is_former = |written: &FileChange| has_one_name || former == Some(&written.path.absolute);
-        if let Some(written) = names.iter_mut().find(|written| renamed && is_former(written)) {
+        let mut is_known = false;
+        for written in names.iter_mut().filter(|written| renamed && is_former(written)) {
             let opened_by = std::mem::replace(&mut written.path, change.path.clone());
             written.old_path.get_or_insert(opened_by);
-        } else if names.len() < MAX_NAMES {
+            is_known = true;
+        }
+        if !is_known && names.len() < MAX_WRITINGS {
             names.push(FileChange {
                 action: FileAction::Written,
                 facts_before: change.facts.clone(),
@@ -127,14 +131,31 @@ impl Files {
 
     fn open(&mut self, event: &Event, seen: FileOperationSeen, clock: Clock) -> Option<FileChange> {
         let session = event.call_id;
-        if let Some(written) = self.written.get_mut(&session).and_then(|names| names.first_mut()) {
-            written.writers = written.writers.saturating_add(1);
+        let facts = facts(event);
+        let just_changed = is_just_changed(facts.as_ref(), event.boot_ns, clock);
+        if let Some(writings) = self.written.get_mut(&session) {
+            let of_event = |written: &FileChange| {
+                let caller = &written.process.caller;
+                (caller.pid, caller.start_boot_ns) == (event.thread.pid, event.thread.start_boot_ns)
+            };
+            let is_known = writings.iter().any(of_event);
+            if let Some(first) = writings.first_mut() {
+                first.writers = first.writers.saturating_add(1);
+            }
+            if !is_known && writings.len() < MAX_WRITINGS {
+                let writing = Writing::Open;
+                writings.push(FileChange {
+                    facts_before: facts,
+                    just_changed,
+                    writing,
+                    writers: 1,
+                    ..change(event, seen)
+                });
+            }
             return None;
         }
-        let facts = facts(event);
         let looks_new = facts.as_ref().is_some_and(|facts| file_change::is_new(facts, event.boot_ns, clock));
         let is_new = self.forget_creation(event) || looks_new;
-        let just_changed = is_just_changed(facts.as_ref(), event.boot_ns, clock);
         let change = FileChange {
             action: if is_new { FileAction::Created } else { FileAction::Written },
             facts_before: facts,

@@ -172,7 +172,7 @@ fn a_file_that_gets_another_name_while_it_is_written_is_told_by_both() {
     }
     let told = files.push(closed(5, 11), CLOCK);
     assert_eq!(names(&told)[..2], [(&b"/tmp/x.ko"[..], None), (b"/tmp/z.ko", Some(&b"/tmp/y.ko"[..]))]);
-    assert_eq!((told.len(), files.open_files()), (MAX_NAMES, 0));
+    assert_eq!((told.len(), files.open_files()), (MAX_WRITINGS, 0));
 }
 
 #[test]
@@ -252,4 +252,18 @@ fn of_too_many_creations_the_oldest_is_told_early() {
     let mut files = Files::default();
     let told: usize = (0..=CREATIONS as u64).map(|at| files.push(created(at), CLOCK).len()).sum();
     assert_eq!((told, files.drain().len()), (1, CREATIONS));
+}
+
+#[test]
+fn each_process_that_opens_a_file_is_told() {
+    let mut files = Files::default();
+    files.push(opened(5, 10), CLOCK);
+    for _ in 0..2 {
+        let mut other = opened(5, 10);
+        other.thread.pid = 8;
+        files.push(other, CLOCK);
+    }
+    let told = files.push(closed(5, 11), CLOCK);
+    let told: Vec<_> = told.iter().map(|change| (change.action, change.process.caller.pid, change.writers)).collect();
+    assert_eq!(told, [(FileAction::Created, 7, 3), (FileAction::Written, 8, 1)]);
 }

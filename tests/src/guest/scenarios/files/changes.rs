@@ -291,8 +291,13 @@ pub(in super::super) fn by_two_writers(stage: &mut Stage) {
             "lkm_monitor": { "change": { "writers": 2, "still_open": null } },
         }))
         .has_findings(&["module-file-created"]);
-    let told = stage.sensor.documents().iter().any(|document| document.is_by(second.pid));
-    assert!(!told, "the second writer has no document of its own");
+    stage
+        .change_by(second.pid, MODIFIED, "/tmp/x.ko")
+        .contains(json!({
+            "file": { "hash": { "sha256": expected::sha256(&image.0) } },
+            "lkm_monitor": { "change": { "writers": null, "still_open": null } },
+        }))
+        .has_findings(&["module-file-modified"]);
 }
 
 /// After ten seconds the file is told as it is, and again when it is closed.
