@@ -67,7 +67,7 @@ impl Pipeline {
         exclusions: Exclusions,
         contents: Contents,
     ) -> Result<Self, HostError> {
-        let host = inspect::read_host()?;
+        let host = inspect::read_host(&watch.places())?;
         let clock = inspect::read_clock();
         let agent = inspect::identify_agent(&host, std::process::id(), boot_ns());
         Ok(Self {

@@ -1,6 +1,9 @@
 //! The host: who it is, and how its clocks relate.
 
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
@@ -17,25 +20,29 @@ pub enum HostError {
     Processes(#[source] io::Error),
 }
 
-/// Where hosts keep modules, their configuration and the programs that load them; systems that are not merged have two of some.
-const SYSTEM_DIRECTORIES: [&str; 7] =
-    ["/etc", "/lib/modules", "/usr/lib/modules", "/bin", "/sbin", "/usr/bin", "/usr/sbin"];
+/// Where hosts keep modules and the programs that load them; systems that are not merged have two of some.
+const SYSTEM_DIRECTORIES: [&str; 6] = ["/lib/modules", "/usr/lib/modules", "/bin", "/sbin", "/usr/bin", "/usr/sbin"];
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// Reads the facts once. What is missing besides the boot id stays empty: a rescue system or an initramfs has no machine
+/// Patterns of the folders and files that are watched in certain places.
+pub type Patterns = (Vec<String>, Vec<String>);
+
+/// Reads the facts once; the mounts of interest are those of the system and of the `watched` places. What is missing besides the boot id stays empty: a rescue system or an initramfs has no machine
 /// id, and a daemon without privileges may not look at process 1.
-pub fn read_host() -> Result<Host, HostError> {
+pub fn read_host(watched: &Patterns) -> Result<Host, HostError> {
     let boot_id = fs::read_to_string(BOOT_ID).map_err(HostError::BootId)?;
     let uname = rustix::system::uname();
     let mounts = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
-    let holding = |directory: &str| {
-        let directory = fs::canonicalize(directory).unwrap_or_else(|_| directory.into());
-        mounts::holding(&mounts, &directory)
+    let holding = |directory: &Path| {
+        // What is not there yet will lie in what there is.
+        let there = directory.ancestors().find_map(|directory| fs::canonicalize(directory).ok())?;
+        mounts::holding(&mounts, &there)
     };
     let release = text(uname.release().to_bytes());
     let modules = ["/lib/modules", "/usr/lib/modules"].map(|tree| format!("{tree}/{release}"));
-    let directories = SYSTEM_DIRECTORIES.into_iter().map(str::to_owned).chain(modules);
+    let directories = SYSTEM_DIRECTORIES.map(PathBuf::from).into_iter().chain(modules.map(PathBuf::from));
+    let directories = directories.chain(watched_folders(watched));
     let mut system_mounts: Vec<_> = directories.filter_map(|directory| holding(&directory)).collect();
     system_mounts.sort_by_key(|mount| mount.id);
     system_mounts.dedup();
@@ -49,6 +56,22 @@ pub fn read_host() -> Result<Host, HostError> {
         initial_namespaces: namespaces(Path::new("/proc/1/ns")),
         system_mounts,
     })
+}
+
+/// The folders of these places that there are now, and those in which others may be made.
+fn watched_folders((folders, files): &Patterns) -> impl Iterator<Item = PathBuf> {
+    let of_files = files.iter().filter_map(|file| Some(file.rsplit_once('/')?.0));
+    folders.iter().map(String::as_str).chain(of_files).flat_map(|pattern| {
+        // A pattern was compiled when it was taken into the list of what is watched.
+        let found = glob::glob(pattern).ok().into_iter().flatten().flatten();
+        found.chain([literal_folder(pattern)])
+    })
+}
+
+/// The folder in which everything lies that matches `pattern`.
+fn literal_folder(pattern: &str) -> PathBuf {
+    let is_literal = |part: &&str| !part.contains(['*', '?', '[']);
+    Path::new("/").join(pattern.split('/').skip(1).take_while(is_literal).collect::<PathBuf>())
 }
 
 /// Relates CLOCK_BOOTTIME, which the probes use, to wall time. Steps of the wall clock show only in a new reading.
@@ -116,8 +139,19 @@ mod tests {
     }
 
     #[test]
+    fn watched_places_have_folders() {
+        let patterns = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let watched =
+            (patterns(&["/nowhere/modprobe.d", "/nowhere/*-gnu/security"]), patterns(&["/nowhere/x/modules"]));
+        let found: Vec<_> = watched_folders(&watched).collect();
+        assert_eq!(found, ["/nowhere/modprobe.d", "/nowhere", "/nowhere/x"].map(PathBuf::from));
+        let proc = watched_folders(&(patterns(&["/pr?c"]), Vec::new())).any(|folder| folder == Path::new("/proc"));
+        assert!(proc, "what there is");
+    }
+
+    #[test]
     fn this_host() {
-        let host = read_host().unwrap();
+        let host = read_host(&Patterns::default()).unwrap();
         assert_eq!(host.boot_id.len(), 36);
         assert!(!host.kernel_release.is_empty() && !host.architecture.is_empty());
     }

@@ -8,11 +8,13 @@ pub mod host;
 pub mod mounts;
 pub mod os_release;
 mod regular;
+mod settings;
 pub mod tools;
 pub mod users;
 
 pub use agent::identify_agent;
 pub use arguments::{RunningProcesses, complete_arguments};
-pub use host::{HostError, read_clock, read_host};
+pub use host::{HostError, Patterns, read_clock, read_host};
+pub use settings::shared_setting;
 pub use tools::installed_tools;
 pub use users::AccountFiles;

@@ -44,7 +44,15 @@ impl FileTime {
     }
 }
 
+/// `statfs` magic number of procfs (include/uapi/linux/magic.h).
+const PROC: u64 = 0x9fa0;
+
 impl FileFacts {
+    /// What procfs shows is made when somebody looks.
+    pub const fn is_on_procfs(&self) -> bool {
+        self.fs_magic == PROC
+    }
+
     /// Created by memfd_create(2): lives in memory, has no path (its name may hold slashes). A file of that name on an ordinary mount is not one.
     pub fn is_memfd(&self) -> bool {
         self.kernel_mount && self.path.anonymous && self.path.seen.starts_with(b"memfd:")

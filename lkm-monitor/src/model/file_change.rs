@@ -133,16 +133,15 @@ impl FileChange {
     /// And they are not, wherever something was written.
     pub fn is_untouched(&self) -> bool {
         let tells = |facts: &FileFacts| !SILENT_FILE_SYSTEMS.contains(&facts.fs_magic);
-        self.has_same_times() && !self.just_changed && self.facts_before.as_ref().is_some_and(tells)
+        self.has_same_times()
+            && !self.just_changed
+            && [&self.facts_before, &self.facts].into_iter().flatten().all(tells)
     }
 }
 
-/// Of include/uapi/linux/magic.h.
-const PROC_SUPER_MAGIC: u64 = 0x9fa0;
-
 /// `statfs` magic numbers of file systems on which a file can be written without its times moving: tmpfs and ramfs (through a
 /// mapping that was read before), overlayfs (through any mapping), procfs, and FUSE, where another process keeps the times.
-const SILENT_FILE_SYSTEMS: [u64; 5] = [0x0102_1994, 0x8584_58f6, 0x794c_7630, PROC_SUPER_MAGIC, 0x6573_5546];
+const SILENT_FILE_SYSTEMS: [u64; 5] = [0x0102_1994, 0x8584_58f6, 0x794c_7630, 0x9fa0, 0x6573_5546];
 
 /// Time stamps of one file system tick, and of file systems that keep seconds or two.
 const TICK_NS: i128 = 1_500_000_000;
@@ -152,11 +151,11 @@ const COARSE_TICK_NS: i128 = 3_000_000_000;
 /// was made a moment ago is empty, has one name, and all its times are now. An empty file that somebody else made a moment ago
 /// looks the same, which does no harm.
 pub fn is_new(facts: &FileFacts, boot_ns: u64, clock: Clock) -> bool {
-    // procfs makes its inodes anew.
-    let Some(changed) = facts.changed.filter(|_| facts.fs_magic != PROC_SUPER_MAGIC) else { return false };
+    let Some(changed) = facts.changed else { return false };
     let same = facts.accessed == facts.changed && facts.modified == facts.changed;
     let age = clock.realtime_ns(boot_ns) - changed.realtime_ns();
-    facts.size == 0 && facts.links == 1 && same && (-TICK_NS..tick(changed)).contains(&age)
+    // procfs makes its inodes anew.
+    !facts.is_on_procfs() && facts.size == 0 && facts.links == 1 && same && (-TICK_NS..tick(changed)).contains(&age)
 }
 
 /// Whether the times of a file that is being opened at `boot_ns` are of now, so that a change in this tick does not move them.
@@ -194,6 +193,7 @@ mod tests {
         assert!(!is_new(&FileFacts { modified: Some(older), ..new.clone() }));
         let all_older = FileFacts { accessed: Some(older), modified: Some(older), changed: Some(older), ..new.clone() };
         assert!(!is_new(&all_older));
+        assert!(!is_new(&FileFacts { fs_magic: 0x9fa0, ..new.clone() }), "a procfs that was mounted a moment ago");
         let of_seconds = FileTime { seconds: 1_003, nanoseconds: 0 };
         assert!(is_new(&FileFacts {
             accessed: Some(of_seconds),
@@ -217,7 +217,9 @@ mod tests {
         };
         assert!(change.is_untouched());
         let changed = Some(FileTime { seconds: 1, nanoseconds: 3 });
-        assert!(!FileChange { facts: Some(FileFacts { changed, ..facts }), ..change.clone() }.is_untouched());
+        assert!(!FileChange { facts: Some(FileFacts { changed, ..facts.clone() }), ..change.clone() }.is_untouched());
+        let setting = Some(FileFacts { fs_magic: 0x9fa0, ..facts });
+        assert!(!FileChange { facts: setting, ..change.clone() }.is_untouched(), "nothing shows that");
         assert!(!FileChange { action: FileAction::Created, ..change }.is_untouched());
     }
 

@@ -19,7 +19,7 @@ pub struct Host {
     pub operating_system: OperatingSystem,
     /// Those of process 1; all zero where they cannot be read.
     pub initial_namespaces: Namespaces,
-    /// The mounts that hold modules and programs, as process 1 sees them; empty where that cannot be read.
+    /// The mounts that hold modules, their configuration and programs, as process 1 sees them; empty where that cannot be read.
     pub system_mounts: Vec<SystemMount>,
 }
 

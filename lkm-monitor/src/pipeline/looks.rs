@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
-    inspect::contents::Contents,
+    inspect::{contents::Contents, shared_setting},
     model::{
-        Content, ContentStatus, Excluded, FileAction, FileChange, FileReport, Host, Look, SeenPath, Subject,
+        Content, ContentStatus, Excluded, FileAction, FileChange, FileFacts, FileReport, Host, Look, SeenPath, Subject,
         SystemMount, Writing,
     },
     select::{Exclusions, WatchList},
@@ -67,9 +67,8 @@ impl Looks {
     /// What is watched of a change: the file itself, the folder that it is, or the name that it had.
     fn watched(&self, change: &FileChange, mounts: &[SystemMount], in_host_namespace: bool) -> Option<Watched> {
         let facts = change.facts.as_ref().or(change.facts_before.as_ref());
-        let device = facts.map(|facts| (facts.device_major, facts.device_minor));
         let of = |path: &SeenPath, left: bool| {
-            let names = HostNames::of(path, mounts, device);
+            let names = HostNames::of(path, mounts, facts);
             let (subject, whole_folder) = names.all(path).find_map(|name| self.subject_of(name))?;
             let is_watched = |name: &[u8]| self.subject_of(name) == Some((subject, whole_folder));
             let shown = in_host_namespace && !path.foreign_root && is_watched(&path.absolute);
@@ -144,16 +143,18 @@ struct Watched {
     by_another_name: bool,
 }
 
-/// The paths that the host has for a file on the mounts that it had when the daemon started.
+/// The paths that the host has for a file on the mounts that it had when the daemon started, or for a setting of the kernel.
 struct HostNames(Vec<Vec<u8>>);
 
 /// Where the host has its modules.
 const MODULE_TREES: [&[u8]; 2] = [b"/lib/modules/", b"/usr/lib/modules/"];
 
 impl HostNames {
-    fn of(path: &SeenPath, mounts: &[SystemMount], device: Option<(u32, u32)>) -> Self {
-        let names = device.map(|device| mounts.iter().filter_map(move |mount| mount.path_of(path, device)));
-        Self(names.into_iter().flatten().collect())
+    fn of(path: &SeenPath, mounts: &[SystemMount], facts: Option<&FileFacts>) -> Self {
+        let Some(facts) = facts else { return Self(Vec::new()) };
+        let device = (facts.device_major, facts.device_minor);
+        let names = mounts.iter().filter_map(|mount| mount.path_of(path, device));
+        Self(names.chain(shared_setting(facts, path)).collect())
     }
 
     /// A path counts as the host has it in its mount namespace, as the process sees it, and as the host has the file by itself.

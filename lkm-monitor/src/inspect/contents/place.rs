@@ -4,12 +4,13 @@ use super::{
     mount_table::FileSystem,
     tree::{Miss, Opened, Tree},
 };
-use crate::model::{FileFacts, Look, SeenPath, Subject};
+use crate::{
+    inspect::settings::is_shared,
+    model::{FileFacts, Look, SeenPath, Subject},
+};
 
-/// `statfs` magic numbers (include/uapi/linux/magic.h).
-const PROC: u64 = 0x9fa0;
-/// File systems that ask another process or machine: FUSE, NFS, CIFS, SMB2 and 3, SMB, 9p, Ceph, AFS (two of them), Coda,
-/// autofs. Those that are not listed are found out by the table of mounts.
+/// `statfs` magic numbers (include/uapi/linux/magic.h) of file systems that ask another process or machine: FUSE, NFS, CIFS,
+/// SMB2 and 3, SMB, 9p, Ceph, AFS (two of them), Coda, autofs. Those that are not listed are found out by the table of mounts.
 const SLOW: [u64; 11] = [
     0x6573_5546,
     0x6969,
@@ -82,7 +83,7 @@ fn by_file_system(tree: &Tree, path: &SeenPath, look: &Look, is_likely: impl Fn(
     let facts = facts(look)?;
     let device = (facts.device_major, facts.device_minor);
     let file_system = match look.subject {
-        Subject::Setting if facts.fs_magic == PROC && inside.starts_with(b"/sys/kernel/") => FileSystem::Settings,
+        Subject::Setting if is_shared(facts, &inside) => FileSystem::Settings,
         _ if device == (0, 0) => return None,
         _ => FileSystem::Device(device.0, device.1),
     };

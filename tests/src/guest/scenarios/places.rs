@@ -7,18 +7,19 @@ use std::{
 };
 
 use rustix::{
-    fs::CWD,
+    fs::{CWD, Mode, OFlags, openat},
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, UnmountFlags, fsconfig_create, fsmount,
         fsopen, mount, mount_bind, move_mount, unmount,
     },
     process::{chdir, chroot},
+    thread::UnshareFlags,
 };
 use serde_json::{Value, json};
 
 use super::{
     changes::{HIGH, LOW, change, remove},
-    namespaces::private_mounts,
+    namespaces::{finish, private_mounts, unshare},
 };
 use crate::{
     document::Document,
@@ -152,6 +153,66 @@ pub(super) fn mounted_elsewhere(stage: &mut Stage) {
         .has_findings(&[CHANGED]);
     assert!(document.text("event.reason").contains(&format!(" {FILE} was created ")), "{}", document.value());
     remove(stage, FILE).contains(json!({ "lkm_monitor": { "change": { "before": { "size": COMMAND.len() } } } }));
+}
+
+/// /run is a file system of its own, which has no configuration when the daemon starts.
+pub(super) fn run_mounted_elsewhere(stage: &mut Stage) {
+    fs::create_dir("/tmp/elsewhere").expect("make a folder");
+    mount_bind("/run", "/tmp/elsewhere").expect("mount what is for this boot elsewhere");
+    fs::create_dir("/tmp/elsewhere/modprobe.d").expect("make a folder");
+    let written = "/tmp/elsewhere/modprobe.d/lkm-place.conf";
+    let _ = write_as(written);
+    unmount("/tmp/elsewhere", UnmountFlags::DETACH).expect("unmount it");
+    let document = change(stage, "created", written, json!({}));
+    document
+        .contains(severity(HIGH))
+        .contains(json!({ "lkm_monitor": { "change": { "subject": "modprobe", "content": "read" } } }))
+        .has_findings(&[CHANGED]);
+    let live = "/run/modprobe.d/lkm-place.conf";
+    assert!(document.text("event.reason").contains(&format!(" {live} was created ")), "{}", document.value());
+    remove(stage, live);
+    fs::remove_dir("/run/modprobe.d").expect("remove the folder");
+}
+
+/// Every procfs has the settings of the one kernel: another mount, one of another PID namespace, one that is mounted nowhere.
+pub(super) fn settings_of_another_procfs(stage: &mut Stage) {
+    let live = "/proc/sys/kernel/modprobe";
+    let old = fs::read_to_string(live).expect("the kernel tells its program");
+    let old = old.trim_end();
+    let mount_procfs = || mount("proc", "/tmp/elsewhere", "proc", MountFlags::empty(), c"");
+    let written = "/tmp/elsewhere/sys/kernel/modprobe";
+    let name = |program: &str| fs::write(written, format!("{program}\n")).expect("name a program");
+    let set = |path: &str, before: &str, after: &str| {
+        let values = json!({ "value_before": before, "value": after, "content": "read" });
+        change(stage, "modified", path, json!({ "lkm_monitor": { "change": values } }))
+            .contains(severity(HIGH))
+            .has_findings(&["kernel-module-setting-changed"]);
+    };
+    fs::create_dir("/tmp/elsewhere").expect("make a folder");
+    mount_procfs().expect("mount another procfs");
+    name("/tmp/first");
+    set(written, old, "/tmp/first");
+    unmount("/tmp/elsewhere", UnmountFlags::empty()).expect("unmount it");
+
+    let outer = forked(|| {
+        unshare(UnshareFlags::NEWPID);
+        let inner = forked(|| {
+            mount_procfs()?;
+            name("/tmp/second");
+            unmount("/tmp/elsewhere", UnmountFlags::empty())
+        });
+        finish(&inner)
+    });
+    let _ = outer.succeeded();
+    set(written, "/tmp/first", "/tmp/second");
+
+    let context = fsopen("proc", FsOpenFlags::empty()).expect("make a file system");
+    fsconfig_create(&context).expect("make a file system");
+    let tree = fsmount(&context, FsMountFlags::empty(), MountAttrFlags::empty()).expect("make a mount");
+    let setting = openat(&tree, "sys/kernel/modprobe", OFlags::WRONLY, Mode::empty()).expect("open the setting");
+    rustix::io::write(&setting, format!("{old}\n").as_bytes()).expect("name the program again");
+    drop(setting);
+    set("/sys/kernel/modprobe", "/tmp/second", old);
 }
 
 /// All files in a folder are others at once when it is renamed.
