@@ -78,6 +78,12 @@ pub const WATCHED_ENDINGS: usize = 8;
 pub const TOOL_RUNS: u32 = 1024;
 pub const TOOL_FILES: u32 = 64;
 
+/// Arguments among which the name of a tool is looked for, where a program runs another one, or is many.
+pub const TOOL_ARGUMENTS: u32 = 32;
+
+/// Bytes of one argument, its NUL included (`MAX_ARG_STRLEN`).
+pub const ARGUMENT_BYTES: usize = 128 * 1024;
+
 /// Processes that are known to have been described a moment ago; the daemon makes the map larger on hosts with many CPUs.
 pub const DESCRIBED: u32 = 1024;
 

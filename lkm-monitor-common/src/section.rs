@@ -437,6 +437,8 @@ pub mod tool_matches {
     pub const NAME: u32 = 4;
     /// The name that it was told it has: `argv[0]`.
     pub const ARGUMENT_0: u32 = 8;
-    /// The applet that a program of many was asked for: `argv[1]`.
-    pub const ARGUMENT_1: u32 = 16;
+    /// The applet that a program of many was asked for: `argv[1]`, or the one behind more names of such programs.
+    pub const APPLET: u32 = 16;
+    /// One of the first arguments that the dynamic loader was given.
+    pub const INTERPRETER: u32 = 32;
 }

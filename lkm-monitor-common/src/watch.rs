@@ -129,6 +129,8 @@ pub const TOOL_BUILD_BYTES: usize = 24;
 pub mod tool_kinds {
     /// A module tool.
     pub const TOOL: u32 = 1;
-    /// A program that is many tools, by its first argument (busybox).
+    /// A program that is many tools, by its first argument (busybox). Names may go on behind its own: `busybox-static`.
     pub const MANY: u32 = 2;
+    /// A program that runs the one that its arguments name (ld.so).
+    pub const INTERPRETER: u32 = 4;
 }

@@ -2,19 +2,22 @@
 
 use aya_ebpf::helpers::{
     bpf_get_current_pid_tgid,
-    generated::{bpf_get_current_comm, bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_probe_read_kernel_str},
+    generated::{
+        bpf_get_current_comm, bpf_ktime_get_boot_ns, bpf_probe_read_kernel, bpf_probe_read_user,
+        bpf_probe_read_user_str,
+    },
 };
 use lkm_monitor_common::{
     counter::Counter,
     event::EventKind,
-    limits::EXEC_ARGS_BYTES,
+    limits::{ARGUMENT_BYTES, EXEC_ARGS_BYTES, TOOL_ARGUMENTS},
     section::{ExecRecord, Tag, Tool, tool_matches},
     watch::{TOOL_BUILD_AT, TOOL_BUILD_BYTES, ToolFile, ToolHints, name_bit, number_bit, tool_kinds},
 };
 
 use crate::{
     files::report::by_root,
-    kernel::{Load as _, Typed, address, load, member, offset, untyped},
+    kernel::{Load as _, Typed, address, current_task, load, member, offset, untyped},
     maps::{EXEC_SCRATCH, TOOL_BUILDS, TOOL_FILES, TOOL_NAMES, TOOL_RUNS},
     process::push_processes,
     stream::{DraftByUser, add, count},
@@ -118,39 +121,140 @@ pub(crate) extern "C" fn match_tool(binprm: u64, has_arguments: u32) -> u32 {
     if kinds & tool_kinds::TOOL != 0 {
         return matches;
     }
-    if has_arguments == 0 {
+    let count = member!(u32, binprm, binprm_argc);
+    if has_arguments == 0 || count == 0 {
         return 0;
     }
-    // SAFETY: as above; a place in the arguments is masked to the room there is.
-    let first = unsafe { (&raw const (*record).args).cast::<u8>() };
-    let (is_tool, len) = is_tool_name(first);
-    if is_tool {
-        return matches | tool_matches::ARGUMENT_0;
+    match match_arguments(kinds, count) {
+        0 => 0,
+        bit => matches | bit,
     }
-    // SAFETY: as above.
-    let second = unsafe { first.add(len as usize & (EXEC_ARGS_BYTES / 2 - 1)) };
-    if kinds & tool_kinds::MANY != 0 && is_tool_name(second).0 {
-        return matches | tool_matches::ARGUMENT_1;
+}
+
+/// How the arguments of the current process, a program of these kinds, name a module tool: a bit of [`tool_matches`], or 0.
+#[inline(always)]
+fn match_arguments(kinds: u32, count: u32) -> u32 {
+    let mm: u64 = member!(u64, current_task(), task_mm);
+    let mut at: u64 = member!(u64, mm, mm_arg_start);
+    if kinds & tool_kinds::MANY != 0 {
+        // As a login shell is called; programs of many take it off.
+        at += (first_byte(at) == b'-') as u64;
+    }
+    // Any program can be told that it is `modprobe`. In front of the name only programs that are known read a folder.
+    let first = read_argument(at, (kinds == 0) as u32);
+    if first & tool_kinds::TOOL as u64 != 0 {
+        return tool_matches::ARGUMENT_0;
+    }
+    let is_interpreter = kinds & tool_kinds::INTERPRETER != 0;
+    let is_many = kinds as u64 & first & tool_kinds::MANY as u64 != 0;
+    if !is_interpreter && !is_many {
+        return 0;
+    }
+    at += first >> 32;
+    for n in 1..TOOL_ARGUMENTS {
+        if n >= count {
+            break;
+        }
+        let argument = read_argument(at, 0);
+        if argument & tool_kinds::TOOL as u64 != 0 {
+            return if is_interpreter { tool_matches::INTERPRETER } else { tool_matches::APPLET };
+        }
+        // `busybox busybox insmod` is busybox, too.
+        if argument == 0 || !is_interpreter && argument & tool_kinds::MANY as u64 == 0 {
+            break;
+        }
+        at += argument >> 32;
     }
     0
 }
 
-/// Whether the text at `argument` is a tool's name, and its bytes with its NUL, up to 64.
+/// The byte at an address of the current process.
 #[inline(always)]
-fn is_tool_name(argument: *const u8) -> (bool, u32) {
-    let mut text = [0_u8; 64];
+fn first_byte(address: u64) -> u8 {
+    let mut byte = 0_u8;
+    // SAFETY: the helper writes one byte, and checks the source.
+    unsafe { bpf_probe_read_user((&raw mut byte).cast(), 1, core::ptr::with_exposed_provenance(address as usize)) };
+    byte
+}
+
+/// An argument is measured in pieces, of which only the lengths are of interest.
+const PIECES: usize = ARGUMENT_BYTES / (EXEC_ARGS_BYTES - 1) + 1;
+
+/// The bits of [`tool_kinds`] for what the text at `start` of the current process names by its last component, or by all of it
+/// (`whole`). The upper half is the number of its bytes with its NUL; 0 when it cannot be read. Overwrites the arguments of this
+/// CPU's record. See [`report_name`](crate::files::report::report_name).
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub(crate) extern "C" fn read_argument(start: u64, whole: u32) -> u64 {
+    let Some(record) = EXEC_SCRATCH.get_ptr_mut(0) else {
+        return 0;
+    };
+    let mut end = start;
+    for _ in 0..PIECES {
+        // SAFETY: the calling probe's record, which is kept elsewhere by now; the helper checks the source.
+        let read = unsafe {
+            bpf_probe_read_user_str(
+                (&raw mut (*record).args).cast(),
+                EXEC_ARGS_BYTES as u32,
+                core::ptr::with_exposed_provenance(end as usize),
+            )
+        };
+        if read <= 0 {
+            return 0;
+        }
+        end = end.wrapping_add(read as u64 - 1);
+        if read < EXEC_ARGS_BYTES as i64 {
+            break;
+        }
+    }
+    let name = if whole != 0 { start } else { last_component(start, end) };
+    kind_of_name(name) as u64 | (end.wrapping_sub(start) + 1) << 32
+}
+
+/// Where in the text from `start` to `end` the last component begins, if it is no longer than names of tools are.
+#[inline(always)]
+fn last_component(start: u64, end: u64) -> u64 {
+    let mut last = [0_u8; 16];
+    let mut component = end.wrapping_sub(last.len() as u64);
     // SAFETY: the helper writes no more than there is room, and checks the source.
-    let len = unsafe { bpf_probe_read_kernel_str(text.as_mut_ptr().cast(), 64, argument.cast()) };
-    if len <= 1 {
-        return (false, 0);
+    unsafe {
+        bpf_probe_read_user(
+            last.as_mut_ptr().cast(),
+            last.len() as u32,
+            core::ptr::with_exposed_provenance(component as usize),
+        )
+    };
+    for (n, byte) in last.into_iter().enumerate() {
+        if byte == b'/' {
+            component = end.wrapping_sub(last.len() as u64 - n as u64 - 1);
+        }
     }
+    if component < start { start } else { component }
+}
+
+/// The bits of [`tool_kinds`] for the name at this address of the current process.
+#[inline(always)]
+fn kind_of_name(address: u64) -> u32 {
     let mut name = [0_u8; 16];
-    if len <= 16 {
-        name.copy_from_slice(&text[..16]);
-    }
+    // SAFETY: the helper writes no more than there is room, and checks the source.
+    unsafe {
+        bpf_probe_read_user_str(name.as_mut_ptr().cast(), 16, core::ptr::with_exposed_provenance(address as usize))
+    };
+    kind_of(&name) | kind_of_beginning::<7>(&name) | kind_of_beginning::<6>(&name)
+}
+
+#[inline(always)]
+fn kind_of(name: &[u8; 16]) -> u32 {
     // SAFETY: the value is copied at once.
-    let kind = unsafe { TOOL_NAMES.get(&name).copied() }.unwrap_or(0);
-    (kind & tool_kinds::TOOL != 0, len as u32)
+    unsafe { TOOL_NAMES.get(name).copied() }.unwrap_or(0)
+}
+
+/// Programs of many know themselves by the beginning of a name (`busybox`, `toybox`).
+#[inline(always)]
+fn kind_of_beginning<const LEN: usize>(name: &[u8; 16]) -> u32 {
+    let mut beginning = [0_u8; 16];
+    beginning[..LEN].copy_from_slice(&name[..LEN]);
+    kind_of(&beginning) & tool_kinds::MANY
 }
 
 /// A process has ended, if this was its last thread.

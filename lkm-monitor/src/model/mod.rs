@@ -39,7 +39,7 @@ pub use path::SeenPath;
 pub use process::{ArgumentsSource, Ids, Namespaces, Process, ProcessTree, Tty};
 pub use request::ModuleRequest;
 pub use state::{ClockStep, Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
-pub use tool_run::{InstalledTool, ToolEnd, ToolMatch, ToolOperation, ToolRun};
+pub use tool_run::{InstalledTool, ToolEnd, ToolKind, ToolMatch, ToolOperation, ToolRun};
 pub use verdict::{Finding, Rule, Severity, Technique, Verdict};
 pub use watch::{Excluded, NameFilter, Subject};
 

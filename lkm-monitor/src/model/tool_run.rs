@@ -15,6 +15,8 @@ pub enum ToolMatch {
     Argument0,
     /// It is a program of many, which was asked for a tool.
     Applet,
+    /// It is the dynamic loader, which was told to run a tool.
+    Interpreter,
 }
 
 impl ToolMatch {
@@ -26,6 +28,7 @@ impl ToolMatch {
             Self::Name => "name",
             Self::Argument0 => "argv0",
             Self::Applet => "applet",
+            Self::Interpreter => "interpreter",
         }
     }
 }
@@ -81,6 +84,17 @@ pub const READING_NAMES: [&str; 2] = ["lsmod", "modinfo"];
 /// The names of programs that are many tools, by their first argument.
 pub const MANY_NAMES: [&str; 2] = ["busybox", "toybox"];
 
+/// What a file is to module tools.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ToolKind {
+    #[default]
+    Tool,
+    /// Many tools, by its first argument.
+    Many,
+    /// The dynamic loader of one, which runs what its arguments name.
+    Interpreter,
+}
+
 /// The file behind a tool of this host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstalledTool {
@@ -89,29 +103,35 @@ pub struct InstalledTool {
     pub inode: u64,
     /// The first bytes of the file.
     pub head: Vec<u8>,
-    /// It is many tools, by its first argument.
-    pub is_many: bool,
+    pub kind: ToolKind,
 }
 
 impl ToolRun {
-    /// The tool that it is, by the name that it goes by: argv\[0\], the applet, or the program's own name.
+    /// The tool that it is, by the name that it goes by: argv\[0\], the program's own name, or the first that it was told to be.
     pub fn tool(&self) -> Option<&'static str> {
         let caller = &self.process.caller;
-        let argument = |at: usize| caller.arguments.get(at).map(|argument| base(&argument.bytes));
-        let applet = self.matches.contains(&ToolMatch::Applet).then(|| argument(1)).flatten();
-        [argument(0), Some(caller.name.as_slice()), applet].into_iter().flatten().find_map(tool_of_name)
+        let mut arguments = caller.arguments.iter().map(|argument| argument.bytes.as_slice());
+        let first = arguments.next().unwrap_or_default();
+        // As a login shell is called; programs of many take it off.
+        let first = first.strip_prefix(b"-").filter(|_| self.has(ToolMatch::Argument0)).unwrap_or(first);
+        let own = [base(first), &caller.name].into_iter().find_map(tool_of_name);
+        let is_told = self.has(ToolMatch::Applet) || self.has(ToolMatch::Interpreter);
+        own.or_else(|| arguments.map(base).find_map(tool_of_name).filter(|_| is_told))
+    }
+
+    fn has(&self, found: ToolMatch) -> bool {
+        self.matches.contains(&found)
     }
 
     /// It is an installed tool, or a copy of one, under a name that no tool has: its file's, or the one that it was given. The
     /// tool itself goes by what it is given, so a copy can do its work by any other name.
     pub fn is_disguised(&self) -> bool {
-        let has = |found: ToolMatch| self.matches.contains(&found);
-        // A program of many has many names.
-        let is_many = has(ToolMatch::Applet) || has(ToolMatch::Argument0);
+        // A program of many has many names, and `ldd` has the dynamic loader look at tools.
+        let is_other = [ToolMatch::Applet, ToolMatch::Argument0, ToolMatch::Interpreter].iter().any(|m| self.has(*m));
         let caller = &self.process.caller;
         let file = caller.executable.as_ref().and_then(|path| tool_of_name(base(&path.seen)));
-        let by_file = has(ToolMatch::Inode) || has(ToolMatch::Build);
-        by_file && !is_many && (self.tool().is_none() || file.or_else(|| tool_of_name(&caller.name)).is_none())
+        let by_file = self.has(ToolMatch::Inode) || self.has(ToolMatch::Build);
+        by_file && !is_other && (self.tool().is_none() || file.or_else(|| tool_of_name(&caller.name)).is_none())
     }
 }
 
@@ -121,4 +141,35 @@ fn tool_of_name(name: &[u8]) -> Option<&'static str> {
 
 fn base(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Bytes, samples};
+
+    fn tool(name: &str, arguments: &[&str], matches: &[ToolMatch]) -> Option<&'static str> {
+        let mut run = samples::tool_run();
+        run.process.caller.name = name.into();
+        run.process.caller.arguments = arguments.iter().map(|argument| Bytes::whole(*argument)).collect();
+        run.matches = matches.to_vec();
+        run.tool()
+    }
+
+    #[test]
+    fn a_program_of_many_is_the_tool_that_it_is_asked_for() {
+        let busybox = |arguments: &[&str], found| tool("busybox", arguments, &[ToolMatch::Inode, found]);
+        assert_eq!(busybox(&["busybox", "/x/insmod", "rmmod"], ToolMatch::Applet), Some("insmod"));
+        assert_eq!(busybox(&["busybox", "busybox", "rmmod", "x"], ToolMatch::Applet), Some("rmmod"));
+        assert_eq!(busybox(&["-rmmod", "x"], ToolMatch::Argument0), Some("rmmod"));
+        assert_eq!(busybox(&["-/x/insmod", "x"], ToolMatch::Argument0), Some("insmod"));
+        assert_eq!(busybox(&["-insmod", "x"], ToolMatch::Build), None, "kmod takes no dash off");
+    }
+
+    #[test]
+    fn the_dynamic_loader_is_the_tool_that_it_runs() {
+        let loader = |arguments: &[&str]| tool("ld.so", arguments, &[ToolMatch::Inode, ToolMatch::Interpreter]);
+        assert_eq!(loader(&["/lib64/ld.so", "--argv0", "insmod", "/usr/bin/kmod", "x.ko"]), Some("insmod"));
+        assert_eq!(loader(&["/lib64/ld.so", "/sbin/rmmod", "x"]), Some("rmmod"));
+    }
 }

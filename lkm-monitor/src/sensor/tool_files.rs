@@ -12,7 +12,7 @@ use lkm_monitor_common::watch::{
 
 use super::attach::Incomplete;
 use crate::model::{
-    InstalledTool,
+    InstalledTool, ToolKind,
     tool_run::{MANY_NAMES, TOOL_NAMES},
 };
 
@@ -47,7 +47,11 @@ pub fn install(ebpf: &mut Ebpf, tools: &[InstalledTool]) -> Result<(), ToolFiles
     names.extend(TOOL_NAMES.map(|name| (comm(name), tool_kinds::TOOL)));
     names.extend(MANY_NAMES.map(|name| (comm(name), tool_kinds::MANY)));
     replace::<[u8; 16]>(ebpf, "TOOL_NAMES", &names)?;
-    let kind = |tool: &InstalledTool| if tool.is_many { tool_kinds::MANY } else { tool_kinds::TOOL };
+    let kind = |tool: &InstalledTool| match tool.kind {
+        ToolKind::Tool => tool_kinds::TOOL,
+        ToolKind::Many => tool_kinds::MANY,
+        ToolKind::Interpreter => tool_kinds::INTERPRETER,
+    };
     let files = tools.iter().map(|tool| (file(tool), kind(tool))).collect();
     replace::<FileKey>(ebpf, "TOOL_FILES", &files)?;
     let builds: BTreeMap<_, _> = tools.iter().filter_map(|tool| Some((build(&tool.head)?, kind(tool)))).collect();

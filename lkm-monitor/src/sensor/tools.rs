@@ -164,7 +164,8 @@ fn begun(event: &Event, tool: Tool) -> ToolRun {
         (tool_matches::BUILD, ToolMatch::Build),
         (tool_matches::NAME, ToolMatch::Name),
         (tool_matches::ARGUMENT_0, ToolMatch::Argument0),
-        (tool_matches::ARGUMENT_1, ToolMatch::Applet),
+        (tool_matches::APPLET, ToolMatch::Applet),
+        (tool_matches::INTERPRETER, ToolMatch::Interpreter),
     ];
     ToolRun {
         boot_ns: event.boot_ns,

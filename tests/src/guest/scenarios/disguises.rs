@@ -12,7 +12,7 @@ use std::{
     ptr,
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     evasions::answer,
@@ -212,6 +212,75 @@ pub(super) fn copy_of_a_program_of_many(stage: &mut Stage) {
             } },
         }))
         .has_findings(&[]);
+}
+
+/// busybox takes folders for a part of a name, itself for one of its tools, and a dash off the name that it is given.
+pub(super) fn program_of_many_asked_otherwise(stage: &mut Stage) {
+    let busybox = "/usr/bin/busybox";
+    let module = dummy();
+    let far = format!("/{}/insmod", "x".repeat(700));
+    let asked: [(&str, &[&str], &str); 7] = [
+        (busybox, &["/x/insmod", &module], "applet"),
+        (busybox, &["busybox", "rmmod", "dummy"], "applet"),
+        ("/x/insmod", &[&module], "argv0"),
+        ("-rmmod", &["dummy"], "argv0"),
+        (&far, &[&module], "argv0"),
+        ("busybox-static", &["/x/busybox", "busybox", "/rmmod", "dummy"], "applet"),
+        ("-/x/busybox", &["insmod", &module], "applet"),
+    ];
+    for (n, (name, arguments, matched)) in asked.into_iter().enumerate() {
+        let (pid, status) = program_as(busybox, name, arguments);
+        assert_eq!(status, Some(0), "{name} {arguments:?} works");
+        let (tool, did) = if n % 2 == 0 { ("insmod", "load") } else { ("rmmod", "unload") };
+        run_by(stage, pid)
+            .contains(json!({ "lkm_monitor": { "tool": {
+                "name": tool,
+                "matched_by": ["inode", "build", "name", matched],
+                "operations": [operation(did, "dummy", 0)],
+            } } }))
+            .has_findings(&[]);
+    }
+    // What other applets are told is no applet.
+    let (other, status) = program_as(busybox, "true", &["insmod"]);
+    assert_eq!(status, Some(0), "true is an applet");
+    stage.sensor.expect_none("a run", |document| is_run(document) && document.is_by(other));
+}
+
+/// The program that loads kmod's libraries runs kmod when it is told to.
+pub(super) fn by_the_dynamic_loader(stage: &mut Stage) {
+    const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+    let module = dummy();
+    let expect = |stage: &Stage, run: &Ended, tool: &str, done: Value| {
+        run_by(stage, run.pid)
+            .contains(json!({
+                "process": { "executable": "/usr/lib64/ld-linux-x86-64.so.2" },
+                "lkm_monitor": { "tool": {
+                    "name": tool,
+                    "matched_by": ["inode", "build", "interpreter"],
+                    "copy": null,
+                    "operations": done,
+                } },
+            }))
+            .has_findings(&[]);
+    };
+    let run = program(LOADER, ["--argv0", "insmod", "/usr/bin/kmod", &module]).succeeded();
+    expect(stage, &run, "insmod", json!([operation("load", "dummy", 0)]));
+    let libraries = "/usr/lib/x86_64-linux-gnu";
+    let run = program(LOADER, ["--library-path", libraries, "--inhibit-cache", "/sbin/rmmod", "dummy"]).succeeded();
+    expect(stage, &run, "rmmod", json!([operation("unload", "dummy", 0)]));
+    let run = program(LOADER, ["/usr/bin/kmod", "list"]).succeeded();
+    expect(stage, &run, "kmod", Value::Null);
+
+    fs::copy(LOADER, "/tmp/sshd").expect("copy the loader");
+    let run = program("/tmp/sshd", ["/sbin/insmod", &module]).succeeded();
+    run_by(stage, run.pid)
+        .contains(json!({
+            "process": { "executable": "/tmp/sshd" },
+            "lkm_monitor": { "tool": { "name": "insmod", "matched_by": ["build", "interpreter"], "copy": true } },
+        }))
+        .has_findings(&[]);
+    let other = program(LOADER, ["--verify", "/usr/lib/x86_64-linux-gnu/libc.so.6"]);
+    stage.sensor.expect_none("a run", |document| is_run(document) && document.is_by(other.pid));
 }
 
 /// A tool that executes another program has ended then: what the other does is not its doing.

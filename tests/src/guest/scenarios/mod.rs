@@ -192,6 +192,8 @@ pub(crate) const ALL: &[Scenario] = &[
     not_compared("disguises::another_first_argument", disguises::another_first_argument),
     not_compared("disguises::by_descriptor", disguises::by_descriptor),
     not_compared("disguises::copy_of_a_program_of_many", disguises::copy_of_a_program_of_many),
+    not_compared("disguises::program_of_many_asked_otherwise", disguises::program_of_many_asked_otherwise),
+    not_compared("disguises::by_the_dynamic_loader", disguises::by_the_dynamic_loader),
     not_compared("disguises::that_executes_another", disguises::that_executes_another),
     not_compared("disguises::other_programs", disguises::other_programs),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
