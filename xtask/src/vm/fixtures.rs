@@ -71,6 +71,24 @@ pub(crate) fn collect(kernel: &Kernel) -> Result<Vec<Fixture>> {
     Ok(fixtures)
 }
 
+/// As many module files of a kernel, of no more than so many bytes each, are enough of its tree to be copied as a whole: the
+/// large ones would cost the guest minutes and show nothing more.
+const TREE_FILES: usize = 700;
+const TREE_FILE_BYTES: u64 = 64 * 1024;
+
+/// A part of the kernel's own module tree, as its package has it: paths below the release's folder, and the files.
+pub(crate) fn tree(kernel: &Kernel) -> Result<Vec<(PathBuf, PathBuf)>> {
+    let mut files = Vec::new();
+    for file in module_files(&kernel.modules)?.into_values() {
+        if fs::metadata(&file)?.len() <= TREE_FILE_BYTES {
+            files.push((file.strip_prefix(&kernel.modules)?.to_owned(), file));
+        }
+    }
+    files.sort();
+    files.truncate(TREE_FILES);
+    Ok(files)
+}
+
 /// The kernel treats `-` and `_` in module names as the same.
 fn canonical(name: &str) -> String {
     name.replace('-', "_")

@@ -2,6 +2,7 @@
 //! processor would need longer to decompress it than the host needs to write it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -96,6 +97,7 @@ pub(crate) fn write(kernel: &Kernel, guests: &[Guest]) -> Result<PathBuf> {
         libraries.of(&mut archive, &guest.program, &guest.libraries)?;
     }
     modules(&mut archive, kernel)?;
+    tree(&mut archive, kernel)?;
     let path = workspace::machine(kernel.line).join("initramfs.cpio");
     fs::write(&path, archive.finish()).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
@@ -196,19 +198,8 @@ fn modules(archive: &mut Archive, kernel: &Kernel) -> Result<()> {
     let fixtures = fixtures::collect(kernel)?;
     let staging = workspace::machine(kernel.line).join("modules");
     let release = indexed(&staging, kernel, &fixtures)?;
-    let mut folders = Vec::new();
     let root = Path::new("/usr/lib/modules").join(&kernel.release);
-    for fixture in &fixtures {
-        let path = root.join(&fixture.path);
-        for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(&root)) {
-            folders.push(folder.to_owned());
-        }
-    }
-    folders.sort();
-    folders.dedup();
-    for folder in folders {
-        archive.directory(&folder.to_string_lossy(), 0o755);
-    }
+    folders(archive, &root, fixtures.iter().map(|fixture| fixture.path.as_path()));
     for fixture in &fixtures {
         archive.file(&root.join(&fixture.path).to_string_lossy(), 0o644, &fixture.image);
         archive.file(&format!("/fixtures/{}.ko", fixture.name), 0o644, &fixture.image);
@@ -224,6 +215,26 @@ fn modules(archive: &mut Archive, kernel: &Kernel) -> Result<()> {
         archive.file(&root.join(&*name).to_string_lossy(), 0o644, &read(list)?);
     }
     Ok(())
+}
+
+/// A part of the package's module tree, for scenarios to copy.
+fn tree(archive: &mut Archive, kernel: &Kernel) -> Result<()> {
+    let root = Path::new("/fixtures/tree");
+    let files = fixtures::tree(kernel)?;
+    folders(archive, root, files.iter().map(|(path, _)| path.as_path()));
+    for (path, file) in &files {
+        archive.file(&root.join(path).to_string_lossy(), 0o644, &read(file)?);
+    }
+    Ok(())
+}
+
+/// The folders from `root` to these files below it, each once.
+fn folders<'a>(archive: &mut Archive, root: &Path, files: impl Iterator<Item = &'a Path>) {
+    let mut folders = BTreeSet::from([root.to_owned()]);
+    for path in files.map(|file| root.join(file)) {
+        folders.extend(path.ancestors().skip(1).take_while(|folder| folder.starts_with(root)).map(Path::to_owned));
+    }
+    folders.iter().for_each(|folder| archive.directory(&folder.to_string_lossy(), 0o755));
 }
 
 /// Lets depmod write modprobe's indexes for just these modules; returns the folder they are in.
