@@ -80,6 +80,8 @@ pub mod name_bits {
     pub const FILE: u32 = 1;
     /// A folder of this name is watched: itself, and the files in it.
     pub const FOLDER: u32 = 2;
+    /// A watched folder may lie below a folder of this name: what is mounted over it takes the place of all that is in it.
+    pub const PARENT: u32 = 4;
 }
 
 /// The section of the probes' object that holds [`ToolHints`], and the map that it becomes.

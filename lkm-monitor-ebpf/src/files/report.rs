@@ -5,7 +5,7 @@ use lkm_monitor_common::{
     section::{FileChange, FileOperation, Tag},
 };
 
-use super::watch::is_watched;
+use super::watch::{is_above_watched, is_watched};
 use crate::{
     event::Event,
     kernel::{current_task, member},
@@ -88,14 +88,12 @@ pub(crate) fn on_behalf_of_another() -> bool {
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub(crate) extern "C" fn report_name(operation: u32, dentry: u64, mnt: u64, ret: i64, call_flags: u32) -> u32 {
-    if !is_watched(dentry) {
+    let is_mount = operation == FileOperation::Mount as u32;
+    if !is_watched(dentry) && !(is_mount && is_above_watched(dentry)) {
         return 0;
     }
-    let flags = if operation == FileOperation::Mount as u32 && ret == UNKNOWN {
-        lkm_monitor_common::section::file_change_flags::OUTCOME_UNKNOWN
-    } else {
-        0
-    };
+    let flags =
+        if is_mount && ret == UNKNOWN { lkm_monitor_common::section::file_change_flags::OUTCOME_UNKNOWN } else { 0 };
     let mnt = if mnt == 0 { find_mount(dentry) } else { mnt };
     if (mnt == 0 || operation == FileOperation::Node as u32) && on_behalf_of_another() {
         return 0;

@@ -66,6 +66,12 @@ pub(crate) fn is_watched(dentry: u64) -> bool {
         || bits(member!(u64, parent, dentry_name), member!(u32, parent, dentry_name_len)) & name_bits::FOLDER != 0
 }
 
+/// Whether a watched folder may lie below the one that a `struct dentry` names.
+#[inline(always)]
+pub(crate) fn is_above_watched(dentry: u64) -> bool {
+    bits(member!(u64, dentry, dentry_name), member!(u32, dentry, dentry_name_len)) & name_bits::PARENT != 0
+}
+
 #[inline(always)]
 fn ends_watched(name: u64, len: u32) -> bool {
     // Of a shorter name something in front of it, which no ending is compared with.

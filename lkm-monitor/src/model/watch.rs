@@ -66,6 +66,8 @@ pub struct NameFilter {
     pub files: BTreeSet<Vec<u8>>,
     /// Names of folders: they, and all files in them.
     pub folders: BTreeSet<Vec<u8>>,
+    /// Names of folders further up, where something may be mounted.
+    pub parents: BTreeSet<Vec<u8>>,
 }
 
 /// How many changes an exclusion has kept back since the start.

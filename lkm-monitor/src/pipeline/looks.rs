@@ -69,8 +69,9 @@ impl Looks {
         let facts = change.facts.as_ref().or(change.facts_before.as_ref());
         let of = |path: &SeenPath, left: bool| {
             let names = HostNames::of(path, mounts, facts);
-            let (subject, whole_folder) = names.all(path).find_map(|name| self.subject_of(name))?;
-            let is_watched = |name: &[u8]| self.subject_of(name) == Some((subject, whole_folder));
+            let subject_of = |name: &[u8]| self.subject_of(name, change.action);
+            let (subject, whole_folder) = names.all(path).find_map(subject_of)?;
+            let is_watched = |name: &[u8]| subject_of(name) == Some((subject, whole_folder));
             let shown = in_host_namespace && !path.foreign_root && is_watched(&path.absolute);
             Some(Watched {
                 subject,
@@ -85,10 +86,12 @@ impl Looks {
         of(&change.path, false).or_else(|| change.old_path.as_ref().and_then(|old| of(old, left)))
     }
 
-    /// What the file with this path is, or the files in the folder with this path.
-    fn subject_of(&self, path: &[u8]) -> Option<(Subject, bool)> {
+    /// What the file with this path is, or the files in the folder with this path, or below it.
+    fn subject_of(&self, path: &[u8], action: FileAction) -> Option<(Subject, bool)> {
         let file = self.watch.subject_of(path).map(|subject| (subject, false));
-        file.or_else(|| self.watch.subject_of_folder(path).map(|subject| (subject, true)))
+        let folder = || self.watch.subject_of_folder(path);
+        let below = || self.watch.subject_below(path).filter(|_| action == FileAction::MountedOver);
+        file.or_else(|| folder().or_else(below).map(|subject| (subject, true)))
     }
 
     /// The next answer of those who look.

@@ -79,6 +79,8 @@ pub struct WatchList {
     folders: Vec<(Subject, PathPattern)>,
     /// Patterns of folders and files that do not lie just anywhere.
     places: (Vec<String>, Vec<String>),
+    /// The folders of these.
+    places_of: Vec<(Subject, String)>,
 }
 
 impl WatchList {
@@ -89,6 +91,7 @@ impl WatchList {
             filter: NameFilter::default(),
             folders: Vec::new(),
             places: Default::default(),
+            places_of: Vec::new(),
         };
         for (subject, pattern) in entries {
             list.add(subject, pattern)?;
@@ -124,7 +127,14 @@ impl WatchList {
         }
         if !folder.contains("**") {
             let (folders, files) = &mut self.places;
-            if is_literal(name) { files.push(pattern.to_owned()) } else { folders.push(folder.to_owned()) }
+            if is_literal(name) {
+                files.push(pattern.to_owned())
+            } else {
+                folders.push(folder.to_owned())
+            }
+            let above = folder.split('/').skip(1).filter(|part| !part.is_empty() && is_literal(part));
+            self.filter.parents.extend(above.map(bytes));
+            self.places_of.push((subject, folder.to_owned()));
         }
         self.patterns.push((subject, PathPattern::new(pattern, true)?));
         Ok(())
@@ -146,6 +156,13 @@ impl WatchList {
         let path = path.strip_prefix(b"...").unwrap_or(path);
         let found = self.patterns.iter().find(|(_, pattern)| pattern.matches(path));
         found.map(|(subject, _)| *subject)
+    }
+
+    /// What is watched below the folder of this absolute path, if anything is: the first of it.
+    pub fn subject_below(&self, path: &[u8]) -> Option<Subject> {
+        let is_below =
+            |place: &str| place.as_bytes().strip_prefix(path).is_some_and(|rest| matches!(rest, b"" | [b'/', ..]));
+        self.places_of.iter().find(|(_, place)| is_below(place)).map(|(subject, _)| *subject)
     }
 
     /// What the files in the folder of this absolute path are, where all of them are watched.
@@ -204,6 +221,23 @@ mod tests {
         ] {
             assert_eq!(list.subject_of(path.as_bytes()), subject, "{path}");
         }
+    }
+
+    #[test]
+    fn what_is_mounted_further_up_hides_what_is_watched() {
+        let list = defaults();
+        for (path, subject) in [
+            ("/usr/local/lib", Some(Subject::Modprobe)),
+            ("/etc", Some(Subject::Modprobe)),
+            ("/etc/initramfs-tools", Some(Subject::Initramfs)),
+            ("/proc/sys", Some(Subject::Setting)),
+            ("/usr/local/li", None),
+            ("/tmp/lib", None),
+            ("/etc/apt", None),
+        ] {
+            assert_eq!(list.subject_below(path.as_bytes()), subject, "{path}");
+        }
+        assert!(["etc", "local", "lib", "run", "sys"].iter().all(|name| list.filter.parents.contains(name.as_bytes())));
     }
 
     #[test]

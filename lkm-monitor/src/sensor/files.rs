@@ -29,6 +29,9 @@ const CREATIONS: usize = 1024;
 /// seconds ago, and remember no more than these.
 const DESCRIPTIONS: usize = DESCRIBED as usize;
 
+/// Flags of mount(2) that change a mount: `MS_REMOUNT`, `MS_UNBINDABLE`, `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`.
+const NO_NEW_MOUNT: u32 = 1 << 5 | 0b1111 << 17;
+
 /// What is told of one file at its close: one writing for each process that opened it, and for each name that it got since. A link
 /// is told by itself, however many there are.
 const MAX_WRITINGS: usize = 4;
@@ -57,6 +60,7 @@ impl Files {
                 self.created.push_back(FileChange { action: FileAction::Created, ..change(&event, seen) });
                 if self.created.len() > CREATIONS { self.created.pop_front().into_iter().collect() } else { Vec::new() }
             }
+            FileOperation::Mount if seen.call_flags & NO_NEW_MOUNT != 0 => Vec::new(),
             FileOperation::Mode | FileOperation::Owner | FileOperation::Times if self.is_being_written(&event) => {
                 Vec::new()
             }

@@ -88,6 +88,10 @@ fn tables(filter: &NameFilter) -> Result<Tables, FilterError> {
             }
         }
     }
+    // One that is too long is found by none of its mounts; no other change is looked up by these.
+    for key in filter.parents.iter().filter_map(|name| watch::name(name)) {
+        *names.entry(key).or_insert(0) |= name_bits::PARENT;
+    }
     if names.len() > WATCHED_NAMES as usize {
         return Err(FilterError::TooManyNames(names.len()));
     }
@@ -102,7 +106,7 @@ mod tests {
 
     fn filter(endings: &[&str], files: &[&str], folders: &[&str]) -> NameFilter {
         let set = |names: &[&str]| names.iter().map(|name| name.as_bytes().to_vec()).collect();
-        NameFilter { endings: set(endings), files: set(files), folders: set(folders) }
+        NameFilter { endings: set(endings), files: set(files), folders: set(folders), ..NameFilter::default() }
     }
 
     #[test]

@@ -267,3 +267,15 @@ fn each_process_that_opens_a_file_is_told() {
     let told: Vec<_> = told.iter().map(|change| (change.action, change.process.caller.pid, change.writers)).collect();
     assert_eq!(told, [(FileAction::Created, 7, 3), (FileAction::Written, 8, 1)]);
 }
+
+#[test]
+fn a_mount_that_only_changes_covers_nothing() {
+    let mount = |flags: u64| {
+        let mut mount = event(FileOperation::Mount, 0, 10 * SECOND_NS);
+        mount.change.as_mut().unwrap().call_flags = u32::try_from(flags).unwrap();
+        Files::default().push(mount, CLOCK).len()
+    };
+    for (flags, told) in [(0, 1), (libc::MS_BIND, 1), (libc::MS_REMOUNT | libc::MS_BIND, 0), (libc::MS_PRIVATE, 0)] {
+        assert_eq!(mount(flags), told, "{flags:x}");
+    }
+}

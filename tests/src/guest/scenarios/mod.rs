@@ -176,6 +176,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("places::settings_of_another_procfs", places::settings_of_another_procfs),
     once("places::folder_renamed", places::folder_renamed),
     once("places::folder_mounted_over", places::folder_mounted_over),
+    once("places::folder_above_mounted_over", places::folder_above_mounted_over),
     once("places::folder_mounted_over_by_new_calls", places::folder_mounted_over_by_new_calls),
     not_compared("tools::insmod", tools::insmod),
     not_compared("tools::modprobe", tools::modprobe),

@@ -248,6 +248,25 @@ pub(super) fn folder_mounted_over(stage: &mut Stage) {
     unmount(FOLDER, UnmountFlags::empty()).expect("uncover the folder");
 }
 
+/// What is mounted further up brings a folder of configuration along.
+pub(super) fn folder_above_mounted_over(stage: &mut Stage) {
+    const ABOVE: &str = "/usr/local/lib";
+    fs::create_dir_all(ABOVE).expect("make the folder");
+    fs::create_dir_all("/tmp/lib/modprobe.d").expect("make another one");
+    mount_bind("/tmp/lib", ABOVE).expect("mount it over the folder");
+    change(stage, "mounted-over", ABOVE, json!({}))
+        .contains(severity(HIGH))
+        .contains(json!({
+            "event": {
+                "outcome": "success",
+                "reason": format!("modprobe configuration folder {ABOVE} was mounted over by /init run by root"),
+            },
+            "lkm_monitor": { "change": { "folder": true, "subject": "modprobe" } },
+        }))
+        .has_findings(&[REPLACED]);
+    unmount(ABOVE, UnmountFlags::empty()).expect("uncover the folder");
+}
+
 /// The calls that the newer mount programs make tell nothing of the outcome where they are seen.
 pub(super) fn folder_mounted_over_by_new_calls(stage: &mut Stage) {
     let context = fsopen("tmpfs", FsOpenFlags::empty()).expect("make a file system");
