@@ -90,7 +90,7 @@ fn configuration(report: &FileReport, context: &Context<'_>) -> Option<Match> {
         reason = format!("{reason}: {} and {} removed", lines(added, "added"), diff.removed.len());
     }
     let elsewhere = elsewhere(report, context);
-    let attributes = !report.change.action.changes_content();
+    let attributes = is_of_attributes(report);
     let severity = match () {
         () if elsewhere.is_some() || attributes || report.was_restored() => Severity::Low,
         () if !content.dangers.is_empty() => Severity::High,
@@ -101,6 +101,11 @@ fn configuration(report: &FileReport, context: &Context<'_>) -> Option<Match> {
 
 fn lines(count: usize, done: &str) -> String {
     if count == 1 { format!("1 line {done}") } else { format!("{count} lines {done}") }
+}
+
+/// Mode, owner or times are another, and the content is not, as far as is known.
+fn is_of_attributes(report: &FileReport) -> bool {
+    !report.change.action.changes_content() && report.content.is_same() != Some(false)
 }
 
 /// What is said of a file that held the same again, as the end of a sentence.
@@ -161,7 +166,7 @@ fn pam(report: &FileReport, context: &Context<'_>) -> Option<Match> {
         return None;
     }
     let elsewhere = elsewhere(report, context);
-    let attributes = !report.change.action.changes_content();
+    let attributes = is_of_attributes(report);
     let low = elsewhere.is_some() || attributes || report.was_restored();
     let severity = if low { Severity::Low } else { Severity::Medium };
     let reason = format!("{}{}", file_sentence(report, context), restored(report));
@@ -253,6 +258,21 @@ mod tests {
             report.change.told = 1;
             let reason = file_findings(&report).remove(0).2;
             assert!(reason.ends_with("; when it was looked at, it held what was told of it before"), "{reason}");
+        }
+    }
+
+    #[test]
+    fn attributes_count_less_than_what_is_found_with_them() {
+        for (subject, at, code) in
+            [(Subject::Modprobe, "/etc/modprobe.d/x.conf", 401), (Subject::Pam, "/usr/lib/security/x.so", 404)]
+        {
+            let mut report = changed(subject, at);
+            report.change.action = FileAction::ModeChanged;
+            assert_eq!(found(&report), [(code, Severity::Low)], "{at}");
+            report.content = content(1, 1);
+            assert_eq!(found(&report), [(code, Severity::Low)], "{at}");
+            report.content = content(1, 2);
+            assert_eq!(found(&report), [(code, Severity::Medium)], "{at}");
         }
     }
 

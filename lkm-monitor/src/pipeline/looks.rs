@@ -172,8 +172,8 @@ impl HostNames {
     }
 }
 
-/// Whether something is to be found at the file: it changed, or its state is kept. Modules are looked at when they are closed, of
-/// which a load tells what it took; all else counts as soon as it is written, so that who keeps it open does not decide when it is read.
+/// Whether something is to be found at the file: it changed, or its state is kept. A module is looked at when it is closed: half a module does
+/// nothing. All else counts as soon as it is written, and who keeps it open must not decide when it is read.
 fn wants_look(report: &FileReport) -> bool {
     let change = &report.change;
     let half_written = change.writing == Writing::Open && report.subject == Subject::Module;

@@ -55,7 +55,7 @@ impl Exclusions {
     }
 
     /// Whether a change in the host's own mount namespace is excluded; then it is counted. In another one every path is what its
-    /// owner makes of it. So it is in the host's own below a later mount, of which `first_mounts` knows nothing.
+    /// owner makes of it; and so is what lies on a mount that is not among `first_mounts`.
     pub fn exclude(&mut self, change: &FileChange, first_mounts: &[SystemMount]) -> bool {
         let executable = change.process.caller.executable.as_ref().map(|path| path.absolute.as_slice());
         let paths = || [Some(&change.path), change.old_path.as_ref()].into_iter().flatten();

@@ -140,7 +140,11 @@ fn conclude(memory: &Memory, modules: &mut Modules, look: &Look, seen: Seen) -> 
                 kept.set(path, None);
             }
         } else if let Some(path) = path.filter(|_| is_gone || found.state.is_some()) {
-            kept.set(&path, found.state.map(|state| Version { state, text: found.text.clone() }));
+            let version = found.state.map(|state| match &before {
+                Some(old) if !action.changes_content() => with_attributes(old.clone(), &state),
+                _ => Version { state, text: found.text.clone() },
+            });
+            kept.set(&path, version);
         }
         if let Some(old_path) = old_path {
             kept.set(&old_path, before.clone().filter(|_| action == FileAction::Exchanged));
@@ -156,6 +160,12 @@ fn conclude(memory: &Memory, modules: &mut Modules, look: &Look, seen: Seen) -> 
     let text_after = if left || is_gone || is_replaced { Some(&b""[..]) } else { found.text.as_deref() };
     tell(look, Versions { before: text_before, after: text_after }, modules, &mut content);
     content
+}
+
+/// The version with other attributes. What is new in the content has an event of its own, which is compared with what it was.
+fn with_attributes(old: Version, now: &FileState) -> Version {
+    let FileState { mode, uid, gid, .. } = *now;
+    Version { state: FileState { mode, uid, gid, ..old.state }, text: old.text }
 }
 
 fn tell(look: &Look, versions: Versions<'_>, modules: &mut Modules, content: &mut Content) {

@@ -131,6 +131,20 @@ fn attributes_are_no_text() {
 }
 
 #[test]
+fn who_changes_attributes_beside_the_content_hides_nothing() {
+    let mut bench = Bench::new();
+    let path = bench.path("modprobe.d/a.conf");
+    fs::write(&path, "blacklist a\n").unwrap();
+    bench.remember();
+    fs::write(&path, "install b /tmp/x\n").unwrap();
+    for action in [FileAction::ModeChanged, FileAction::Written] {
+        let content = bench.look_at("modprobe.d/a.conf", action);
+        assert_eq!((content.is_same(), content.dangers.len()), (Some(false), 1), "{action:?}");
+    }
+    assert_eq!(bench.look_at("modprobe.d/a.conf", FileAction::ModeChanged).is_same(), Some(true));
+}
+
+#[test]
 fn a_renamed_file_stands_in_for_the_one_of_its_name() {
     let mut bench = Bench::new();
     let [old, new] = ["modprobe.d/new", "modprobe.d/a.conf"];
