@@ -42,6 +42,7 @@ mod tests {
         assert_eq!(setting(PROC, &mounted("/proc", "", "/proc/sys/kernel/modprobe")), host);
         assert_eq!(setting(PROC, &mounted("/tmp/p", "", "/tmp/p/sys/kernel/modprobe")), host);
         assert_eq!(setting(PROC, &mounted("/tmp/k", "/sys/kernel", "/tmp/k/modprobe")), host);
+        assert_eq!(setting(PROC, &mounted("/tmp/f", "/sys/kernel/modprobe", "/tmp/f")), host);
         let unknown = SeenPath { mount_unknown: true, ..samples::path("/sys/kernel/modprobe") };
         assert_eq!(setting(PROC, &unknown), host);
     }

@@ -39,7 +39,10 @@ impl SeenPath {
 
     /// The path inside the file system, whatever is mounted where.
     pub fn in_file_system(&self) -> Option<Vec<u8>> {
-        let below = below(&self.absolute, self.mount_point.as_deref()?)?;
+        let point = self.mount_point.as_deref()?;
+        // A file can be mounted by itself.
+        let is_mount = (self.absolute == point).then_some(b"".as_slice());
+        let below = below(&self.absolute, point).or(is_mount)?;
         Some([self.mount_root.as_deref()?, below].concat())
     }
 

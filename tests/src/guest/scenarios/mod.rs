@@ -172,6 +172,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("places::container", places::container),
     once("places::mount_namespace_of_the_same_files", places::mount_namespace_of_the_same_files),
     once("places::mounted_elsewhere", places::mounted_elsewhere),
+    once("places::file_mounted_elsewhere", places::file_mounted_elsewhere),
     once("places::run_mounted_elsewhere", places::run_mounted_elsewhere),
     once("places::settings_of_another_procfs", places::settings_of_another_procfs),
     once("places::folder_renamed", places::folder_renamed),

@@ -155,6 +155,24 @@ pub(super) fn mounted_elsewhere(stage: &mut Stage) {
     remove(stage, FILE).contains(json!({ "lkm_monitor": { "change": { "before": { "size": COMMAND.len() } } } }));
 }
 
+/// One file, under a path that says nothing of it.
+pub(super) fn file_mounted_elsewhere(stage: &mut Stage) {
+    let _ = write_as(FILE);
+    change(stage, "created", FILE, json!({}));
+    let written = "/tmp/elsewhere";
+    fs::write(written, "").expect("make a file");
+    mount_bind(FILE, written).expect("mount the file elsewhere");
+    fs::write(written, "install dummy /bin/sh -c id\n").expect("write the file");
+    unmount(written, UnmountFlags::DETACH).expect("unmount it");
+    let document = change(stage, "modified", written, json!({}));
+    document
+        .contains(severity(HIGH))
+        .contains(json!({ "lkm_monitor": { "change": { "subject": "modprobe", "content": "read" } } }))
+        .has_findings(&[CHANGED]);
+    assert!(document.text("event.reason").contains(&format!(" {FILE} was modified ")), "{}", document.value());
+    remove(stage, FILE);
+}
+
 /// /run is a file system of its own, which has no configuration when the daemon starts.
 pub(super) fn run_mounted_elsewhere(stage: &mut Stage) {
     fs::create_dir("/tmp/elsewhere").expect("make a folder");
