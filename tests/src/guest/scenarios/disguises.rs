@@ -228,9 +228,12 @@ pub(super) fn program_of_many_asked_otherwise(stage: &mut Stage) {
         ("busybox-static", &["/x/busybox", "busybox", "/rmmod", "dummy"], "applet"),
         ("-/x/busybox", &["insmod", &module], "applet"),
     ];
-    for (n, (name, arguments, matched)) in asked.into_iter().enumerate() {
+    let runs = asked.map(|(name, arguments, matched)| {
         let (pid, status) = program_as(busybox, name, arguments);
         assert_eq!(status, Some(0), "{name} {arguments:?} works");
+        (pid, matched)
+    });
+    for (n, (pid, matched)) in runs.into_iter().enumerate() {
         let (tool, did) = if n % 2 == 0 { ("insmod", "load") } else { ("rmmod", "unload") };
         run_by(stage, pid)
             .contains(json!({ "lkm_monitor": { "tool": {
