@@ -47,7 +47,12 @@ pub(super) static DETECTIONS: &[Detection<FileReport>] = &[
 
 fn created(report: &FileReport, context: &Context<'_>) -> Option<Match> {
     let place = place(report, context, report.change.action.makes_name() && !report.left)?;
-    let severity = if place.is_some() { Severity::Medium } else { Severity::Low };
+    let severity = match () {
+        () if place.is_some() => Severity::Medium,
+        // No package does that.
+        () if report.change.action == FileAction::MountedOver => Severity::High,
+        () => Severity::Low,
+    };
     Some(Match { severity, reason: sentence(report, context, place) })
 }
 
@@ -114,6 +119,7 @@ mod tests {
             assert_eq!(found(change("/tmp/x.ko", action)), [(301, Severity::Medium)], "{action:?}");
             assert_eq!(found(change(IN_TREE, action)), [(301, Severity::Low)], "{action:?}");
         }
+        assert_eq!(found(change(IN_TREE, FileAction::MountedOver)), [(301, Severity::High)]);
         let findings = file_findings(&report(Subject::Module, change("/tmp/x.ko", FileAction::Created)));
         assert_eq!(
             findings[0].2,

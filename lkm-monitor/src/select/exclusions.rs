@@ -4,7 +4,7 @@
 //! that has two names is excluded only if both are, so nothing leaves an excluded tree unseen.
 
 use super::{PathPattern, PatternError};
-use crate::model::{Excluded, FileChange, SystemMount};
+use crate::model::{Excluded, FileAction, FileChange, SystemMount};
 
 /// A pattern, and the program that it is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,8 @@ impl Exclusions {
     }
 
     /// Whether a change in the host's own mount namespace is excluded; then it is counted. In another one every path is what its
-    /// owner makes of it; and so is what lies on a mount that is not among `first_mounts`.
+    /// owner makes of it; and so is what lies on a mount that is not among `first_mounts`. A file with further names may be one that
+    /// lies elsewhere.
     pub fn exclude(&mut self, change: &FileChange, first_mounts: &[SystemMount]) -> bool {
         let executable = change.process.caller.executable.as_ref().map(|path| path.absolute.as_slice());
         let paths = || [Some(&change.path), change.old_path.as_ref()].into_iter().flatten();
@@ -63,6 +64,8 @@ impl Exclusions {
         let facts = change.facts.as_ref().or(change.facts_before.as_ref());
         let device = facts.map(|facts| (facts.device_major, facts.device_minor));
         let in_place = || paths().all(|path| first_mounts.iter().any(|mount| mount.is_of(path, device)));
+        let of_the_name = change.action.makes_name() || change.action == FileAction::Removed;
+        let has_other_names = !of_the_name && facts.is_some_and(|facts| facts.links > 1);
         let excludes = |entry: &Entry| {
             let by_program = entry.executable.as_ref().is_none_or(|pattern| {
                 executable.is_some_and(|executable| pattern.matches(executable))
@@ -70,7 +73,9 @@ impl Exclusions {
             });
             by_program && paths().all(|path| entry.path.matches(&path.absolute))
         };
-        let Some(entry) = self.entries.iter_mut().find(|entry| plain && excludes(entry) && in_place()) else {
+        let Some(entry) =
+            self.entries.iter_mut().find(|entry| plain && !has_other_names && excludes(entry) && in_place())
+        else {
             return false;
         };
         entry.count += 1;
@@ -146,6 +151,16 @@ mod tests {
         assert!(!exclusions.exclude(&created(at), &[]), "no mounts are known");
         let without_inode = elsewhere(|change| change.facts = None);
         assert!(exclude(&mut exclusions, &without_inode));
+    }
+
+    #[test]
+    fn a_file_with_another_name_may_lie_elsewhere() {
+        let mut exclusions = exclusions(None);
+        let mut linked = created("/run/initramfs/a.ko");
+        linked.facts.as_mut().unwrap().links = 2;
+        assert!(exclude(&mut exclusions, &linked), "a name that was made");
+        linked.action = FileAction::Written;
+        assert!(!exclude(&mut exclusions, &linked));
     }
 
     #[test]
