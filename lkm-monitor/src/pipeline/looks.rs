@@ -107,6 +107,7 @@ impl Looks {
     /// The report that this was found for.
     pub(super) fn take(&mut self, id: u64, content: Content) -> Option<FileReport> {
         let (report, _) = self.waiting.remove(&id)?;
+        self.not_looked_at += u64::from(content.status == ContentStatus::TimedOut);
         Some(FileReport { content, ..report })
     }
 
@@ -116,6 +117,7 @@ impl Looks {
         while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.get().1 <= now_ns) {
             let (mut report, _) = entry.remove();
             report.content.status = ContentStatus::TimedOut;
+            self.not_looked_at += 1;
             due.push(report);
         }
         due
@@ -125,7 +127,7 @@ impl Looks {
         self.waiting.first_key_value().map(|(_, (_, deadline_ns))| *deadline_ns)
     }
 
-    /// Changes that were told without a look, because too many were waiting.
+    /// Changes that were told without a look: too many were waiting, or it took too long.
     pub(super) const fn not_looked_at(&self) -> u64 {
         self.not_looked_at
     }
