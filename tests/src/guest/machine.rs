@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    mount::{MountFlags, mount},
+    mount::{MountFlags, UnmountFlags, mount, unmount},
     process::{Pid, WaitOptions},
     system::{RebootCommand, reboot},
 };
@@ -85,6 +85,8 @@ pub(crate) fn unload_all_but(before: &[String]) {
 pub(crate) fn empty_scratch() {
     for entry in fs::read_dir(SCRATCH).expect("list the scratch folder") {
         let path = entry.expect("list the scratch folder").path();
+        // A scenario that failed may have left a mount.
+        while unmount(&path, UnmountFlags::DETACH).is_ok() {}
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() == ErrorKind::NotADirectory => fs::remove_file(&path).expect("remove a file"),
             result => result.expect("remove a folder"),

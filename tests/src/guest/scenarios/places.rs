@@ -177,7 +177,7 @@ pub(super) fn file_mounted_elsewhere(stage: &mut Stage) {
 pub(super) fn run_mounted_elsewhere(stage: &mut Stage) {
     fs::create_dir("/tmp/elsewhere").expect("make a folder");
     mount_bind("/run", "/tmp/elsewhere").expect("mount what is for this boot elsewhere");
-    fs::create_dir("/tmp/elsewhere/modprobe.d").expect("make a folder");
+    fs::create_dir_all("/tmp/elsewhere/modprobe.d").expect("make a folder");
     let written = "/tmp/elsewhere/modprobe.d/lkm-place.conf";
     let _ = write_as(written);
     unmount("/tmp/elsewhere", UnmountFlags::DETACH).expect("unmount it");
@@ -189,7 +189,6 @@ pub(super) fn run_mounted_elsewhere(stage: &mut Stage) {
     let live = "/run/modprobe.d/lkm-place.conf";
     assert!(document.text("event.reason").contains(&format!(" {live} was created ")), "{}", document.value());
     remove(stage, live);
-    fs::remove_dir("/run/modprobe.d").expect("remove the folder");
 }
 
 /// Every procfs has the settings of the one kernel: another mount, one of another PID namespace, one that is mounted nowhere.
