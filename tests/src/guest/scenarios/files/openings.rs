@@ -124,6 +124,7 @@ fn watch_openings(path: &CStr) -> File {
 /// By the other name the file can be written unseen, so that name is told.
 pub(in super::super) fn linked_to_a_name_of_no_interest(stage: &mut Stage) {
     fs::write(CONFIGURATION, "blacklist loop\n").expect("write a file");
+    stage.change_by(1, CONFIGURED, CONFIGURATION);
     let linker = forked(|| {
         fs::hard_link(CONFIGURATION, "/etc/lkm-other").expect("link the file");
         Ok(())
@@ -157,16 +158,13 @@ pub(in super::super) fn kept_from_being_read(stage: &mut Stage) {
         gate.wait();
         Ok(())
     });
-    let document = stage.sensor.expect("the configuration", |document| {
-        document.text("event.action") == CONFIGURED && document.text("file.path") == CONFIGURATION
-    });
+    let document = stage.change_by(holder.pid, CONFIGURED, CONFIGURATION);
     gate.open();
-    let holder = holder.wait().succeeded();
+    let _ = holder.wait().succeeded();
     fs::remove_file(CONFIGURATION).expect("remove the file");
     document.contains(json!({
         "event": { "severity": HIGH },
         "file": { "hash": null },
-        "process": { "pid": holder.pid },
         "lkm_monitor": { "change": {
             "content": "failed",
             "dangers": ["it could not be read to be searched for dangerous lines"],
