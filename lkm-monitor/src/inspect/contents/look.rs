@@ -4,6 +4,8 @@ use std::{
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Duration,
 };
 
 use super::{
@@ -77,13 +79,30 @@ struct Seen {
     found: Result<Found, Miss>,
 }
 
+/// How long the name cache may take to follow a change, with much room.
+const NAME_CACHE_DELAY: Duration = Duration::from_millis(30);
+
 /// Looks, and says what is another than before.
 pub(super) fn look(memory: &Memory, modules: &mut Modules, look: &Look) -> Content {
     let mut seen = see(memory, look);
-    if matches!(seen.found, Err(Miss::Stale)) {
+    if is_too_early(look, &seen) {
+        thread::sleep(NAME_CACHE_DELAY);
+        seen = see(memory, look);
+    } else if matches!(seen.found, Err(Miss::Stale)) {
         seen = see(memory, look);
     }
     conclude(memory, modules, look, seen)
+}
+
+/// Whether a name is as it was before the change: the probes tell of it a moment before the name cache shows it.
+fn is_too_early(look: &Look, seen: &Seen) -> bool {
+    let inode = look.change.facts.as_ref().map(|facts| facts.inode);
+    match (look.change.action, &seen.found) {
+        (FileAction::Renamed | FileAction::Exchanged, Err(Miss::Gone)) => true,
+        (FileAction::Renamed | FileAction::Exchanged, Ok(found)) => found.status == ContentStatus::Replaced,
+        (FileAction::Removed, Ok(found)) => found.state.as_ref().is_some_and(|state| Some(state.inode) == inode),
+        _ => false,
+    }
 }
 
 fn see(memory: &Memory, look: &Look) -> Seen {
