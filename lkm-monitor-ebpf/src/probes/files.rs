@@ -93,9 +93,8 @@ fn report_open(place: Place) {
 pub(crate) fn finish_open(ctx: FExitContext) -> i32 {
     let file: u64 = ctx.arg(0);
     let ret: i32 = ctx.arg(3);
-    if ret == 0 && member!(u32, file, file_mode) & FMODE_WRITE != 0 {
-        let path = address!(file, file_path);
-        report_finished(member!(u64, path, path_mnt), member!(u64, path, path_dentry));
+    if ret == 0 {
+        report_file(file);
     }
     0
 }
@@ -105,13 +104,24 @@ pub(crate) fn finish_open(ctx: FExitContext) -> i32 {
 /// Opens without a path walk: the descriptors that fanotify hands out, and what kernel servers and file systems open for others.
 #[fexit(function = "dentry_open")]
 pub(crate) fn dentry_open(ctx: FExitContext) -> i32 {
-    let file: u64 = ctx.arg(3);
-    // Of an error, which is no address, nothing can be read.
+    report_file(ctx.arg(3));
+    0
+}
+
+/// The same with the same arguments, for fanotify's descriptors on newer kernels.
+#[fexit(function = "dentry_open_nonotify")]
+pub(crate) fn dentry_open_nonotify(ctx: FExitContext) -> i32 {
+    report_file(ctx.arg(3));
+    0
+}
+
+/// Reports a file that was opened, if it is watched and was opened for writing. Of an error, which is no address, nothing can be read.
+#[inline(always)]
+fn report_file(file: u64) {
     if member!(u32, file, file_mode) & FMODE_WRITE != 0 {
         let path = address!(file, file_path);
         report_finished(member!(u64, path, path_mnt), member!(u64, path, path_dentry));
     }
-    0
 }
 
 /// See [`report_name`].

@@ -129,7 +129,7 @@ pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]
         0 => (Set::UntypedTask, Set::TypedTask),
         _ => (Set::TypedTask, Set::UntypedTask),
     };
-    let core = probes::in_set(Set::Core).chain(probes::in_set(task));
+    let core = [Set::Core, Set::WhereThere, task].into_iter().flat_map(probes::in_set);
     let core: Vec<_> = core.map(|probe| (probe, load(&mut ebpf, &btf, probe))).collect();
     let mut probes: Vec<_> = probes::in_set(other).map(unneeded).collect();
     let syscalls = attach_syscalls(&mut ebpf, &btf, config, &mut probes);
@@ -201,8 +201,8 @@ fn attach_loaded(ebpf: &mut Ebpf, probe: &'static Probe, loaded: Result<Hook, Pr
     let hook = *loaded.as_ref().unwrap_or(&probe.hook);
     let state = match loaded.and_then(|_| attach_one(ebpf, probe)) {
         Ok(()) => State::Attached,
-        // A kernel without 32-bit system calls has no such functions; nothing is missed there.
-        Err(ProgramError::Btf(_)) if probe.set == Set::FentryCompat => State::Absent,
+        // What a kernel has no function for, 32-bit system calls for instance, does not happen there.
+        Err(ProgramError::Btf(_)) if matches!(probe.set, Set::FentryCompat | Set::WhereThere) => State::Absent,
         Err(error) => State::Failed(in_one_line(&error)),
     };
     Attached { probe, hook, state }

@@ -50,6 +50,8 @@ impl Hook {
 pub enum Set {
     /// Always.
     Core,
+    /// Always, on kernels that have the function.
+    WhereThere,
     /// Where the kernel tells programs the type of the current task, from 5.11 on.
     TypedTask,
     /// Where it does not.
@@ -197,13 +199,14 @@ const fn file_probe(program: &'static str, hook: Hook, lost: &'static str) -> Pr
 }
 
 const OPENS_LOST: &str = "module files and module configuration that are created or written";
+const HANDED_OUT_LOST: &str = "watched files that are written through descriptors of fanotify and by kernel servers";
 const LINKS_LOST: &str = "hard links to module files and module configuration";
 const SYMLINKS_LOST: &str = "symbolic links in the place of module files and module configuration";
 const MOUNTS_LOST: &str = "what is mounted over module configuration";
 
 const WRITE_ACCESS: Hook = Hook::FentryEither("__mnt_want_write", "mnt_get_write_access");
 
-const FILES: [Probe; 22] = [
+const FILES: [Probe; 23] = [
     Probe { set: Set::TypedTask, ..file_probe("write_access", WRITE_ACCESS, OPENS_LOST) },
     Probe { set: Set::UntypedTask, ..file_probe("write_access_5_10", WRITE_ACCESS, OPENS_LOST) },
     file_probe(
@@ -216,11 +219,11 @@ const FILES: [Probe; 22] = [
         Hook::Fentry("security_inode_create"),
         "module files and module configuration that are created by an open for reading",
     ),
-    file_probe(
-        "dentry_open",
-        Hook::Fexit("dentry_open"),
-        "watched files that are written through descriptors of fanotify and by kernel servers",
-    ),
+    file_probe("dentry_open", Hook::Fexit("dentry_open"), HANDED_OUT_LOST),
+    Probe {
+        set: Set::WhereThere,
+        ..file_probe("dentry_open_nonotify", Hook::Fexit("dentry_open_nonotify"), HANDED_OUT_LOST)
+    },
     file_probe("closed_files", Hook::Run, "when a written file was closed"),
     file_probe("d_move", Hook::Fentry("d_move"), "renames of module files and module configuration"),
     file_probe("d_exchange", Hook::Fentry("d_exchange"), "exchanges of module files and module configuration"),
