@@ -1,8 +1,8 @@
 //! lkm-monitor: sees loadable kernel modules come and go, and tells the SIEM.
 //!
 //! A **probe** on a kernel hook writes a fixed-layout **event** to the ring buffer; the **sensor** decodes and joins events;
-//! **inspect** adds facts from file, process and host; **assess** weighs them with rules into a **verdict**; **alert**
-//! renders ECS; the **output** delivers it. `pipeline` wires the stages: read it first.
+//! **select** keeps the changes of files that are watched; **inspect** adds facts from file, process and host; **assess** weighs
+//! them with rules into a **verdict**; **fold** makes one alert of a burst; **alert** renders ECS; the **output** delivers it. `pipeline` wires the stages: read it first.
 #![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
 
 pub mod alert;

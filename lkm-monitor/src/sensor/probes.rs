@@ -222,6 +222,7 @@ const FILES: [Probe; 23] = [
     file_probe("dentry_open", Hook::Fexit("dentry_open"), HANDED_OUT_LOST),
     Probe {
         set: Set::WhereThere,
+        minimum_kernel: "6.14",
         ..file_probe("dentry_open_nonotify", Hook::Fexit("dentry_open_nonotify"), HANDED_OUT_LOST)
     },
     file_probe("closed_files", Hook::Run, "when a written file was closed"),
