@@ -128,6 +128,9 @@ fn change(fields: &Fields<'_>) -> String {
 }
 
 fn burst(fields: &Fields<'_>) -> String {
+    if fields.value("/lkm_monitor/burst").is_none() {
+        return String::new();
+    }
     fields.join(&[
         ("files ", "/lkm_monitor/burst/count"),
         ("below ", "/file/directory"),
@@ -196,6 +199,9 @@ fn ancestry(fields: &Fields<'_>) -> String {
 }
 
 fn call(fields: &Fields<'_>) -> String {
+    if fields.value("/lkm_monitor/call").is_none() && fields.value("/lkm_monitor/syscall").is_none() {
+        return String::new();
+    }
     fields.join(&[
         ("", "/lkm_monitor/syscall/name"),
         ("", "/event/outcome"),
@@ -299,7 +305,7 @@ mod tests {
                 "outcome": "success",
                 "reason": "module foo was loaded from /tmp/foo.ko, outside /lib/modules, by /usr/bin/kmod run by root",
             },
-            "file": { "path": "/tmp/foo.ko", "size": 8192, "owner": "alice", "mode": "0644" },
+            "file": { "path": "/tmp/foo.ko", "directory": "/tmp", "size": 8192, "owner": "alice", "mode": "0644" },
             "process": { "name": "insmod", "pid": 901, "command_line": "insmod foo.ko", "user": { "id": "0", "name": "root" } },
             "lkm_monitor": {
                 "module": { "name": "foo", "taint_flags": "OE" },
