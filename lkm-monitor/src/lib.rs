@@ -10,6 +10,7 @@ pub mod assess;
 pub mod cli;
 pub mod config;
 pub mod fold;
+pub mod hunt;
 pub mod inspect;
 pub mod ledger;
 pub mod lifecycle;

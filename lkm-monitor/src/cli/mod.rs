@@ -1,6 +1,7 @@
 //! The command line, one file per subcommand.
 
 mod doctor;
+mod hunt;
 mod run;
 mod show;
 
@@ -27,6 +28,8 @@ enum Command {
     Run(run::RunArgs),
     /// Say what can be seen on this host, what cannot, and what to do about it
     Doctor(doctor::DoctorArgs),
+    /// Find what is rare among documents of this host and others
+    Hunt(hunt::HuntArgs),
     /// Show documents the way people read them
     Show(show::ShowArgs),
 }
@@ -48,6 +51,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Hunt(args) => hunt::run(args),
         Command::Show(args) => show::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -1,0 +1,160 @@
+//! `lkm-monitor hunt`: what is rare among the documents of many hosts.
+
+mod rows;
+
+use std::{
+    io::{self, BufRead, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand, ValueEnum};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::hunt::{Groups, Query, Subject, query, record, source};
+
+/// Malformed lines that are named; all are counted.
+const NAMED: u64 = 10;
+
+#[derive(Debug, Args)]
+pub(super) struct HuntArgs {
+    #[command(subcommand)]
+    hunt: Hunt,
+}
+
+#[derive(Debug, Subcommand)]
+enum Hunt {
+    /// Module files that appeared on few hosts
+    Files(Common),
+    /// Runs of module tools that nobody else made
+    Tools(Tools),
+    /// Modules that were loaded on few hosts
+    Modules(Common),
+}
+
+#[derive(Debug, Args)]
+struct Tools {
+    #[command(flatten)]
+    common: Common,
+    /// Most arguments of a run
+    #[arg(long, default_value_t = query::RARE_ARGS)]
+    max_args: u64,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// Files or folders of documents, one JSON object a line, plain, gzip or zstd; standard input without it
+    #[arg(long, value_name = "PATH", num_args = 1..)]
+    input: Vec<PathBuf>,
+    /// Events since then: a number of days (30d), hours (12h), or a time (2026-01-31T00:00:00Z)
+    #[arg(long, value_parser = since, default_value = "30d")]
+    since: Timestamp,
+    /// Most agents of a rare group [default: 3, of tool runs 1]
+    #[arg(long)]
+    max_agents: Option<u64>,
+    /// Most events of a rare group [default: any number, of tool runs 1]
+    #[arg(long)]
+    max_count: Option<u64>,
+    /// Paths of files that do not count, besides those of the initramfs tools
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<glob::Pattern>,
+    /// Rows to show
+    #[arg(long, default_value_t = query::LIMIT)]
+    limit: usize,
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Table,
+    /// One object a row and line
+    Json,
+    Csv,
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    let ago = |number: &str, hours: i64| {
+        let number: u32 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
+        Timestamp::now()
+            .checked_sub(SignedDuration::from_hours(hours * i64::from(number)))
+            .map_err(|error| error.to_string())
+    };
+    match (text.strip_suffix('d'), text.strip_suffix('h')) {
+        (Some(days), _) => ago(days, 24),
+        (_, Some(hours)) => ago(hours, 1),
+        _ => text.parse().map_err(|error: jiff::Error| error.to_string()),
+    }
+}
+
+/// Reads all documents and writes the rows. Malformed lines are named on standard error and do not fail it.
+pub(super) fn run(args: HuntArgs) -> anyhow::Result<ExitCode> {
+    let (subject, common, max_args) = match args.hunt {
+        Hunt::Files(common) => (Subject::Files, common, None),
+        Hunt::Tools(tools) => (Subject::Tools, tools.common, Some(tools.max_args)),
+        Hunt::Modules(common) => (Subject::Modules, common, None),
+    };
+    let standard = Query::new(subject, Timestamp::now());
+    let query = Query {
+        since: common.since,
+        max_count: common.max_count.or(standard.max_count),
+        max_agents: common.max_agents.unwrap_or(standard.max_agents),
+        max_args,
+        exclude: standard.exclude.iter().chain(&common.exclude).cloned().collect(),
+        limit: common.limit,
+        ..standard
+    };
+    let mut count = Count { groups: Groups::new(query.max_agents), query, lines: 0, malformed: 0 };
+    if common.input.is_empty() {
+        count.read("standard input", source::unpacked(io::stdin().lock())?)?;
+    }
+    for path in source::files(&common.input).context("cannot list the input")? {
+        let name = path.display().to_string();
+        let reader = source::open(&path).with_context(|| format!("cannot open {name}"))?;
+        count.read(&name, reader).with_context(|| format!("cannot read {name}"))?;
+    }
+    let rows = count.query.rows(&count.groups);
+    let text = match common.format {
+        Format::Table => rows::table(count.query.subject, &rows),
+        Format::Json => rows::json(&rows),
+        Format::Csv => rows::csv(count.query.subject, &rows)?,
+    };
+    if count.malformed > 0 {
+        tracing::warn!(malformed = count.malformed, lines = count.lines, "lines are no documents and do not count");
+    }
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // The reader at the other end has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        written => written.map(|()| ExitCode::SUCCESS).context("cannot write the rows"),
+    }
+}
+
+struct Count {
+    query: Query,
+    groups: Groups,
+    lines: u64,
+    malformed: u64,
+}
+
+impl Count {
+    fn read(&mut self, name: &str, reader: impl BufRead) -> io::Result<()> {
+        source::lines(reader, |number, line| {
+            self.lines += 1;
+            let found = match line {
+                source::Line::Whole(line) => record::parse(line, self.query.subject).map_err(|error| error.to_string()),
+                source::Line::TooLong => Err("it is too long".to_owned()),
+            };
+            match found {
+                Ok(Some(record)) if self.query.counts(record.time, &record.key) => self.groups.add(record),
+                Ok(_) => {}
+                Err(error) => {
+                    self.malformed += 1;
+                    if self.malformed <= NAMED {
+                        tracing::warn!(file = name, line = number, error, "a line is no document");
+                    }
+                }
+            }
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! Which groups are rare, and in which order they are shown.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Group, Groups, record::Key};
+
+/// What a hunt is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Files with the name of a kernel module that appeared.
+    Files,
+    /// Runs of module tools.
+    Tools,
+    /// Modules that were loaded.
+    Modules,
+}
+
+/// One hunt. A group is rare when it is within all bounds.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    pub subject: Subject,
+    /// Earlier events do not count.
+    pub since: Timestamp,
+    pub max_count: Option<u64>,
+    pub max_agents: u64,
+    /// Of `process.args_count`.
+    pub max_args: Option<u64>,
+    /// Paths of files that do not count: a star stands for any bytes, slashes too.
+    pub exclude: Vec<glob::Pattern>,
+    /// Rows that are shown.
+    pub limit: usize,
+}
+
+/// Days that a hunt looks back.
+pub const WINDOW_DAYS: i64 = 30;
+/// Rows that a hunt shows.
+pub const LIMIT: usize = 100;
+/// Agents on which a file or a module may be and is still rare.
+pub const RARE_AGENTS: u64 = 3;
+/// Arguments of a run that is rare: longer command lines differ from run to run.
+pub const RARE_ARGS: u64 = 3;
+/// Trees in which files come and go.
+pub const EXCLUDED: [&str; 2] = ["/run/initramfs/*", "/var/tmp/mkinitramfs*"];
+
+impl Query {
+    /// The hunt as it is where nothing else is said.
+    pub fn new(subject: Subject, now: Timestamp) -> Self {
+        let is_tools = subject == Subject::Tools;
+        let exclude = EXCLUDED.iter().filter_map(|pattern| glob::Pattern::new(pattern).ok()).collect();
+        Self {
+            subject,
+            since: now.saturating_sub(SignedDuration::from_hours(24 * WINDOW_DAYS)).unwrap_or(Timestamp::MIN),
+            max_count: is_tools.then_some(1),
+            max_agents: if is_tools { 1 } else { RARE_AGENTS },
+            max_args: is_tools.then_some(RARE_ARGS),
+            exclude,
+            limit: LIMIT,
+        }
+    }
+
+    /// Whether a record counts.
+    pub fn counts(&self, time: Timestamp, key: &Key) -> bool {
+        let excluded = match key {
+            Key::File { path, .. } => self.exclude.iter().any(|pattern| pattern.matches(path)),
+            Key::Tool { .. } | Key::Module { .. } => false,
+        };
+        time >= self.since && !excluded
+    }
+
+    fn is_rare(&self, key: &Key, group: &Group) -> bool {
+        let few_args = match key {
+            Key::Tool { args_count, .. } => self.max_args.is_none_or(|most| *args_count <= most),
+            Key::File { .. } | Key::Module { .. } => true,
+        };
+        few_args && self.max_count.is_none_or(|most| group.count <= most) && group.agents() <= self.max_agents
+    }
+
+    /// The rare groups, rarest first: by count, agents, and what they are of.
+    pub fn rows<'a>(&self, groups: &'a Groups) -> Vec<(&'a Key, &'a Group)> {
+        let mut rows: Vec<_> = groups.iter().filter(|(key, group)| self.is_rare(key, group)).collect();
+        rows.sort_by(|(key, group), (other_key, other)| {
+            (group.count, group.agents(), key).cmp(&(other.count, other.agents(), other_key))
+        });
+        rows.truncate(self.limit);
+        rows
+    }
+}

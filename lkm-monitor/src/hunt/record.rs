@@ -1,0 +1,252 @@
+//! What the hunts read of a document.
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::Subject;
+
+/// Why a line is no document.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    #[error("{0}")]
+    Json(#[from] serde_json::Error),
+    #[error("it has no @timestamp")]
+    NoTime,
+    #[error("its @timestamp is no time: {0}")]
+    Time(jiff::Error),
+}
+
+/// One event, as its group counts it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub time: Timestamp,
+    /// `agent.id`; empty where the document has none.
+    pub agent: String,
+    /// `event.id`: a document that was shipped twice counts once. Empty where the document has none.
+    pub id: String,
+    pub key: Key,
+}
+
+/// What makes events one group.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Key {
+    /// `file.path`, with `*` for the kernel's release below `/lib/modules`, and `process.executable`.
+    File { path: String, executable: String },
+    /// `process.args` and `process.args_count`.
+    Tool { args: Vec<String>, args_count: u64 },
+    /// `lkm_monitor.module.name`, or where that is not known the file's name, and `file.hash.sha256`.
+    Module { name: String, sha256: String },
+}
+
+/// The event of a line that `subject` counts; `None` for events of other kinds.
+///
+/// The document may be a search hit, with its fields below `_source`.
+pub fn parse(line: &[u8], subject: Subject) -> Result<Option<Record>, RecordError> {
+    let mut document: Document<'_> = serde_json::from_slice(line)?;
+    if let Some(hit) = document.hit.take() {
+        document = *hit;
+    }
+    let Some(key) = document.key(subject) else { return Ok(None) };
+    let time = document.timestamp.as_deref().ok_or(RecordError::NoTime)?.parse().map_err(RecordError::Time)?;
+    let owned = |text: &Option<Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
+    Ok(Some(Record { time, agent: owned(&document.agent.id), id: owned(&document.event.id), key }))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Document<'a> {
+    #[serde(rename = "_source", borrow)]
+    hit: Option<Box<Document<'a>>>,
+    #[serde(rename = "@timestamp", borrow)]
+    timestamp: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    agent: Agent<'a>,
+    #[serde(borrow)]
+    event: Event<'a>,
+    #[serde(borrow)]
+    file: File<'a>,
+    #[serde(borrow)]
+    host: Host<'a>,
+    #[serde(borrow)]
+    process: Process<'a>,
+    #[serde(borrow)]
+    lkm_monitor: Own<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Agent<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Event<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    action: Texts<'a>,
+    #[serde(rename = "type", borrow)]
+    kinds: Texts<'a>,
+    #[serde(borrow)]
+    outcome: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct File<'a> {
+    #[serde(borrow)]
+    path: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    hash: Hash<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Hash<'a> {
+    #[serde(borrow)]
+    sha256: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Host<'a> {
+    #[serde(borrow)]
+    os: System<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct System<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Process<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    executable: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    args: Texts<'a>,
+    args_count: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Own<'a> {
+    /// A second document on the same event.
+    late: bool,
+    #[serde(borrow)]
+    module: Module<'a>,
+    #[serde(borrow)]
+    tool: Tool<'a>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Module<'a> {
+    #[serde(borrow)]
+    name: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Tool<'a> {
+    #[serde(borrow)]
+    effect: Option<Cow<'a, str>>,
+}
+
+/// A field with one text or several.
+#[derive(Debug, Default, Deserialize)]
+#[serde(untagged)]
+enum Texts<'a> {
+    One(#[serde(borrow)] Cow<'a, str>),
+    Many(#[serde(borrow)] Vec<Cow<'a, str>>),
+    #[default]
+    None,
+}
+
+impl Texts<'_> {
+    fn as_slice(&self) -> &[Cow<'_, str>] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Many(texts) => texts,
+            Self::None => &[],
+        }
+    }
+
+    fn has(&self, wanted: &str) -> bool {
+        self.as_slice().iter().any(|text| text == wanted)
+    }
+}
+
+/// Names of a module's file end so.
+const ENDINGS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
+/// Names of module tools.
+const TOOLS: [&str; 5] = ["kmod", "modprobe", "insmod", "rmmod", "depmod"];
+
+impl Document<'_> {
+    fn key(&self, subject: Subject) -> Option<Key> {
+        let is_linux = self.host.os.kind.as_ref().is_none_or(|kind| kind == "linux");
+        let failed = self.event.outcome.as_ref().is_some_and(|outcome| outcome == "failure");
+        if !is_linux || self.lkm_monitor.late {
+            return None;
+        }
+        match subject {
+            Subject::Files if !failed => self.file(),
+            Subject::Tools => self.tool(),
+            Subject::Modules if !failed => self.module(),
+            Subject::Files | Subject::Modules => None,
+        }
+    }
+
+    fn file(&self) -> Option<Key> {
+        let path = self.file.path.as_deref()?;
+        let is_module = ENDINGS.iter().any(|ending| path.ends_with(ending));
+        if !is_module || !self.event.kinds.has("creation") {
+            return None;
+        }
+        let executable = self.process.executable.as_deref().unwrap_or_default().to_owned();
+        Some(Key::File { path: of_any_release(path), executable })
+    }
+
+    /// A run that did nothing to the kernel is no event for the hunt, where that is known.
+    fn tool(&self) -> Option<Key> {
+        let is_run = self.event.action.has("ran-module-tool")
+            || self.event.action.has("exec") && self.process.name.as_deref().is_some_and(|name| TOOLS.contains(&name));
+        let did_nothing = self.lkm_monitor.tool.effect.as_ref().is_some_and(|effect| effect == "nothing");
+        if !is_run || did_nothing || !self.event.kinds.has("start") {
+            return None;
+        }
+        let args: Vec<String> = self.process.args.as_slice().iter().map(|arg| arg.clone().into_owned()).collect();
+        let args_count = self.process.args_count.unwrap_or(args.len() as u64);
+        Some(Key::Tool { args, args_count })
+    }
+
+    fn module(&self) -> Option<Key> {
+        if !self.event.action.has("loaded-kernel-module") {
+            return None;
+        }
+        let name = self.lkm_monitor.module.name.as_ref().or(self.file.name.as_ref())?;
+        let sha256 = self.file.hash.sha256.as_deref().unwrap_or_default().to_owned();
+        Some(Key::Module { name: name.clone().into_owned(), sha256 })
+    }
+}
+
+/// The path with `*` in the place of the kernel's release: an upgrade is not rare.
+fn of_any_release(path: &str) -> String {
+    for tree in ["/lib/modules/", "/usr/lib/modules/"] {
+        if let Some((_, rest)) = path.strip_prefix(tree).and_then(|below| below.split_once('/')) {
+            return format!("{tree}*/{rest}");
+        }
+    }
+    path.to_owned()
+}

@@ -1,0 +1,115 @@
+//! Where documents come from: files, folders of files, standard input; one JSON object a line, plain or packed.
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+};
+
+use flate2::bufread::MultiGzDecoder;
+use ruzstd::decoding::StreamingDecoder;
+
+/// More than any document has. A longer line is malformed as a whole.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+const BUFFER_BYTES: usize = 1 << 18;
+
+const GZIP: &[u8] = &[0x1f, 0x8b];
+const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
+
+/// A line, or what there is instead.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    Whole(&'a [u8]),
+    TooLong,
+}
+
+/// The files to read: those that are named, and in folders those whose names end like documents', sorted by path.
+pub fn files(inputs: &[PathBuf]) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for input in inputs {
+        if input.is_dir() { collect(input, &mut found)? } else { found.push(input.clone()) }
+    }
+    Ok(found)
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut paths: Vec<_> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+    paths.sort();
+    for path in paths {
+        // What a link leads to may be above it.
+        let kind = fs::symlink_metadata(&path)?.file_type();
+        if kind.is_dir() {
+            collect(&path, found)?;
+        } else if kind.is_file() && holds_documents(&path) {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn holds_documents(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(".gz").or_else(|| name.strip_suffix(".zst")).unwrap_or(&name);
+    [".ndjson", ".jsonl", ".json", ".log"].iter().any(|ending| name.ends_with(ending))
+}
+
+/// The content of a file, unpacked. What it begins with tells how it is packed, whatever it is called.
+pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
+    unpacked(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?))
+}
+
+/// The content of a reader, unpacked.
+pub fn unpacked(mut packed: impl BufRead + 'static) -> io::Result<Box<dyn BufRead>> {
+    let begin = packed.fill_buf()?;
+    Ok(if begin.starts_with(GZIP) {
+        Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(packed)))
+    } else if begin.starts_with(ZSTD) {
+        Box::new(BufReader::with_capacity(BUFFER_BYTES, Frames { packed: Some(packed), frame: None }))
+    } else {
+        Box::new(packed)
+    })
+}
+
+/// Frames of zstd, one behind the other, as tools write them that append.
+struct Frames<R: BufRead> {
+    packed: Option<R>,
+    frame: Option<StreamingDecoder<R, ruzstd::decoding::FrameDecoder>>,
+}
+
+impl<R: BufRead> Read for Frames<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if let Some(frame) = &mut self.frame {
+                let read = frame.read(buffer)?;
+                if read > 0 {
+                    return Ok(read);
+                }
+                self.packed = self.frame.take().map(StreamingDecoder::into_inner);
+            }
+            let Some(mut packed) = self.packed.take() else { return Ok(0) };
+            if packed.fill_buf()?.is_empty() {
+                return Ok(0);
+            }
+            self.frame = Some(StreamingDecoder::new(packed).map_err(io::Error::other)?);
+        }
+    }
+}
+
+/// Hands every line to `take`, with its number, which begins at 1.
+pub fn lines(mut reader: impl BufRead, mut take: impl FnMut(u64, Line<'_>)) -> io::Result<()> {
+    let mut line = Vec::new();
+    for number in 1.. {
+        line.clear();
+        let read = reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
+        if read == 0 {
+            break;
+        }
+        if read as u64 == MAX_LINE_BYTES && !line.ends_with(b"\n") {
+            reader.skip_until(b'\n')?;
+            take(number, Line::TooLong);
+        } else if !line.trim_ascii().is_empty() {
+            take(number, Line::Whole(&line));
+        }
+    }
+    Ok(())
+}

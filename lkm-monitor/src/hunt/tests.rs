@@ -1,0 +1,261 @@
+//! Every hunt against the same question, asked of SQLite.
+
+use std::io::Write as _;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use rusqlite::{Connection, params};
+use serde_json::{Value, json};
+
+use super::{source::Line, *};
+
+const NOW: i64 = 1_800_000_000;
+const DAY: i64 = 86_400;
+
+/// What the documents of one test say, from few values, so that they meet.
+#[derive(Clone, Debug)]
+struct Said {
+    id: Option<u8>,
+    age_s: i64,
+    agent: u8,
+    subject: u8,
+    of: usize,
+    by: usize,
+    args_count: u64,
+    odd: u8,
+}
+
+/// Paths, and what they are the same as.
+const PATHS: [[&str; 2]; 6] = [
+    ["/tmp/a.ko", "/tmp/a.ko"],
+    ["/lib/modules/6.1.0/kernel/b.ko.xz", "/lib/modules/*/kernel/b.ko.xz"],
+    ["/lib/modules/6.2.0/kernel/b.ko.xz", "/lib/modules/*/kernel/b.ko.xz"],
+    ["/usr/lib/modules/6.1.0/c.ko.zst", "/usr/lib/modules/*/c.ko.zst"],
+    ["/run/initramfs/d.ko", ""],
+    ["/tmp/e.kop", ""],
+];
+const PROGRAMS: [&str; 2] = ["/usr/bin/cp", "/usr/bin/dpkg"];
+const ARGS: [&[&str]; 4] = [&["modprobe", "a"], &["modprobe", "b"], &["rmmod", "-f", "a"], &["insmod"]];
+
+fn said() -> impl Strategy<Value = Said> {
+    let age = prop_oneof![0..40 * DAY, Just(30 * DAY), Just(30 * DAY + 1)];
+    (proptest::option::weighted(0.7, 0..40_u8), age, 0..6_u8, 0..3_u8, 0..6_usize, 0..2_usize, 0..6_u64, 0..12_u8).prop_map(
+        |(id, age_s, agent, subject, of, by, args_count, odd)| Said { id, age_s, agent, subject, of, by, args_count, odd },
+    )
+}
+
+fn time(said: &Said) -> Timestamp {
+    Timestamp::from_second(NOW - said.age_s).unwrap()
+}
+
+fn document(said: &Said) -> Value {
+    let mut document = json!({
+        "@timestamp": time(said).to_string(),
+        "agent": { "id": format!("agent-{}", said.agent) },
+        "event": {},
+        "host": { "os": { "type": if said.odd == 1 { "windows" } else { "linux" } } },
+        "lkm_monitor": {},
+        "a field": { "of others": [1, null, { "x": "y" }] },
+    });
+    if let Some(id) = said.id {
+        document["event"]["id"] = json!(format!("event-{id}"));
+    }
+    match said.subject {
+        0 => {
+            document["event"]["action"] = json!("created-kernel-module-file");
+            document["event"]["type"] = if said.odd == 2 { json!("creation") } else { json!(["creation"]) };
+            document["file"] = json!({ "path": PATHS[said.of][0] });
+            document["process"] = json!({ "executable": PROGRAMS[said.by] });
+        }
+        1 => {
+            document["event"]["type"] = json!(["start"]);
+            document["event"]["action"] = if said.odd == 2 { json!(["exec"]) } else { json!("ran-module-tool") };
+            let args = ARGS[said.of % ARGS.len()];
+            document["process"] = json!({ "name": "modprobe", "args": args, "args_count": said.args_count });
+        }
+        _ => {
+            document["event"]["action"] = json!("loaded-kernel-module");
+            document["event"]["type"] = json!(["start"]);
+            document["lkm_monitor"]["module"] = json!({ "name": format!("m{}", said.of) });
+            document["file"] = json!({ "hash": { "sha256": format!("{}", said.by) } });
+        }
+    }
+    match said.odd {
+        3 => document["event"]["outcome"] = json!("failure"),
+        4 => document["lkm_monitor"]["late"] = json!(true),
+        5 => document["lkm_monitor"]["tool"] = json!({ "effect": "nothing" }),
+        6 => return json!({ "_index": "logs", "_source": document }),
+        _ => {}
+    }
+    document
+}
+
+/// The same facts in a table, each in a column of its own, and the hunt in SQL.
+fn by_sqlite(all: &[Said], subject: u8, query: &Query) -> Vec<(String, u64, u64, i64, i64)> {
+    let database = Connection::open_in_memory().unwrap();
+    database
+        .execute_batch("CREATE TABLE said (id TEXT, at INTEGER, agent TEXT, subject INTEGER, key TEXT, args INTEGER, odd INTEGER)")
+        .unwrap();
+    for (at, said) in all.iter().enumerate() {
+        let id = said.id.map_or_else(|| format!("own {at}"), |id| id.to_string());
+        let key = match said.subject {
+            0 if PATHS[said.of][1].is_empty() => None,
+            0 => Some(format!("{}\u{1}{}", PATHS[said.of][1], PROGRAMS[said.by])),
+            1 => Some(format!("{}\u{1}{}", ARGS[said.of % ARGS.len()].join("\u{2}"), said.args_count)),
+            _ => Some(format!("m{}\u{1}{}", said.of, said.by)),
+        };
+        database
+            .execute(
+                "INSERT INTO said VALUES (?, ?, ?, ?, ?, ?, ?)",
+                params![id, NOW - said.age_s, said.agent.to_string(), said.subject, key, said.args_count, said.odd],
+            )
+            .unwrap();
+    }
+    let mut statement = database
+        .prepare(
+            "WITH once AS (
+                 SELECT key, agent, at, args, ROW_NUMBER() OVER (PARTITION BY key, id ORDER BY rowid) AS number
+                 FROM said
+                 WHERE subject = ?1 AND key IS NOT NULL AND at >= ?2 AND odd NOT IN (1, 4)
+                   AND NOT (odd = 3 AND subject <> 1) AND NOT (odd = 5 AND subject = 1)
+             )
+             SELECT key, COUNT(*) AS count, COUNT(DISTINCT agent) AS agents, MIN(at), MAX(at)
+             FROM once WHERE number = 1
+             GROUP BY key
+             HAVING agents <= ?3 AND (?4 IS NULL OR count <= ?4) AND (?5 IS NULL OR MAX(args) <= ?5)
+             ORDER BY count, agents, key LIMIT ?6",
+        )
+        .unwrap();
+    let bounds = params![
+        subject,
+        query.since.as_second(),
+        query.max_agents,
+        query.max_count,
+        query.max_args,
+        i64::try_from(query.limit).unwrap(),
+    ];
+    let rows = statement
+        .query_map(bounds, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
+        .unwrap();
+    rows.collect::<Result<_, _>>().unwrap()
+}
+
+fn text(key: &record::Key) -> String {
+    match key {
+        record::Key::File { path, executable } => format!("{path}\u{1}{executable}"),
+        record::Key::Tool { args, args_count } => format!("{}\u{1}{args_count}", args.join("\u{2}")),
+        record::Key::Module { name, sha256 } => format!("{name}\u{1}{sha256}"),
+    }
+}
+
+fn by_us(all: &[Said], query: &Query) -> Vec<(String, u64, u64, i64, i64)> {
+    let mut groups = Groups::new(query.max_agents);
+    for said in all {
+        let line = document(said).to_string();
+        if let Some(record) = record::parse(line.as_bytes(), query.subject).unwrap()
+            && query.counts(record.time, &record.key)
+        {
+            groups.add(record);
+        }
+    }
+    let rows = query.rows(&groups);
+    rows.into_iter()
+        .map(|(key, group)| {
+            (text(key), group.count, group.agents(), group.first.as_second(), group.last.as_second())
+        })
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_hunt_finds_what_sql_finds(
+        said in proptest::collection::vec(said(), 0..120),
+        max_agents in 0..6_u64,
+        max_count in proptest::option::of(0..4_u64),
+        limit in 0..20_usize,
+    ) {
+        // A document that comes twice says the same twice.
+        let mut all: Vec<Said> = Vec::new();
+        for mut one in said {
+            if let Some(first) = all.iter().find(|other| one.id.is_some() && other.id == one.id) {
+                one = first.clone();
+            }
+            all.push(one);
+        }
+        for (number, subject) in [(0, Subject::Files), (1, Subject::Tools), (2, Subject::Modules)] {
+            let standard = Query::new(subject, Timestamp::from_second(NOW).unwrap());
+            prop_assert_eq!(by_us(&all, &standard), by_sqlite(&all, number, &standard));
+            let query = Query { max_agents, max_count, limit, ..standard };
+            prop_assert_eq!(by_us(&all, &query), by_sqlite(&all, number, &query));
+        }
+    }
+
+    #[test]
+    fn no_line_makes_it_panic(line in any::<Vec<u8>>()) {
+        let _ = record::parse(&line, Subject::Files);
+    }
+
+    #[test]
+    fn packed_lines_are_the_same_lines(
+        texts in proptest::collection::vec("[a-z{}\"]{1,40}", 0..40),
+        cut in 0..40_usize,
+    ) {
+        let (first, second) = texts.split_at(cut.min(texts.len()));
+        let part = |texts: &[String]| texts.iter().map(|text| format!("{text}\n")).collect::<String>().into_bytes();
+        let gzip = |bytes: &[u8]| {
+            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packer.write_all(bytes).unwrap();
+            packer.finish().unwrap()
+        };
+        let zstd = |bytes: &[u8]| ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest);
+        let [first, second] = [part(first), part(second)];
+        for packed in [
+            [first.clone(), second.clone()].concat(),
+            [gzip(&first), gzip(&second)].concat(),
+            [zstd(&first), zstd(&second)].concat(),
+        ] {
+            let mut read = Vec::new();
+            source::lines(source::unpacked(std::io::Cursor::new(packed)).unwrap(), |_, line| match line {
+                Line::Whole(line) => read.push(String::from_utf8(line.trim_ascii().to_vec()).unwrap()),
+                Line::TooLong => panic!("no line is long"),
+            })
+            .unwrap();
+            prop_assert_eq!(&read, &texts);
+        }
+    }
+}
+
+#[test]
+fn a_long_line_is_one_line() {
+    let input = [vec![b'x'; 3 << 20], b"\n{}\n\n{}".to_vec()].concat();
+    let mut read = Vec::new();
+    source::lines(&input[..], |number, line| {
+        read.push((number, matches!(line, Line::TooLong)));
+    })
+    .unwrap();
+    assert_eq!(read, [(1, true), (2, false), (4, false)]);
+}
+
+#[test]
+fn folders_are_read_by_the_names_of_files() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    for name in ["z.ndjson", "a.json.zst", "b/x.log.gz", "notes.txt"] {
+        std::fs::write(folder.path().join(name), "").unwrap();
+    }
+    std::os::unix::fs::symlink(folder.path(), folder.path().join("b/loop.ndjson")).unwrap();
+    let found = source::files(&[folder.path().to_owned(), "/dev/null".into()]).unwrap();
+    let names: Vec<_> = found.iter().map(|path| path.strip_prefix(folder.path()).unwrap_or(path)).collect();
+    assert_eq!(names, ["a.json.zst", "b/x.log.gz", "z.ndjson", "/dev/null"].map(std::path::Path::new));
+}
+
+#[test]
+fn lines_without_time_are_no_events() {
+    let line = br#"{"event":{"type":["creation"]},"file":{"path":"/tmp/x.ko"}}"#;
+    assert!(matches!(record::parse(line, Subject::Files), Err(RecordError::NoTime)));
+    assert!(record::parse(line, Subject::Tools).unwrap().is_none(), "of no interest");
+    let time = br#"{"@timestamp":"yesterday","event":{"type":["creation"]},"file":{"path":"/tmp/x.ko"}}"#;
+    assert!(matches!(record::parse(time, Subject::Files), Err(RecordError::Time(_))));
+}
