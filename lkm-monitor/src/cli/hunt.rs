@@ -3,7 +3,7 @@
 mod rows;
 
 use std::{
-    io::{self, BufRead, Write as _},
+    io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
 };
@@ -12,10 +12,14 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::hunt::{Groups, Query, Subject, query, record, source};
+use crate::hunt::{
+    Query, Subject, query,
+    scan::{Malformed, scan},
+    source,
+};
 
 /// Malformed lines that are named; all are counted.
-const NAMED: u64 = 10;
+const NAMED: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct HuntArgs {
@@ -105,56 +109,29 @@ pub(super) fn run(args: HuntArgs) -> anyhow::Result<ExitCode> {
         limit: common.limit,
         ..standard
     };
-    let mut count = Count { groups: Groups::new(query.max_agents), query, lines: 0, malformed: 0 };
-    if common.input.is_empty() {
-        count.read("standard input", source::unpacked(io::stdin().lock())?)?;
-    }
-    for path in source::files(&common.input).context("cannot list the input")? {
-        let name = path.display().to_string();
-        let reader = source::open(&path).with_context(|| format!("cannot open {name}"))?;
-        count.read(&name, reader).with_context(|| format!("cannot read {name}"))?;
-    }
-    let rows = count.query.rows(&count.groups);
-    let text = match common.format {
-        Format::Table => rows::table(count.query.subject, &rows),
-        Format::Json => rows::json(&rows),
-        Format::Csv => rows::csv(count.query.subject, &rows)?,
+    let (groups, totals) = if common.input.is_empty() {
+        let open = || source::unpacked(io::stdin().lock());
+        scan(vec![("standard input".to_owned(), open)], &query)?
+    } else {
+        let files = source::files(&common.input).context("cannot list the input")?;
+        let inputs = files.into_iter().map(|path| (path.display().to_string(), move || source::open(&path)));
+        scan(inputs.collect(), &query)?
     };
-    if count.malformed > 0 {
-        tracing::warn!(malformed = count.malformed, lines = count.lines, "lines are no documents and do not count");
+    let rows = query.rows(&groups);
+    let text = match common.format {
+        Format::Table => rows::table(query.subject, &rows),
+        Format::Json => rows::json(&rows),
+        Format::Csv => rows::csv(query.subject, &rows)?,
+    };
+    if totals.malformed > 0 {
+        for Malformed { input, line, error } in totals.named.iter().take(NAMED) {
+            tracing::warn!(input, line, error, "a line is no document");
+        }
+        tracing::warn!(malformed = totals.malformed, lines = totals.lines, "lines are no documents and do not count");
     }
     match io::stdout().lock().write_all(text.as_bytes()) {
         // The reader at the other end has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
         written => written.map(|()| ExitCode::SUCCESS).context("cannot write the rows"),
-    }
-}
-
-struct Count {
-    query: Query,
-    groups: Groups,
-    lines: u64,
-    malformed: u64,
-}
-
-impl Count {
-    fn read(&mut self, name: &str, reader: impl BufRead) -> io::Result<()> {
-        source::lines(reader, |number, line| {
-            self.lines += 1;
-            let found = match line {
-                source::Line::Whole(line) => record::parse(line, self.query.subject).map_err(|error| error.to_string()),
-                source::Line::TooLong => Err("it is too long".to_owned()),
-            };
-            match found {
-                Ok(Some(record)) if self.query.counts(record.time, &record.key) => self.groups.add(record),
-                Ok(_) => {}
-                Err(error) => {
-                    self.malformed += 1;
-                    if self.malformed <= NAMED {
-                        tracing::warn!(file = name, line = number, error, "a line is no document");
-                    }
-                }
-            }
-        })
     }
 }

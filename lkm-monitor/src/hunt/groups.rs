@@ -1,8 +1,8 @@
 //! Counting.
 
 use std::{
-    collections::{HashMap, HashSet},
-    hash::{BuildHasher as _, RandomState},
+    collections::{HashMap, HashSet, hash_map::Entry},
+    hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher},
 };
 
 use jiff::Timestamp;
@@ -12,6 +12,11 @@ use super::{Record, record::Key};
 /// Event ids that are remembered of a group. Whether an event of a group with more of them was there before is not asked: it is
 /// not rare.
 const REMEMBERED_IDS: usize = 64;
+
+/// The same in all threads. Who could choose ids that meet could as well choose the same ones.
+fn id_hash(id: &str) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(id)
+}
 
 /// What was counted of one group.
 #[derive(Clone, Debug)]
@@ -30,19 +35,37 @@ impl Group {
     }
 }
 
+impl Group {
+    fn merge(&mut self, other: Self, max_agents: usize) {
+        let twice = other.ids.intersection(&self.ids).count() as u64;
+        self.count += other.count - twice;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        for id in other.ids {
+            if self.ids.len() < REMEMBERED_IDS {
+                self.ids.insert(id);
+            }
+        }
+        for agent in other.agents {
+            if self.agents.len() < max_agents {
+                self.agents.insert(agent);
+            }
+        }
+    }
+}
+
 /// All groups.
 #[derive(Debug)]
 pub struct Groups {
     groups: HashMap<Key, Group>,
     max_agents: usize,
-    hasher: RandomState,
 }
 
 impl Groups {
     /// Counts up to `max_agents` agents of a group, and whether there are more.
     pub fn new(max_agents: u64) -> Self {
         let max_agents = usize::try_from(max_agents).unwrap_or(usize::MAX).saturating_add(1);
-        Self { groups: HashMap::new(), max_agents, hasher: RandomState::new() }
+        Self { groups: HashMap::new(), max_agents }
     }
 
     /// Counts an event, unless the group remembers it.
@@ -56,7 +79,7 @@ impl Groups {
             ids: HashSet::new(),
         });
         if !id.is_empty() {
-            let id = self.hasher.hash_one(&id);
+            let id = id_hash(&id);
             if group.ids.contains(&id) {
                 return;
             }
@@ -69,6 +92,16 @@ impl Groups {
         group.last = group.last.max(time);
         if group.agents.len() < self.max_agents {
             group.agents.insert(agent.into());
+        }
+    }
+
+    /// Adds what was counted elsewhere. An event that both remember counts once.
+    pub fn merge(&mut self, other: Self) {
+        for (key, group) in other.groups {
+            match self.groups.entry(key) {
+                Entry::Vacant(entry) => drop(entry.insert(group)),
+                Entry::Occupied(mut entry) => entry.get_mut().merge(group, self.max_agents),
+            }
         }
     }
 

@@ -12,6 +12,7 @@ use ruzstd::decoding::StreamingDecoder;
 /// More than any document has. A longer line is malformed as a whole.
 const MAX_LINE_BYTES: u64 = 1 << 20;
 const BUFFER_BYTES: usize = 1 << 18;
+const BLOCK_BYTES: usize = 1 << 20;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
@@ -95,21 +96,45 @@ impl<R: BufRead> Read for Frames<R> {
     }
 }
 
-/// Hands every line to `take`, with its number, which begins at 1.
-pub fn lines(mut reader: impl BufRead, mut take: impl FnMut(u64, Line<'_>)) -> io::Result<()> {
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        let read = reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)?;
-        if read == 0 {
-            break;
+/// A piece of an input that ends with a line.
+#[derive(Debug)]
+pub struct Block {
+    /// The number of the first line.
+    first: u64,
+    pub bytes: Vec<u8>,
+}
+
+impl Block {
+    /// Lines with their numbers, but for empty ones.
+    pub fn lines(&self) -> impl Iterator<Item = (u64, Line<'_>)> {
+        let lines = self.bytes.split_inclusive(|byte| *byte == b'\n').zip(self.first..);
+        lines.filter(|(line, _)| !line.trim_ascii().is_empty()).map(|(line, number)| {
+            (number, if line.len() as u64 <= MAX_LINE_BYTES { Line::Whole(line) } else { Line::TooLong })
+        })
+    }
+}
+
+/// Hands all of the input on, piece by piece, until `take` says that it is enough.
+pub fn blocks(mut reader: impl BufRead, mut take: impl FnMut(Block) -> bool) -> io::Result<()> {
+    let mut first = 1;
+    loop {
+        let mut bytes = Vec::with_capacity(BLOCK_BYTES);
+        reader.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut bytes)?;
+        if bytes.is_empty() {
+            return Ok(());
         }
-        if read as u64 == MAX_LINE_BYTES && !line.ends_with(b"\n") {
+        if !bytes.ends_with(b"\n") {
+            reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut bytes)?;
+        }
+        if !bytes.ends_with(b"\n") {
+            // The end of the input, or of a line that is too long by now.
             reader.skip_until(b'\n')?;
-            take(number, Line::TooLong);
-        } else if !line.trim_ascii().is_empty() {
-            take(number, Line::Whole(&line));
+        }
+        let lines = memchr::memchr_iter(b'\n', &bytes).count() as u64 + u64::from(!bytes.ends_with(b"\n"));
+        let block = Block { first, bytes };
+        first += lines;
+        if !take(block) {
+            return Ok(());
         }
     }
-    Ok(())
 }

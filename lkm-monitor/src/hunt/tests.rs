@@ -39,9 +39,17 @@ const ARGS: [&[&str]; 4] = [&["modprobe", "a"], &["modprobe", "b"], &["rmmod", "
 
 fn said() -> impl Strategy<Value = Said> {
     let age = prop_oneof![0..40 * DAY, Just(30 * DAY), Just(30 * DAY + 1)];
-    (proptest::option::weighted(0.7, 0..40_u8), age, 0..6_u8, 0..3_u8, 0..6_usize, 0..2_usize, 0..6_u64, 0..12_u8).prop_map(
-        |(id, age_s, agent, subject, of, by, args_count, odd)| Said { id, age_s, agent, subject, of, by, args_count, odd },
-    )
+    (proptest::option::weighted(0.7, 0..40_u8), age, 0..6_u8, 0..3_u8, 0..6_usize, 0..2_usize, 0..6_u64, 0..12_u8)
+        .prop_map(|(id, age_s, agent, subject, of, by, args_count, odd)| Said {
+            id,
+            age_s,
+            agent,
+            subject,
+            of,
+            by,
+            args_count,
+            odd,
+        })
 }
 
 fn time(said: &Said) -> Timestamp {
@@ -94,7 +102,9 @@ fn document(said: &Said) -> Value {
 fn by_sqlite(all: &[Said], subject: u8, query: &Query) -> Vec<(String, u64, u64, i64, i64)> {
     let database = Connection::open_in_memory().unwrap();
     database
-        .execute_batch("CREATE TABLE said (id TEXT, at INTEGER, agent TEXT, subject INTEGER, key TEXT, args INTEGER, odd INTEGER)")
+        .execute_batch(
+            "CREATE TABLE said (id TEXT, at INTEGER, agent TEXT, subject INTEGER, key TEXT, args INTEGER, odd INTEGER)",
+        )
         .unwrap();
     for (at, said) in all.iter().enumerate() {
         let id = said.id.map_or_else(|| format!("own {at}"), |id| id.to_string());
@@ -149,20 +159,18 @@ fn text(key: &record::Key) -> String {
 }
 
 fn by_us(all: &[Said], query: &Query) -> Vec<(String, u64, u64, i64, i64)> {
-    let mut groups = Groups::new(query.max_agents);
-    for said in all {
-        let line = document(said).to_string();
-        if let Some(record) = record::parse(line.as_bytes(), query.subject).unwrap()
-            && query.counts(record.time, &record.key)
-        {
-            groups.add(record);
-        }
-    }
+    // Two inputs, and lines that no hunt takes.
+    let lines = |said: &[Said]| said.iter().map(|said| format!("{}\n\n{{}}\n", document(said))).collect::<String>();
+    let (first, second) = all.split_at(all.len() / 3);
+    let input = |said: &[Said]| {
+        let text = lines(said).into_bytes();
+        ("input".to_owned(), move || Ok(std::io::Cursor::new(text)))
+    };
+    let (groups, totals) = scan::scan(vec![input(first), input(second)], query).unwrap();
+    assert_eq!((totals.lines, totals.malformed), (2 * all.len() as u64, 0));
     let rows = query.rows(&groups);
     rows.into_iter()
-        .map(|(key, group)| {
-            (text(key), group.count, group.agents(), group.first.as_second(), group.last.as_second())
-        })
+        .map(|(key, group)| (text(key), group.count, group.agents(), group.first.as_second(), group.last.as_second()))
         .collect()
 }
 
@@ -216,26 +224,55 @@ proptest! {
             [gzip(&first), gzip(&second)].concat(),
             [zstd(&first), zstd(&second)].concat(),
         ] {
-            let mut read = Vec::new();
-            source::lines(source::unpacked(std::io::Cursor::new(packed)).unwrap(), |_, line| match line {
-                Line::Whole(line) => read.push(String::from_utf8(line.trim_ascii().to_vec()).unwrap()),
-                Line::TooLong => panic!("no line is long"),
-            })
-            .unwrap();
-            prop_assert_eq!(&read, &texts);
+            let read = lines(source::unpacked(std::io::Cursor::new(packed)).unwrap());
+            let numbered = (1..).zip(&texts).map(|(number, text)| (number, Some(text.clone())));
+            prop_assert_eq!(read, numbered.collect::<Vec<_>>());
         }
     }
+}
+
+/// All lines with their numbers; `None` for those that are too long.
+fn lines(reader: impl std::io::BufRead) -> Vec<(u64, Option<String>)> {
+    let mut read = Vec::new();
+    source::blocks(reader, |block| {
+        read.extend(block.lines().map(|(number, line)| match line {
+            Line::Whole(line) => (number, Some(String::from_utf8(line.trim_ascii().to_vec()).unwrap())),
+            Line::TooLong => (number, None),
+        }));
+        true
+    })
+    .unwrap();
+    read
+}
+
+#[test]
+fn malformed_lines_are_counted_and_named() {
+    let text = b"{}\nnonsense\n{\"event\":{\"type\":[\"creation\"]},\"file\":{\"path\":\"/x.ko\"}}\n";
+    let query = Query::new(Subject::Files, Timestamp::from_second(NOW).unwrap());
+    let input = ("a file".to_owned(), || Ok(&text[..]));
+    let (_, mut totals) = scan::scan(vec![input], &query).unwrap();
+    assert_eq!((totals.lines, totals.malformed), (3, 2));
+    totals.named.sort_by_key(|malformed| malformed.line);
+    assert_eq!(totals.named.iter().map(|malformed| malformed.line).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!((totals.named[1].input.as_str(), totals.named[1].error.as_str()), ("a file", "it has no @timestamp"));
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_named() {
+    let query = Query::new(Subject::Files, Timestamp::from_second(NOW).unwrap());
+    let open = || Err::<&[u8], _>(std::io::Error::other("broken"));
+    let error = scan::scan(vec![("a file".to_owned(), open)], &query).unwrap_err();
+    assert_eq!(error.to_string(), "a file: broken");
 }
 
 #[test]
 fn a_long_line_is_one_line() {
     let input = [vec![b'x'; 3 << 20], b"\n{}\n\n{}".to_vec()].concat();
-    let mut read = Vec::new();
-    source::lines(&input[..], |number, line| {
-        read.push((number, matches!(line, Line::TooLong)));
-    })
-    .unwrap();
-    assert_eq!(read, [(1, true), (2, false), (4, false)]);
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(lines(&input[..]), [(1, None), (2, some("{}")), (4, some("{}"))]);
+    let long = ["y".repeat(1 << 20).as_str(), "\n"].concat();
+    let input = [b"{}\n", long.as_bytes(), b"{}\n"].concat();
+    assert_eq!(lines(&input[..]), [(1, some("{}")), (2, None), (3, some("{}"))]);
 }
 
 #[test]

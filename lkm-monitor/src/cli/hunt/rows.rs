@@ -56,12 +56,8 @@ pub(super) fn json(rows: &[Row<'_>]) -> String {
             Key::Tool { args, args_count } => json!({ "process.args": args, "process.args_count": args_count }),
             Key::Module { name, sha256 } => json!({ "module.name": name, "file.hash.sha256": sha256 }),
         };
-        let figures = [
-            json!(group.count),
-            json!(group.agents()),
-            json!(group.first.to_string()),
-            json!(group.last.to_string()),
-        ];
+        let figures =
+            [json!(group.count), json!(group.agents()), json!(group.first.to_string()), json!(group.last.to_string())];
         for (name, figure) in FIGURES.into_iter().zip(figures) {
             row[name] = figure;
         }
