@@ -69,7 +69,7 @@ impl Prefilter {
             Subject::Tools => &["ran-module-tool", "exec\""],
             Subject::Modules => &["loaded-kernel-module"],
         };
-        Self { needles: needles.iter().map(|needle| memmem::Finder::new(needle)).collect() }
+        Self { needles: needles.iter().map(memmem::Finder::new).collect() }
     }
 
     /// A line that does not even look like an object is for [`parse`] to refuse.
