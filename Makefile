@@ -3,20 +3,21 @@
 # rustup's default place, for shells that were open before it was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-CHORES := setup build demo test bench lint
+CHORES := setup build demo test bench bench-hunt lint
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
 .PHONY: $(CHORES) clean help
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## Install and fetch everything that the other targets need
 build: ## Build the daemon, a static release binary
 demo: ## Show the daemon at work in a virtual machine
 test: ## Test on this machine and on four kernels
 bench: ## Count what the daemon costs other processes, in guest instructions
+bench-hunt: ## Compare the hunt's speed with DuckDB's
 lint: ## Check format, clippy, dependencies, spelling
 
 # More arguments go through ARGS: make test ARGS='--kernel 6.1'

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "the terminal is this program's only output")]
 
 mod bench;
+mod bench_hunt;
 mod build;
 mod demo;
 mod lint;
@@ -53,6 +54,12 @@ enum Chore {
         beside: Option<PathBuf>,
         #[command(flatten)]
         limits: Limits,
+    },
+    /// Compares the hunt's speed with DuckDB's
+    BenchHunt {
+        /// Documents to search, about 800 bytes each
+        #[arg(long, default_value_t = 10_000_000)]
+        documents: u64,
     },
     /// Format, clippy, dependencies, spelling
     Lint,
@@ -106,6 +113,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
         }
         Chore::Demo { kernel, limits } => demo::demo(kernel, limits.deadline())?,
         Chore::Bench { kernel, beside, limits } => bench::bench(kernel, beside, limits.deadline())?,
+        Chore::BenchHunt { documents } => bench_hunt::bench(documents)?,
         Chore::Test(arguments) => {
             return test::test(&test::Selection {
                 deadline: arguments.limits.deadline(),

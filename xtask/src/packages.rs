@@ -37,6 +37,8 @@ pub(crate) const MACHINES: &[Package] = &[
     package("zstd", "to unpack kernel modules"),
 ];
 
+pub(crate) const COMPARISON: &[Package] = &[package("python3-venv", "a folder for DuckDB")];
+
 pub(crate) const LINT: &[Package] = &[package("codespell", "spelling check")];
 
 /// Installs what is missing. Touches neither the network nor the package database when nothing is.

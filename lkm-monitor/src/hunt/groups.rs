@@ -57,29 +57,31 @@ impl Group {
 /// All groups.
 #[derive(Debug)]
 pub struct Groups {
-    groups: HashMap<Key, Group>,
+    /// By the encoded key.
+    groups: HashMap<Box<[u8]>, (Key, Group)>,
     max_agents: usize,
+    /// Of the key at hand.
+    encoded: Vec<u8>,
 }
 
 impl Groups {
     /// Counts up to `max_agents` agents of a group, and whether there are more.
     pub fn new(max_agents: u64) -> Self {
         let max_agents = usize::try_from(max_agents).unwrap_or(usize::MAX).saturating_add(1);
-        Self { groups: HashMap::new(), max_agents }
+        Self { groups: HashMap::new(), max_agents, encoded: Vec::new() }
     }
 
     /// Counts an event, unless the group remembers it.
-    pub fn add(&mut self, record: Record) {
+    pub fn add(&mut self, record: &Record<'_>) {
         let Record { time, agent, id, key } = record;
-        let group = self.groups.entry(key).or_insert_with(|| Group {
-            count: 0,
-            first: time,
-            last: time,
-            agents: HashSet::new(),
-            ids: HashSet::new(),
-        });
+        key.encode(&mut self.encoded);
+        if !self.groups.contains_key(self.encoded.as_slice()) {
+            let group = Group { count: 0, first: *time, last: *time, agents: HashSet::new(), ids: HashSet::new() };
+            self.groups.insert(self.encoded.as_slice().into(), (key.key(), group));
+        }
+        let Some((_, group)) = self.groups.get_mut(self.encoded.as_slice()) else { return };
         if !id.is_empty() {
-            let id = id_hash(&id);
+            let id = id_hash(id);
             if group.ids.contains(&id) {
                 return;
             }
@@ -88,25 +90,25 @@ impl Groups {
             }
         }
         group.count += 1;
-        group.first = group.first.min(time);
-        group.last = group.last.max(time);
-        if group.agents.len() < self.max_agents {
-            group.agents.insert(agent.into());
+        group.first = group.first.min(*time);
+        group.last = group.last.max(*time);
+        if group.agents.len() < self.max_agents && !group.agents.contains(agent.as_ref()) {
+            group.agents.insert(agent.as_ref().into());
         }
     }
 
     /// Adds what was counted elsewhere. An event that both remember counts once.
     pub fn merge(&mut self, other: Self) {
-        for (key, group) in other.groups {
-            match self.groups.entry(key) {
-                Entry::Vacant(entry) => drop(entry.insert(group)),
-                Entry::Occupied(mut entry) => entry.get_mut().merge(group, self.max_agents),
+        for (encoded, (key, group)) in other.groups {
+            match self.groups.entry(encoded) {
+                Entry::Vacant(entry) => drop(entry.insert((key, group))),
+                Entry::Occupied(mut entry) => entry.get_mut().1.merge(group, self.max_agents),
             }
         }
     }
 
     /// All groups, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&Key, &Group)> {
-        self.groups.iter()
+        self.groups.values().map(|(key, group)| (key, group))
     }
 }

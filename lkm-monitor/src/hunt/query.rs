@@ -2,7 +2,10 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Group, Groups, record::Key};
+use super::{
+    Group, Groups, Record,
+    record::{Key, KeyParts},
+};
 
 /// What a hunt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,12 +62,12 @@ impl Query {
     }
 
     /// Whether a record counts.
-    pub fn counts(&self, time: Timestamp, key: &Key) -> bool {
-        let excluded = match key {
-            Key::File { path, .. } => self.exclude.iter().any(|pattern| pattern.matches(path)),
-            Key::Tool { .. } | Key::Module { .. } => false,
+    pub fn counts(&self, record: &Record<'_>) -> bool {
+        let excluded = match &record.key {
+            KeyParts::File { path, .. } => self.exclude.iter().any(|pattern| pattern.matches(path)),
+            KeyParts::Tool { .. } | KeyParts::Module { .. } => false,
         };
-        time >= self.since && !excluded
+        record.time >= self.since && !excluded
     }
 
     fn is_rare(&self, key: &Key, group: &Group) -> bool {

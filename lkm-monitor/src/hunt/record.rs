@@ -19,15 +19,74 @@ pub enum RecordError {
     Time(jiff::Error),
 }
 
-/// One event, as its group counts it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Record {
+/// One event, as its group counts it. Borrows from the line: most events are of groups that are known.
+#[derive(Debug)]
+pub struct Record<'a> {
     pub time: Timestamp,
     /// `agent.id`; empty where the document has none.
-    pub agent: String,
+    pub agent: Cow<'a, str>,
     /// `event.id`: a document that was shipped twice counts once. Empty where the document has none.
-    pub id: String,
-    pub key: Key,
+    pub id: Cow<'a, str>,
+    pub key: KeyParts<'a>,
+}
+
+/// The parts of a [`Key`].
+#[derive(Debug)]
+pub enum KeyParts<'a> {
+    /// Of the path the key has no more than `tree`, a star, and the last `below` bytes.
+    File {
+        path: Cow<'a, str>,
+        tree: &'static str,
+        below: usize,
+        executable: Cow<'a, str>,
+    },
+    Tool {
+        args: Vec<Cow<'a, str>>,
+        args_count: u64,
+    },
+    Module {
+        name: Cow<'a, str>,
+        sha256: Cow<'a, str>,
+    },
+}
+
+impl KeyParts<'_> {
+    /// Bytes that are the same for the same key, and for no other one of the same hunt.
+    pub fn encode(&self, bytes: &mut Vec<u8>) {
+        bytes.clear();
+        let mut add = |part: &str| {
+            bytes.extend((part.len() as u64).to_le_bytes());
+            bytes.extend(part.as_bytes());
+        };
+        match self {
+            Self::File { path, tree, below, executable } => {
+                [*tree, &path[path.len() - below..], executable].into_iter().for_each(add);
+            }
+            Self::Tool { args, args_count } => {
+                args.iter().for_each(|arg| add(arg));
+                bytes.extend(args_count.to_le_bytes());
+            }
+            Self::Module { name, sha256 } => [name, sha256].into_iter().for_each(|part| add(part)),
+        }
+    }
+
+    /// The key by itself.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::File { path, tree, below, executable } => {
+                let rest = &path[path.len() - below..];
+                let path = if tree.is_empty() { rest.to_owned() } else { format!("{tree}*/{rest}") };
+                Key::File { path, executable: executable.clone().into_owned() }
+            }
+            Self::Tool { args, args_count } => {
+                let args = args.iter().map(|arg| arg.clone().into_owned()).collect();
+                Key::Tool { args, args_count: *args_count }
+            }
+            Self::Module { name, sha256 } => {
+                Key::Module { name: name.clone().into_owned(), sha256: sha256.clone().into_owned() }
+            }
+        }
+    }
 }
 
 /// What makes events one group.
@@ -44,15 +103,15 @@ pub enum Key {
 /// The event of a line that `subject` counts; `None` for events of other kinds.
 ///
 /// The document may be a search hit, with its fields below `_source`.
-pub fn parse(line: &[u8], subject: Subject) -> Result<Option<Record>, RecordError> {
+pub fn parse(line: &[u8], subject: Subject) -> Result<Option<Record<'_>>, RecordError> {
     let mut document: Document<'_> = serde_json::from_slice(line)?;
     if let Some(hit) = document.hit.take() {
         document = *hit;
     }
     let Some(key) = document.key(subject) else { return Ok(None) };
     let time = document.timestamp.as_deref().ok_or(RecordError::NoTime)?.parse().map_err(RecordError::Time)?;
-    let owned = |text: &Option<Cow<'_, str>>| text.as_deref().unwrap_or_default().to_owned();
-    Ok(Some(Record { time, agent: owned(&document.agent.id), id: owned(&document.event.id), key }))
+    let (agent, id) = (document.agent.id.unwrap_or_default(), document.event.id.unwrap_or_default());
+    Ok(Some(Record { time, agent, id, key }))
 }
 
 /// Says fast of most lines that no hunt for `subject` counts them: a text is missing that every event of it has. Encoders of JSON
@@ -200,12 +259,20 @@ enum Texts<'a> {
     None,
 }
 
-impl Texts<'_> {
-    fn as_slice(&self) -> &[Cow<'_, str>] {
+impl<'a> Texts<'a> {
+    fn as_slice(&self) -> &[Cow<'a, str>] {
         match self {
             Self::One(text) => std::slice::from_ref(text),
             Self::Many(texts) => texts,
             Self::None => &[],
+        }
+    }
+
+    fn take(&mut self) -> Vec<Cow<'a, str>> {
+        match std::mem::take(self) {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+            Self::None => Vec::new(),
         }
     }
 
@@ -219,8 +286,8 @@ const ENDINGS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
 /// Names of module tools.
 const TOOLS: [&str; 5] = ["kmod", "modprobe", "insmod", "rmmod", "depmod"];
 
-impl Document<'_> {
-    fn key(&self, subject: Subject) -> Option<Key> {
+impl<'a> Document<'a> {
+    fn key(&mut self, subject: Subject) -> Option<KeyParts<'a>> {
         let is_linux = self.host.os.kind.as_ref().is_none_or(|kind| kind == "linux");
         let failed = self.event.outcome.as_ref().is_some_and(|outcome| outcome == "failure");
         if !is_linux || self.lkm_monitor.late {
@@ -234,45 +301,47 @@ impl Document<'_> {
         }
     }
 
-    fn file(&self) -> Option<Key> {
-        let path = self.file.path.as_deref()?;
+    fn file(&mut self) -> Option<KeyParts<'a>> {
+        let path = self.file.path.take()?;
         let is_module = ENDINGS.iter().any(|ending| path.ends_with(ending));
         if !is_module || !self.event.kinds.has("creation") {
             return None;
         }
-        let executable = self.process.executable.as_deref().unwrap_or_default().to_owned();
-        Some(Key::File { path: of_any_release(path), executable })
+        let executable = self.process.executable.take().unwrap_or_default();
+        let (tree, below) = without_release(&path);
+        Some(KeyParts::File { path, tree, below, executable })
     }
 
     /// A run that did nothing to the kernel is no event for the hunt, where that is known.
-    fn tool(&self) -> Option<Key> {
+    fn tool(&mut self) -> Option<KeyParts<'a>> {
         let is_run = self.event.action.has("ran-module-tool")
             || self.event.action.has("exec") && self.process.name.as_deref().is_some_and(|name| TOOLS.contains(&name));
         let did_nothing = self.lkm_monitor.tool.effect.as_ref().is_some_and(|effect| effect == "nothing");
         if !is_run || did_nothing || !self.event.kinds.has("start") {
             return None;
         }
-        let args: Vec<String> = self.process.args.as_slice().iter().map(|arg| arg.clone().into_owned()).collect();
+        let args = self.process.args.take();
         let args_count = self.process.args_count.unwrap_or(args.len() as u64);
-        Some(Key::Tool { args, args_count })
+        Some(KeyParts::Tool { args, args_count })
     }
 
-    fn module(&self) -> Option<Key> {
+    fn module(&mut self) -> Option<KeyParts<'a>> {
         if !self.event.action.has("loaded-kernel-module") {
             return None;
         }
-        let name = self.lkm_monitor.module.name.as_ref().or(self.file.name.as_ref())?;
-        let sha256 = self.file.hash.sha256.as_deref().unwrap_or_default().to_owned();
-        Some(Key::Module { name: name.clone().into_owned(), sha256 })
+        let name = self.lkm_monitor.module.name.take().or(self.file.name.take())?;
+        let sha256 = self.file.hash.sha256.take().unwrap_or_default();
+        Some(KeyParts::Module { name, sha256 })
     }
 }
 
-/// The path with `*` in the place of the kernel's release: an upgrade is not rare.
-fn of_any_release(path: &str) -> String {
+/// The tree of modules in which a path lies, below a kernel's release, and the length of what is left of the path then: an upgrade is
+/// not rare.
+fn without_release(path: &str) -> (&'static str, usize) {
     for tree in ["/lib/modules/", "/usr/lib/modules/"] {
         if let Some((_, rest)) = path.strip_prefix(tree).and_then(|below| below.split_once('/')) {
-            return format!("{tree}*/{rest}");
+            return (tree, rest.len());
         }
     }
-    path.to_owned()
+    ("", path.len())
 }

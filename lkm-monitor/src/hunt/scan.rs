@@ -108,7 +108,7 @@ fn work(tasks: &Receiver<Task>, names: &[String], query: &Query) -> (Groups, Tot
                 source::Line::TooLong => Err("it is too long".to_owned()),
             };
             match found {
-                Ok(Some(record)) if query.counts(record.time, &record.key) => groups.add(record),
+                Ok(Some(record)) if query.counts(&record) => groups.add(&record),
                 Ok(_) => {}
                 Err(error) => {
                     totals.malformed += 1;
