@@ -80,14 +80,8 @@ impl Groups {
             self.groups.insert(self.encoded.as_slice().into(), (key.key(), group));
         }
         let Some((_, group)) = self.groups.get_mut(self.encoded.as_slice()) else { return };
-        if !id.is_empty() {
-            let id = id_hash(id);
-            if group.ids.contains(&id) {
-                return;
-            }
-            if group.ids.len() < REMEMBERED_IDS {
-                group.ids.insert(id);
-            }
+        if !id.is_empty() && group.ids.len() < REMEMBERED_IDS && !group.ids.insert(id_hash(id)) {
+            return;
         }
         group.count += 1;
         group.first = group.first.min(*time);

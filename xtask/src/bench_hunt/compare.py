@@ -43,6 +43,7 @@ QUERIES = {
 
 DUCKDB = """
 import csv, sys, duckdb
+duckdb.sql("SET enable_progress_bar = false")
 csv.writer(sys.stdout, lineterminator="\\n").writerows(duckdb.sql(sys.argv[1]).fetchall())
 """
 
