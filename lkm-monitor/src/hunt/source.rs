@@ -107,8 +107,14 @@ pub struct Block {
 impl Block {
     /// Lines with their numbers, but for empty ones.
     pub fn lines(&self) -> impl Iterator<Item = (u64, Line<'_>)> {
-        let lines = self.bytes.split_inclusive(|byte| *byte == b'\n').zip(self.first..);
-        lines.filter(|(line, _)| !line.trim_ascii().is_empty()).map(|(line, number)| {
+        let mut rest = self.bytes.as_slice();
+        let lines = std::iter::from_fn(move || {
+            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+            let (line, behind) = rest.split_at(end);
+            rest = behind;
+            (!line.is_empty()).then_some(line)
+        });
+        lines.zip(self.first..).filter(|(line, _)| !line.trim_ascii().is_empty()).map(|(line, number)| {
             (number, if line.len() as u64 <= MAX_LINE_BYTES { Line::Whole(line) } else { Line::TooLong })
         })
     }
