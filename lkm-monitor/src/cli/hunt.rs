@@ -14,12 +14,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::hunt::{
     Query, Subject, query,
-    scan::{Malformed, scan},
+    scan::{Malformed, NAMED, scan},
     source,
 };
-
-/// Malformed lines that are named; all are counted.
-const NAMED: usize = 10;
 
 #[derive(Debug, Args)]
 pub(super) struct HuntArgs {

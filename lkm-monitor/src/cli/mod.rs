@@ -4,6 +4,7 @@ mod doctor;
 mod hunt;
 mod run;
 mod show;
+mod terminal;
 
 use std::process::ExitCode;
 

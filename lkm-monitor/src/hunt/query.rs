@@ -6,6 +6,7 @@ use super::{
     Group, Groups, Record,
     record::{Key, KeyParts},
 };
+use crate::select::Exclusions;
 
 /// What a hunt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,14 +43,13 @@ pub const LIMIT: usize = 100;
 pub const RARE_AGENTS: u64 = 3;
 /// Arguments of a run that is rare: longer command lines differ from run to run.
 pub const RARE_ARGS: u64 = 3;
-/// Trees in which files come and go.
-pub const EXCLUDED: [&str; 2] = ["/run/initramfs/*", "/var/tmp/mkinitramfs*"];
 
 impl Query {
     /// The hunt as it is where nothing else is said.
     pub fn new(subject: Subject, now: Timestamp) -> Self {
         let is_tools = subject == Subject::Tools;
-        let exclude = EXCLUDED.iter().filter_map(|pattern| glob::Pattern::new(pattern).ok()).collect();
+        // The daemon's own.
+        let exclude = Exclusions::defaults().filter_map(|exclusion| glob::Pattern::new(&exclusion.path).ok()).collect();
         Self {
             subject,
             since: now.saturating_sub(SignedDuration::from_hours(24 * WINDOW_DAYS)).unwrap_or(Timestamp::MIN),

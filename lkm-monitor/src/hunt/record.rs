@@ -7,6 +7,7 @@ use memchr::memmem;
 use serde::Deserialize;
 
 use super::Subject;
+use crate::model::tool_run::TOOL_NAMES;
 
 /// Why a line is no document.
 #[derive(Debug, thiserror::Error)]
@@ -283,8 +284,6 @@ impl<'a> Texts<'a> {
 
 /// Names of a module's file end so.
 const ENDINGS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
-/// Names of module tools.
-const TOOLS: [&str; 5] = ["kmod", "modprobe", "insmod", "rmmod", "depmod"];
 
 impl<'a> Document<'a> {
     fn key(&mut self, subject: Subject) -> Option<KeyParts<'a>> {
@@ -315,7 +314,8 @@ impl<'a> Document<'a> {
     /// A run that did nothing to the kernel is no event for the hunt, where that is known.
     fn tool(&mut self) -> Option<KeyParts<'a>> {
         let is_run = self.event.action.has("ran-module-tool")
-            || self.event.action.has("exec") && self.process.name.as_deref().is_some_and(|name| TOOLS.contains(&name));
+            || self.event.action.has("exec")
+                && self.process.name.as_deref().is_some_and(|name| TOOL_NAMES.contains(&name));
         let did_nothing = self.lkm_monitor.tool.effect.as_ref().is_some_and(|effect| effect == "nothing");
         if !is_run || did_nothing || !self.event.kinds.has("start") {
             return None;

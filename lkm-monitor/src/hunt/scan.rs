@@ -17,13 +17,12 @@ use super::{
 /// Blocks that wait for each thread.
 const WAITING: usize = 2;
 /// Malformed lines that are kept by name; all are counted.
-const NAMED: usize = 10;
+pub const NAMED: usize = 10;
 
 /// What was read.
 #[derive(Debug, Default)]
 pub struct Totals {
     pub lines: u64,
-    pub bytes: u64,
     pub malformed: u64,
     /// The first malformed lines of each thread, in no order.
     pub named: Vec<Malformed>,
@@ -99,7 +98,6 @@ fn work(tasks: &Receiver<Task>, names: &[String], query: &Query) -> (Groups, Tot
     let mut totals = Totals::default();
     let prefilter = Prefilter::new(query.subject);
     for Task { input, block } in tasks {
-        totals.bytes += block.bytes.len() as u64;
         for (number, line) in block.lines() {
             totals.lines += 1;
             let found = match line {
@@ -125,7 +123,6 @@ fn work(tasks: &Receiver<Task>, names: &[String], query: &Query) -> (Groups, Tot
 impl Totals {
     fn merge(&mut self, other: Self) {
         self.lines += other.lines;
-        self.bytes += other.bytes;
         self.malformed += other.malformed;
         self.named.extend(other.named);
     }

@@ -45,7 +45,7 @@ impl FileTime {
 }
 
 /// `statfs` magic number of procfs (include/uapi/linux/magic.h).
-const PROC: u64 = 0x9fa0;
+pub(super) const PROC: u64 = 0x9fa0;
 
 impl FileFacts {
     /// What procfs shows is made when somebody looks.

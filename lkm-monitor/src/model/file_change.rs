@@ -1,6 +1,6 @@
 //! Changes of watched files.
 
-use super::{Bytes, Clock, FileFacts, FileTime, ProcessTree, SeenPath};
+use super::{Bytes, Clock, FileFacts, FileTime, ProcessTree, SeenPath, file::PROC};
 
 /// What was done to a file, or to the name of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -141,7 +141,7 @@ impl FileChange {
 
 /// `statfs` magic numbers of file systems on which a file can be written without its times moving: tmpfs and ramfs (through a
 /// mapping that was read before), overlayfs (through any mapping), procfs, and FUSE, where another process keeps the times.
-const SILENT_FILE_SYSTEMS: [u64; 5] = [0x0102_1994, 0x8584_58f6, 0x794c_7630, 0x9fa0, 0x6573_5546];
+const SILENT_FILE_SYSTEMS: [u64; 5] = [0x0102_1994, 0x8584_58f6, 0x794c_7630, PROC, 0x6573_5546];
 
 /// Time stamps of one file system tick, and of file systems that keep seconds or two.
 const TICK_NS: i128 = 1_500_000_000;

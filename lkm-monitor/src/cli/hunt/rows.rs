@@ -3,7 +3,10 @@
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
-use crate::hunt::{Group, Subject, record::Key};
+use crate::{
+    cli::terminal::harmless,
+    hunt::{Group, Subject, record::Key},
+};
 
 type Row<'a> = (&'a Key, &'a Group);
 
@@ -27,25 +30,15 @@ fn cells((key, group): &Row<'_>) -> [String; 6] {
     [of, by, group.count.to_string(), group.agents().to_string(), group.first.to_string(), group.last.to_string()]
 }
 
-/// For people. Control characters are shown, not sent to the terminal.
+/// For people.
 pub(super) fn table(subject: Subject, rows: &[Row<'_>]) -> String {
     let mut table = Table::new();
     table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(columns(subject).into_iter().chain(FIGURES));
     for row in rows {
-        table.add_row(cells(row).map(|cell| plain(&cell)));
+        table.add_row(cells(row).map(|cell| harmless(&cell)));
     }
     format!("{table}\n")
-}
-
-fn plain(cell: &str) -> String {
-    cell.chars()
-        .flat_map(|character| {
-            let escaped = character.is_control().then(|| character.escape_default());
-            let itself = escaped.is_none().then_some(character);
-            escaped.into_iter().flatten().chain(itself)
-        })
-        .collect()
 }
 
 /// One object a line, its arguments apart.
@@ -74,4 +67,41 @@ pub(super) fn csv(subject: Subject, rows: &[Row<'_>]) -> anyhow::Result<String> 
         writer.write_record(cells(row))?;
     }
     Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(key: &Key, shown: impl Fn(&[Row<'_>]) -> String) -> String {
+        let line = br#"{"@timestamp":"2026-01-31T00:00:00Z","event":{"type":["creation"]},"file":{"path":"/x.ko"}}"#;
+        let mut groups = crate::hunt::Groups::new(3);
+        groups.add(&crate::hunt::record::parse(line, Subject::Files).unwrap().unwrap());
+        let (_, group) = groups.iter().next().unwrap();
+        shown(&[(key, group)])
+    }
+
+    #[test]
+    fn a_name_does_not_rule_the_terminal() {
+        let key = Key::Module { name: "\u{1b}[2J\u{202e}ok".to_owned(), sha256: String::new() };
+        let table = rows(&key, |rows| table(Subject::Modules, rows));
+        assert!(table.contains("\\u{1b}[2J\\u{202e}ok"), "{table}");
+    }
+
+    #[test]
+    fn rows_are_the_same_for_programs() {
+        let key = Key::Tool { args: vec!["insmod".to_owned(), "a \"b\", c".to_owned()], args_count: 2 };
+        let time = "2026-01-31T00:00:00Z";
+        assert_eq!(
+            rows(&key, |rows| csv(Subject::Tools, rows).unwrap()),
+            format!(
+                "process.args,process.args_count,count,agents,first,last\n\"insmod a \"\"b\"\", c\",2,1,1,{time},{time}\n"
+            )
+        );
+        let row: Value = serde_json::from_str(&rows(&key, json)).unwrap();
+        assert_eq!(
+            (&row["process.args"][1], &row["count"], &row["last"]),
+            (&json!("a \"b\", c"), &json!(1), &json!(time))
+        );
+    }
 }

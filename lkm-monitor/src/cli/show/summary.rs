@@ -4,7 +4,10 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::model::{Severity, text::shorten};
+use crate::{
+    cli::terminal::harmless,
+    model::{Severity, text::shorten},
+};
 
 /// Bytes of one line's text: what is longer can be read in the document.
 const MAX_TEXT_BYTES: usize = 400;
@@ -252,7 +255,7 @@ impl<'a> Fields<'a> {
     /// A scalar as text that a terminal can show.
     fn text(&self, pointer: &str) -> Option<String> {
         match self.value(pointer)? {
-            Value::String(text) if !text.is_empty() => Some(harmless(text)),
+            Value::String(text) if !text.is_empty() => Some(shorten(&harmless(text), MAX_TEXT_BYTES)),
             Value::Number(number) => Some(number.to_string()),
             Value::Bool(value) => Some(value.to_string()),
             _ => None,
@@ -269,21 +272,6 @@ impl<'a> Fields<'a> {
         let elements = self.value(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
         elements.iter().filter_map(Value::as_str).map(harmless).collect::<Vec<_>>().join(separator)
     }
-}
-
-/// Text without what moves a cursor or turns the direction of writing. The renderer has escaped control characters, but the
-/// file may come from elsewhere; direction marks are valid text there, and deceive only eyes.
-fn harmless(text: &str) -> String {
-    let mut harmless = String::with_capacity(text.len());
-    for character in text.chars() {
-        let turns = matches!(character, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if character.is_control() || turns {
-            let _ = write!(harmless, "\\u{{{:x}}}", u32::from(character));
-        } else {
-            harmless.push(character);
-        }
-    }
-    shorten(&harmless, MAX_TEXT_BYTES)
 }
 
 #[cfg(test)]

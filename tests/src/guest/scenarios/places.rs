@@ -141,9 +141,22 @@ pub(super) fn mount_namespace_of_the_same_files(stage: &mut Stage) {
 
 /// The host's own files under another path.
 pub(super) fn mounted_elsewhere(stage: &mut Stage) {
-    fs::create_dir("/tmp/elsewhere").expect("make a folder");
-    mount_bind("/etc", "/tmp/elsewhere").expect("mount the configuration elsewhere");
+    let removed = write_elsewhere(stage, "/etc");
+    removed.contains(json!({ "lkm_monitor": { "change": { "before": { "size": COMMAND.len() } } } }));
+}
+
+/// /run is a file system of its own, which has no configuration when the daemon starts.
+pub(super) fn run_mounted_elsewhere(stage: &mut Stage) {
+    write_elsewhere(stage, "/run");
+}
+
+/// Writes a file of the `mounted` folder's configuration under another path, and removes it: gives the last document.
+fn write_elsewhere(stage: &Stage, mounted: &str) -> Document {
+    let live = format!("{mounted}/modprobe.d/lkm-place.conf");
     let written = "/tmp/elsewhere/modprobe.d/lkm-place.conf";
+    fs::create_dir("/tmp/elsewhere").expect("make a folder");
+    mount_bind(mounted, "/tmp/elsewhere").expect("mount the folder elsewhere");
+    fs::create_dir_all("/tmp/elsewhere/modprobe.d").expect("make a folder");
     let _ = write_as(written);
     unmount("/tmp/elsewhere", UnmountFlags::DETACH).expect("unmount it");
     let document = change(stage, "created", written, json!({}));
@@ -151,8 +164,8 @@ pub(super) fn mounted_elsewhere(stage: &mut Stage) {
         .contains(severity(HIGH))
         .contains(json!({ "lkm_monitor": { "change": { "subject": "modprobe", "content": "read" } } }))
         .has_findings(&[CHANGED]);
-    assert!(document.text("event.reason").contains(&format!(" {FILE} was created ")), "{}", document.value());
-    remove(stage, FILE).contains(json!({ "lkm_monitor": { "change": { "before": { "size": COMMAND.len() } } } }));
+    assert!(document.text("event.reason").contains(&format!(" {live} was created ")), "{}", document.value());
+    remove(stage, &live)
 }
 
 /// One file, under a path that says nothing of it.
@@ -171,24 +184,6 @@ pub(super) fn file_mounted_elsewhere(stage: &mut Stage) {
         .has_findings(&[CHANGED]);
     assert!(document.text("event.reason").contains(&format!(" {FILE} was modified ")), "{}", document.value());
     remove(stage, FILE);
-}
-
-/// /run is a file system of its own, which has no configuration when the daemon starts.
-pub(super) fn run_mounted_elsewhere(stage: &mut Stage) {
-    fs::create_dir("/tmp/elsewhere").expect("make a folder");
-    mount_bind("/run", "/tmp/elsewhere").expect("mount what is for this boot elsewhere");
-    fs::create_dir_all("/tmp/elsewhere/modprobe.d").expect("make a folder");
-    let written = "/tmp/elsewhere/modprobe.d/lkm-place.conf";
-    let _ = write_as(written);
-    unmount("/tmp/elsewhere", UnmountFlags::DETACH).expect("unmount it");
-    let document = change(stage, "created", written, json!({}));
-    document
-        .contains(severity(HIGH))
-        .contains(json!({ "lkm_monitor": { "change": { "subject": "modprobe", "content": "read" } } }))
-        .has_findings(&[CHANGED]);
-    let live = "/run/modprobe.d/lkm-place.conf";
-    assert!(document.text("event.reason").contains(&format!(" {live} was created ")), "{}", document.value());
-    remove(stage, live);
 }
 
 /// Every procfs has the settings of the one kernel: another mount, one of another PID namespace, one that is mounted nowhere.
