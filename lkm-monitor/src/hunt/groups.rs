@@ -7,7 +7,8 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Record, record::Key};
+use super::Record;
+use crate::model::GroupKey;
 
 /// Event ids that are remembered of a group. Whether an event of a group with more of them was there before is not asked: it is
 /// not rare.
@@ -58,7 +59,7 @@ impl Group {
 #[derive(Debug)]
 pub struct Groups {
     /// By the encoded key.
-    groups: HashMap<Box<[u8]>, (Key, Group)>,
+    groups: HashMap<Box<[u8]>, (GroupKey, Group)>,
     max_agents: usize,
     /// Of the key at hand.
     encoded: Vec<u8>,
@@ -102,7 +103,7 @@ impl Groups {
     }
 
     /// All groups, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Group)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&GroupKey, &Group)> {
         self.groups.values().map(|(key, group)| (key, group))
     }
 }

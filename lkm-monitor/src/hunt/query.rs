@@ -2,11 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    Group, Groups, Record,
-    record::{Key, KeyParts},
-};
-use crate::select::Exclusions;
+use super::{Group, Groups, Record, record::KeyParts};
+use crate::{model::GroupKey, select::Exclusions};
 
 /// What a hunt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,16 +67,16 @@ impl Query {
         record.time >= self.since && !excluded
     }
 
-    fn is_rare(&self, key: &Key, group: &Group) -> bool {
+    fn is_rare(&self, key: &GroupKey, group: &Group) -> bool {
         let few_args = match key {
-            Key::Tool { args_count, .. } => self.max_args.is_none_or(|most| *args_count <= most),
-            Key::File { .. } | Key::Module { .. } => true,
+            GroupKey::Tool { args_count, .. } => self.max_args.is_none_or(|most| *args_count <= most),
+            GroupKey::File { .. } | GroupKey::Module { .. } => true,
         };
         few_args && self.max_count.is_none_or(|most| group.count <= most) && group.agents() <= self.max_agents
     }
 
     /// The rare groups, rarest first: by count, agents, and what they are of.
-    pub fn rows<'a>(&self, groups: &'a Groups) -> Vec<(&'a Key, &'a Group)> {
+    pub fn rows<'a>(&self, groups: &'a Groups) -> Vec<(&'a GroupKey, &'a Group)> {
         let mut rows: Vec<_> = groups.iter().filter(|(key, group)| self.is_rare(key, group)).collect();
         rows.sort_by(|(key, group), (other_key, other)| {
             (group.count, group.agents(), key).cmp(&(other.count, other.agents(), other_key))

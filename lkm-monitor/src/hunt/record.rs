@@ -7,7 +7,7 @@ use memchr::memmem;
 use serde::Deserialize;
 
 use super::Subject;
-use crate::model::tool_run::TOOL_NAMES;
+use crate::model::{GroupKey, group::without_release, tool_run::TOOL_NAMES};
 
 /// Why a line is no document.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub struct Record<'a> {
     pub key: KeyParts<'a>,
 }
 
-/// The parts of a [`Key`].
+/// The parts of a [`GroupKey`].
 #[derive(Debug)]
 pub enum KeyParts<'a> {
     /// Of the path the key has no more than `tree`, a star, and the last `below` bytes.
@@ -72,33 +72,22 @@ impl KeyParts<'_> {
     }
 
     /// The key by itself.
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> GroupKey {
         match self {
             Self::File { path, tree, below, executable } => {
                 let rest = &path[path.len() - below..];
                 let path = if tree.is_empty() { rest.to_owned() } else { format!("{tree}*/{rest}") };
-                Key::File { path, executable: executable.clone().into_owned() }
+                GroupKey::File { path, executable: executable.clone().into_owned() }
             }
             Self::Tool { args, args_count } => {
                 let args = args.iter().map(|arg| arg.clone().into_owned()).collect();
-                Key::Tool { args, args_count: *args_count }
+                GroupKey::Tool { args, args_count: *args_count }
             }
             Self::Module { name, sha256 } => {
-                Key::Module { name: name.clone().into_owned(), sha256: sha256.clone().into_owned() }
+                GroupKey::Module { name: name.clone().into_owned(), sha256: sha256.clone().into_owned() }
             }
         }
     }
-}
-
-/// What makes events one group.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Key {
-    /// `file.path`, with `*` for the kernel's release below `/lib/modules`, and `process.executable`.
-    File { path: String, executable: String },
-    /// `process.args` and `process.args_count`.
-    Tool { args: Vec<String>, args_count: u64 },
-    /// `lkm_monitor.module.name`, or where that is not known the file's name, and `file.hash.sha256`.
-    Module { name: String, sha256: String },
 }
 
 /// The event of a line that `subject` counts; `None` for events of other kinds.
@@ -333,15 +322,4 @@ impl<'a> Document<'a> {
         let sha256 = self.file.hash.sha256.take().unwrap_or_default();
         Some(KeyParts::Module { name, sha256 })
     }
-}
-
-/// The tree of modules in which a path lies, below a kernel's release, and the length of what is left of the path then: an upgrade is
-/// not rare.
-fn without_release(path: &str) -> (&'static str, usize) {
-    for tree in ["/lib/modules/", "/usr/lib/modules/"] {
-        if let Some((_, rest)) = path.strip_prefix(tree).and_then(|below| below.split_once('/')) {
-            return (tree, rest.len());
-        }
-    }
-    ("", path.len())
 }

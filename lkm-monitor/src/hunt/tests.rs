@@ -8,6 +8,7 @@ use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
 use super::{source::Line, *};
+use crate::model::GroupKey;
 
 const NOW: i64 = 1_800_000_000;
 const DAY: i64 = 86_400;
@@ -150,11 +151,11 @@ fn by_sqlite(all: &[Said], subject: u8, query: &Query) -> Vec<(String, u64, u64,
     rows.collect::<Result<_, _>>().unwrap()
 }
 
-fn text(key: &record::Key) -> String {
+fn text(key: &GroupKey) -> String {
     match key {
-        record::Key::File { path, executable } => format!("{path}\u{1}{executable}"),
-        record::Key::Tool { args, args_count } => format!("{}\u{1}{args_count}", args.join("\u{2}")),
-        record::Key::Module { name, sha256 } => format!("{name}\u{1}{sha256}"),
+        GroupKey::File { path, executable } => format!("{path}\u{1}{executable}"),
+        GroupKey::Tool { args, args_count } => format!("{}\u{1}{args_count}", args.join("\u{2}")),
+        GroupKey::Module { name, sha256 } => format!("{name}\u{1}{sha256}"),
     }
 }
 

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 
 use crate::{
     cli::terminal::harmless,
-    hunt::{Group, Subject, record::Key},
+    hunt::{Group, Subject},
+    model::GroupKey,
 };
 
-type Row<'a> = (&'a Key, &'a Group);
+type Row<'a> = (&'a GroupKey, &'a Group);
 
 /// What a row is of: the names of the columns in front of the figures.
 const fn columns(subject: Subject) -> [&'static str; 2] {
@@ -23,9 +24,9 @@ const FIGURES: [&str; 4] = ["count", "agents", "first", "last"];
 
 fn cells((key, group): &Row<'_>) -> [String; 6] {
     let [of, by] = match key {
-        Key::File { path, executable } => [path.clone(), executable.clone()],
-        Key::Tool { args, args_count } => [args.join(" "), args_count.to_string()],
-        Key::Module { name, sha256 } => [name.clone(), sha256.clone()],
+        GroupKey::File { path, executable } => [path.clone(), executable.clone()],
+        GroupKey::Tool { args, args_count } => [args.join(" "), args_count.to_string()],
+        GroupKey::Module { name, sha256 } => [name.clone(), sha256.clone()],
     };
     [of, by, group.count.to_string(), group.agents().to_string(), group.first.to_string(), group.last.to_string()]
 }
@@ -45,9 +46,9 @@ pub(super) fn table(subject: Subject, rows: &[Row<'_>]) -> String {
 pub(super) fn json(rows: &[Row<'_>]) -> String {
     let object = |(key, group): &Row<'_>| -> Value {
         let mut row = match key {
-            Key::File { path, executable } => json!({ "file.path": path, "process.executable": executable }),
-            Key::Tool { args, args_count } => json!({ "process.args": args, "process.args_count": args_count }),
-            Key::Module { name, sha256 } => json!({ "module.name": name, "file.hash.sha256": sha256 }),
+            GroupKey::File { path, executable } => json!({ "file.path": path, "process.executable": executable }),
+            GroupKey::Tool { args, args_count } => json!({ "process.args": args, "process.args_count": args_count }),
+            GroupKey::Module { name, sha256 } => json!({ "module.name": name, "file.hash.sha256": sha256 }),
         };
         let figures =
             [json!(group.count), json!(group.agents()), json!(group.first.to_string()), json!(group.last.to_string())];
@@ -73,7 +74,7 @@ pub(super) fn csv(subject: Subject, rows: &[Row<'_>]) -> anyhow::Result<String> 
 mod tests {
     use super::*;
 
-    fn rows(key: &Key, shown: impl Fn(&[Row<'_>]) -> String) -> String {
+    fn rows(key: &GroupKey, shown: impl Fn(&[Row<'_>]) -> String) -> String {
         let line = br#"{"@timestamp":"2026-01-31T00:00:00Z","event":{"type":["creation"]},"file":{"path":"/x.ko"}}"#;
         let mut groups = crate::hunt::Groups::new(3);
         groups.add(&crate::hunt::record::parse(line, Subject::Files).unwrap().unwrap());
@@ -83,14 +84,14 @@ mod tests {
 
     #[test]
     fn a_name_does_not_rule_the_terminal() {
-        let key = Key::Module { name: "\u{1b}[2J\u{202e}ok".to_owned(), sha256: String::new() };
+        let key = GroupKey::Module { name: "\u{1b}[2J\u{202e}ok".to_owned(), sha256: String::new() };
         let table = rows(&key, |rows| table(Subject::Modules, rows));
         assert!(table.contains("\\u{1b}[2J\\u{202e}ok"), "{table}");
     }
 
     #[test]
     fn rows_are_the_same_for_programs() {
-        let key = Key::Tool { args: vec!["insmod".to_owned(), "a \"b\", c".to_owned()], args_count: 2 };
+        let key = GroupKey::Tool { args: vec!["insmod".to_owned(), "a \"b\", c".to_owned()], args_count: 2 };
         let time = "2026-01-31T00:00:00Z";
         assert_eq!(
             rows(&key, |rows| csv(Subject::Tools, rows).unwrap()),
