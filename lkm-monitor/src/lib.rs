@@ -17,6 +17,7 @@ pub mod lifecycle;
 pub mod model;
 pub mod output;
 pub mod pipeline;
+pub mod prevalence;
 pub mod select;
 pub mod sensor;
 pub mod telemetry;

@@ -15,6 +15,7 @@ pub mod module_config;
 pub mod origin;
 pub mod path;
 pub mod process;
+pub mod rarity;
 pub mod request;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -39,6 +40,7 @@ pub use loss::{Loss, LossReason};
 pub use origin::{NameSource, Origin};
 pub use path::SeenPath;
 pub use process::{ArgumentsSource, Ids, Namespaces, Process, ProcessTree, Tty};
+pub use rarity::{Answer, Kind, Rarity, Scope, Standing};
 pub use request::ModuleRequest;
 pub use state::{ClockStep, Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
 pub use tool_run::{InstalledTool, ToolEnd, ToolKind, ToolMatch, ToolOperation, ToolRun};
