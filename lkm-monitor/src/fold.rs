@@ -148,7 +148,10 @@ impl Group {
             // What follows is few, too, until it is many.
         } else if self.burst.count > 0 {
             let finding = Finding { reason: reason(&self.burst, &self.by), ..self.lead.clone() };
-            out.push(Folded::Burst(Box::new(self.burst.clone()), Verdict { findings: vec![finding] }));
+            out.push(Folded::Burst(
+                Box::new(self.burst.clone()),
+                Verdict { findings: vec![finding], ..Verdict::default() },
+            ));
             self.burst.continued = true;
         }
         self.burst.count = 0;

@@ -5,7 +5,7 @@ use crate::{
     sensor::losses::Totals,
 };
 
-const REASONS: [LossReason; 11] = [
+const REASONS: [LossReason; 12] = [
     LossReason::RingFull,
     LossReason::ScratchExhausted,
     LossReason::InFlightFull,
@@ -16,6 +16,7 @@ const REASONS: [LossReason; 11] = [
     LossReason::DecodeError,
     LossReason::JoinEvicted,
     LossReason::NotLookedAt,
+    LossReason::NotCounted,
     LossReason::OutputFull,
 ];
 

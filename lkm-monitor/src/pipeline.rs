@@ -2,26 +2,34 @@
 //!
 //! A **probe** on a kernel hook writes a fixed-layout **event** to the ring buffer; the **sensor** decodes and joins
 //! events; **select** keeps the changes of files that are watched; **inspect** adds facts from file, process and host;
-//! **assess** weighs them with rules into a **verdict**; **fold** makes one alert of a burst; **alert** renders ECS; the
+//! **assess** weighs them with rules and with how **prevalence** says that they stand into a **verdict**; **fold** makes one alert of a burst; **alert** renders ECS; the
 //! **output** delivers it.
 //!
 //! Nothing is dropped without a counter, and every counter that grows becomes a document.
 
 mod looks;
+mod standings;
 
 use std::{path::Path, time::Instant};
 
 use lkm_monitor_common::event::EventKind;
 
-use self::looks::Looks;
+pub use self::standings::Counting;
+use self::{
+    looks::Looks,
+    standings::{Next, Standings, Weighable},
+};
 use crate::{
     alert::{Document, Renderer},
     assess::{self, Context},
     fold::{Fold, Folded},
     inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},
     ledger::Ledger,
-    model::{Clock, ClockStep, Content, FileChange, FileReport, Host, LossReason, Observation, SensorState, Verdict},
+    model::{
+        Agent, Clock, ClockStep, Content, FileChange, FileReport, Host, LossReason, Observation, SensorState, Verdict,
+    },
     output::{Output, Priority, Sent},
+    prevalence::Answered,
     select::{Exclusions, WatchList},
     sensor::{decode, files::Files, join::Join, losses::Totals, rings::Rings, tools::Tools},
 };
@@ -32,6 +40,15 @@ const EXCLUDED_EVERY_NS: u64 = 60_000_000_000;
 /// A change of the wall clock that is more than slewing and the time between two looks.
 const CLOCK_STEP_NS: u64 = 1_000_000_000;
 
+/// What a stage waited for.
+#[derive(Debug)]
+pub enum StageAnswer {
+    /// What was found where a file changed.
+    Content(u64, Box<Content>),
+    /// How often, and where, things like an event happened.
+    Standing(Answered),
+}
+
 /// The state of all stages between the rings and the output.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -39,6 +56,7 @@ pub struct Pipeline {
     files: Files,
     tools: Tools,
     looks: Looks,
+    standings: Standings,
     fold: Fold,
     /// Changes that exclusions had kept back when that was last told, and when it was.
     excluded_told: (u64, u64),
@@ -59,22 +77,23 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Reads the host's facts and makes the stages ready.
+    /// Makes the stages ready.
     pub fn new(
         output: Output,
         with_events: bool,
         watch: WatchList,
         exclusions: Exclusions,
         contents: Contents,
+        (host, agent): (Host, Agent),
+        counting: Option<Counting>,
     ) -> Result<Self, HostError> {
-        let host = inspect::read_host(&watch.places())?;
         let clock = inspect::read_clock();
-        let agent = inspect::identify_agent(&host, std::process::id(), boot_ns());
         Ok(Self {
             join: Join::since(boot_ns()),
             files: Files::default(),
             tools: Tools::default(),
             looks: Looks::new(watch, exclusions, inspect::mounts::of_host(), contents),
+            standings: Standings::new(counting),
             fold: Fold::default(),
             excluded_told: (0, 0),
             running: RunningProcesses::collect(Path::new("/proc")).map_err(HostError::Processes)?,
@@ -110,25 +129,42 @@ impl Pipeline {
         for change in self.files.expire(read_to_ns) {
             self.changed(change);
         }
-        for report in self.looks.expire(boot_ns()) {
-            self.reported(report);
+        for looked_at in self.looks.expire(boot_ns()) {
+            self.weighed_alone(looked_at);
         }
         for run in self.tools.expire(read_to_ns) {
             self.observed(Observation::Tool(Box::new(run)));
+        }
+        for weighable in self.standings.expire(boot_ns()) {
+            self.weighed(weighable);
         }
         let folded = self.fold.expire(boot_ns());
         self.told(folded);
     }
 
-    /// The next answer on a file that was looked at.
-    pub async fn looked_at(&mut self) -> Option<(u64, Content)> {
-        self.looks.answer().await
+    /// The next answer that something waits for. `None` when those who answer have ended.
+    pub async fn answer(&mut self) -> Option<StageAnswer> {
+        let Self { looks, standings, .. } = self;
+        tokio::select! {
+            biased;
+            standing = standings.answer() => standing.map(StageAnswer::Standing),
+            content = looks.answer() => content.map(|(id, content)| StageAnswer::Content(id, Box::new(content))),
+        }
     }
 
-    /// Takes in what was found where a file changed.
-    pub fn take_content(&mut self, id: u64, content: Content) {
-        if let Some(report) = self.looks.take(id, content) {
-            self.reported(report);
+    /// Takes an answer in.
+    pub fn take_answer(&mut self, answer: StageAnswer) {
+        match answer {
+            StageAnswer::Content(id, content) => {
+                if let Some(looked_at) = self.looks.take(id, *content) {
+                    self.weighed_alone(looked_at);
+                }
+            }
+            StageAnswer::Standing(answered) => {
+                if let Some(weighable) = self.standings.take(answered, boot_ns()) {
+                    self.weighed(weighable);
+                }
+            }
         }
     }
 
@@ -173,6 +209,7 @@ impl Pipeline {
             self.files.next_deadline_ns(),
             self.tools.next_deadline_ns(),
             self.looks.next_deadline_ns(),
+            self.standings.next_deadline_ns(),
             self.fold.next_deadline_ns(),
         ];
         deadlines.into_iter().flatten().min()
@@ -185,6 +222,7 @@ impl Pipeline {
             self.ledger.observe(totals, self.join.evicted() + self.tools.evicted());
         }
         self.ledger.set(LossReason::NotLookedAt, self.looks.not_looked_at());
+        self.ledger.set(LossReason::NotCounted, self.standings.not_counted());
         self.tell_losses();
         self.tell_excluded(EXCLUDED_EVERY_NS);
     }
@@ -221,14 +259,21 @@ impl Pipeline {
         for change in self.files.drain() {
             self.changed(change);
         }
-        while let Some((id, content)) = self.looks.answer_before(self.closing_before.unwrap_or_else(Instant::now)) {
-            self.take_content(id, content);
+        let deadline = self.closing_before.unwrap_or_else(Instant::now);
+        while let Some((id, content)) = self.looks.answer_before(deadline) {
+            self.take_answer(StageAnswer::Content(id, Box::new(content)));
         }
-        for report in self.looks.expire(u64::MAX) {
-            self.reported(report);
+        for looked_at in self.looks.expire(u64::MAX) {
+            self.weighed_alone(looked_at);
         }
         for run in self.tools.drain() {
             self.observed(Observation::Tool(Box::new(run)));
+        }
+        while let Some(answered) = self.standings.answer_before(deadline) {
+            self.take_answer(StageAnswer::Standing(answered));
+        }
+        for weighable in self.standings.expire(u64::MAX) {
+            self.weighed(weighable);
         }
         let folded = self.fold.drain();
         self.told(folded);
@@ -246,9 +291,10 @@ impl Pipeline {
     }
 
     /// What the daemon itself counted since the start, by name.
-    pub fn counters(&self) -> [(&'static str, u64); 3] {
+    pub fn counters(&self) -> [(&'static str, u64); 4] {
         let excluded = self.looks.excluded().iter().map(|excluded| excluded.count).sum();
-        [("documents", self.documents), ("folded", self.fold.folded()), ("excluded", excluded)]
+        let groups_evicted = ("groups_evicted", self.standings.evicted());
+        [("documents", self.documents), ("folded", self.fold.folded()), ("excluded", excluded), groups_evicted]
     }
 
     /// Documents sent so far.
@@ -289,11 +335,23 @@ impl Pipeline {
     }
 
     fn reported(&mut self, report: FileReport) {
-        self.observed(Observation::File(Box::new(report)));
+        self.weighed_alone(Observation::File(Box::new(report)));
     }
 
-    /// Weighs an observation and tells of it.
-    fn observed(&mut self, mut observation: Observation) {
+    /// Takes an observation in. A load waits for a look at its file.
+    fn observed(&mut self, observation: Observation) {
+        match observation {
+            Observation::Call(call) => {
+                if let Some(call) = self.looks.look_at_load(call, &self.host, boot_ns()) {
+                    self.weighed_alone(Observation::Call(call));
+                }
+            }
+            observation => self.weighed_alone(observation),
+        }
+    }
+
+    /// Weighs an observation by itself, and asks how it stands.
+    fn weighed_alone(&mut self, mut observation: Observation) {
         let process = match &mut observation {
             Observation::Call(call) => call.process.as_mut(),
             Observation::Request(request) => Some(&mut request.process),
@@ -306,8 +364,27 @@ impl Pipeline {
         let accounts = self.accounts.refresh();
         let context = Context { host: &self.host, accounts };
         let verdict = assess::assess(&observation, &context);
+        match self.standings.ask(observation, verdict, boot_ns()) {
+            Next::Uncounted(observation, verdict) => self.fold_or_tell(observation, verdict),
+            Next::Weighable(weighable) => self.weighed(*weighable),
+            Next::Waits => {}
+        }
+    }
+
+    /// Weighs an observation by how it stands.
+    fn weighed(&mut self, weighable: Weighable) {
+        let Weighable { observation, verdict, rarity, threshold } = weighable;
+        let accounts = self.accounts.refresh();
+        let context = Context { host: &self.host, accounts };
+        let verdict = assess::weigh_rarity(verdict, &observation, rarity, &threshold, &context);
+        self.fold_or_tell(observation, verdict);
+    }
+
+    fn fold_or_tell(&mut self, observation: Observation, verdict: Verdict) {
         match observation {
             Observation::File(report) if !verdict.findings.is_empty() => {
+                let accounts = self.accounts.refresh();
+                let context = Context { host: &self.host, accounts };
                 let by = assess::process_phrase(&report.change.process.caller, &context);
                 let folded = self.fold.push(report, verdict, &by, boot_ns());
                 self.told(folded);

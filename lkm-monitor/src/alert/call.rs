@@ -8,7 +8,10 @@ use super::{
     process, request,
     scene::Scene,
 };
-use crate::model::{Bytes, CallerText, ModuleCall, NameSource, Operation, Part, errno_name, text::text};
+use crate::model::{
+    Bytes, CallerText, ContentStatus, ModuleCall, NameSource, Operation, Part, errno_name,
+    text::{hex, text},
+};
 
 /// The telemetry document of a call.
 pub(super) fn render(call: &ModuleCall, scene: &Scene<'_>) -> Value {
@@ -42,6 +45,9 @@ pub(super) fn render(call: &ModuleCall, scene: &Scene<'_>) -> Value {
     });
     if let Some(facts) = &call.file {
         merge(&mut document, file::render(facts, scene));
+        let looked = call.content.status != ContentStatus::NotWanted;
+        document["file"]["hash"] = json!(call.content.own_sha256().map(|hash| json!({ "sha256": hex(&hash) })));
+        document["lkm_monitor"]["load"]["content"] = json!(looked.then(|| call.content.status.name()));
     }
     if let Some(tree) = &call.process {
         merge(&mut document, process::render(tree, scene));

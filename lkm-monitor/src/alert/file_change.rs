@@ -10,7 +10,8 @@ use super::{
 };
 use crate::model::{
     ContentStatus, FileAction, FileFacts, FileReport, FileState, FileTime, Subject, Writing, errno_name,
-    module_config::LineDiff, text::text,
+    module_config::LineDiff,
+    text::{hex, text},
 };
 
 /// The telemetry document of a change.
@@ -210,10 +211,6 @@ fn truncated(report: &FileReport) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(field, cut)| cut.then_some(field))
     .collect()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn time(time: Option<FileTime>) -> Option<String> {

@@ -2,12 +2,23 @@
 
 use serde_json::{Value, json};
 
+use super::rarity;
+
 use crate::model::{Finding, Technique, Verdict, verdict::ATTACK_VERSION};
 
 const ATTACK: &str = "https://attack.mitre.org";
 
-/// Empty without findings.
+/// What the rules say, and how often, and where, things like it happened.
 pub(super) fn render(verdict: &Verdict) -> Value {
+    let mut document = alert(verdict);
+    if let Some(rarity) = &verdict.rarity {
+        document["lkm_monitor"]["rarity"] = rarity::render(rarity);
+    }
+    document
+}
+
+/// Empty without findings.
+fn alert(verdict: &Verdict) -> Value {
     let Some(lead) = verdict.lead() else { return json!({}) };
     let techniques: Vec<_> = verdict.findings.iter().flat_map(|finding| finding.rule.techniques).collect();
     json!({

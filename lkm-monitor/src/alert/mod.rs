@@ -13,6 +13,7 @@ mod finding;
 mod json;
 pub mod limit;
 mod process;
+mod rarity;
 mod request;
 mod scene;
 mod sensor;

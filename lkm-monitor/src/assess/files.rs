@@ -3,10 +3,13 @@
 use super::{Context, Detection, Match, attack, origin::nonstandard_path, phrase::file_sentence};
 use crate::model::{FileAction, FileReport, Rule, Severity, Subject};
 
+/// The rule on files that appear.
+pub(super) const CREATED: u16 = 301;
+
 pub(super) static DETECTIONS: &[Detection<FileReport>] = &[
     Detection {
         rule: Rule {
-            code: 301,
+            code: CREATED,
             id: "module-file-created",
             name: "Kernel module file created",
             description: "A file with the name of a kernel module appeared: it was created, renamed or linked. Packages and kernel \

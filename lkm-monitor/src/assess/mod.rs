@@ -10,6 +10,7 @@ mod integrity;
 mod loader;
 mod origin;
 mod phrase;
+mod rarity;
 #[cfg(test)]
 mod samples;
 mod sensor;
@@ -20,6 +21,7 @@ mod unload;
 use std::cmp::Reverse;
 
 pub use phrase::process as process_phrase;
+pub use rarity::{judge, weigh_rarity};
 pub use sensor::assess_sensor;
 
 use crate::model::{Accounts, FileReport, Finding, Host, ModuleCall, Observation, Rule, Severity, ToolRun, Verdict};
@@ -66,8 +68,12 @@ fn weigh<T>(detections: &[&'static [Detection<T>]], observed: &T, context: &Cont
         Some(Finding { rule: &detection.rule, severity, reason })
     };
     let mut findings: Vec<_> = detections.iter().copied().flatten().filter_map(finding).collect();
+    sort(&mut findings);
+    Verdict { findings, ..Verdict::default() }
+}
+
+fn sort(findings: &mut [Finding]) {
     findings.sort_by_key(|finding| (Reverse(finding.severity), finding.rule.code));
-    Verdict { findings }
 }
 
 /// Every rule there is.
@@ -75,7 +81,8 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let of_calls = LOAD.into_iter().chain(UNLOAD).flatten().map(|detection| &detection.rule);
     let of_files = FILE.into_iter().flatten().map(|detection| &detection.rule);
     let of_tools = TOOL.into_iter().flatten().map(|detection| &detection.rule);
-    of_calls.chain(of_files).chain(of_tools).chain([&sensor::BLINDED])
+    let others = [&sensor::BLINDED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
+    of_calls.chain(of_files).chain(of_tools).chain(others)
 }
 
 #[cfg(test)]
@@ -90,7 +97,7 @@ mod tests {
         let codes: HashSet<_> = rules().map(|rule| rule.code).collect();
         let ids: HashSet<_> = rules().map(|rule| rule.id).collect();
         assert_eq!((codes.len(), ids.len()), (rules().count(), rules().count()));
-        assert_eq!(codes.len(), 28);
+        assert_eq!(codes.len(), 30);
     }
 
     #[test]

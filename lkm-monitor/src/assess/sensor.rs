@@ -29,7 +29,8 @@ pub fn assess_sensor(state: &SensorState) -> Verdict {
     causes.dedup();
     let reason =
         format!("{}: {} hooks are silent; not seen: {}", causes.join(", "), silent.len(), state.blind.join("; "));
-    Verdict { findings: vec![Finding { rule: &BLINDED, severity: BLINDED.severity, reason }] }
+    let finding = Finding { rule: &BLINDED, severity: BLINDED.severity, reason };
+    Verdict { findings: vec![finding], ..Verdict::default() }
 }
 
 #[cfg(test)]

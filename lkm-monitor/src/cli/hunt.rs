@@ -12,10 +12,13 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::hunt::{
-    Query, Subject, query,
-    scan::{Malformed, NAMED, scan},
-    source,
+use crate::{
+    hunt::{
+        Query, Subject, query,
+        scan::{Malformed, NAMED, scan},
+        source,
+    },
+    model::rarity::RARE_ARGS,
 };
 
 #[derive(Debug, Args)]
@@ -39,7 +42,7 @@ struct Tools {
     #[command(flatten)]
     common: Common,
     /// Most arguments of a run
-    #[arg(long, default_value_t = query::RARE_ARGS)]
+    #[arg(long, default_value_t = RARE_ARGS)]
     max_args: u64,
 }
 

@@ -13,15 +13,16 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::watches::{Closes, ToolWatch};
 use crate::{
-    config,
+    config::{self, RarityConfig},
     inspect::{
         self,
         contents::{Baseline, Contents},
     },
     lifecycle::{DRAIN, Shutdown, exit},
-    model::InstalledTool,
+    model::{Agent, InstalledTool},
     output::Output,
-    pipeline::{Pipeline, boot_ns},
+    pipeline::{Counting, Pipeline, boot_ns},
+    prevalence::{Service, Settings},
     select::{Exclusions, WatchList},
     sensor::{
         attach::{self, Programs, State},
@@ -76,7 +77,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(watch(args, programs, watch_list, exclusions, tools))
+    runtime.block_on(watch(args, programs, watch_list, exclusions, tools, &config.rarity))
 }
 
 async fn watch(
@@ -85,11 +86,15 @@ async fn watch(
     watch_list: WatchList,
     exclusions: Exclusions,
     tools: Vec<InstalledTool>,
+    rarity: &RarityConfig,
 ) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::listen().context("cannot listen for signals")?;
     let output = Output::start(std::io::stdout()).context("cannot start the output")?;
     let contents = Contents::start(baseline(&watch_list)).context("cannot start to look at files")?;
-    let mut pipeline = Pipeline::new(output, args.events, watch_list, exclusions, contents)?;
+    let host = inspect::read_host(&watch_list.places())?;
+    let agent = inspect::identify_agent(&host, std::process::id(), boot_ns());
+    let counting = counting(rarity, &agent)?;
+    let mut pipeline = Pipeline::new(output, args.events, watch_list, exclusions, contents, (host, agent), counting)?;
     let mut counters = Counters::open(&mut programs)?;
     let mut rings = Rings::open(&mut programs)?;
 
@@ -114,9 +119,9 @@ async fn watch(
                 tools.follow(&mut programs);
             }
             () = tokio::time::sleep_until(closes.next()), if closes.are_awaited() => closes.look(&mut programs),
-            content = pipeline.looked_at() => match content {
-                Some((id, content)) => pipeline.take_content(id, content),
-                None => anyhow::bail!("those who look at files have ended"),
+            answer = pipeline.answer() => match answer {
+                Some(answer) => pipeline.take_answer(answer),
+                None => anyhow::bail!("those who look at files, or count, have ended"),
             },
             // Not a ready future: without a rest the runtime never looks at timers and signals.
             () = tokio::task::yield_now(), if more => {}
@@ -158,6 +163,26 @@ async fn watch(
     anyhow::ensure!(told, "not everything that was seen could be told before the end");
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Those who count, unless that is switched off. A host that cannot count tells everything as rare.
+fn counting(config: &RarityConfig, agent: &Agent) -> anyhow::Result<Option<Counting>> {
+    if !config.enabled {
+        return Ok(None);
+    }
+    // Checked when the settings were read.
+    let (limits, fleet) = (config.limits()?, config.fleet()?);
+    let fleet_patience = fleet.as_ref().map_or(Duration::ZERO, |fleet| fleet.link.deadline);
+    let settings = Settings { path: config.path.clone(), limits, fleet, agent: agent.id.clone() };
+    let service = Service::start(settings)
+        .inspect_err(|error| tracing::error!(%error, "the prevalence store cannot be opened: all is told as rare"))
+        .ok();
+    Ok(Some(Counting {
+        service,
+        thresholds: config.thresholds()?,
+        window_days: limits.window.days,
+        fleet_patience_ns: u64::try_from(fleet_patience.as_nanos()).unwrap_or(u64::MAX),
+    }))
 }
 
 /// Tells when hooks were silenced behind our back, or speak again.

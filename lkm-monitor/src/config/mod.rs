@@ -1,10 +1,12 @@
 //! Settings: TOML, every key optional, unknown keys refused.
 
 mod files;
+mod rarity;
 
 use std::path::{Path, PathBuf};
 
 pub use files::{FilesConfig, FilesError};
+pub use rarity::{RarityConfig, RarityError, STORE};
 use serde::Deserialize;
 
 /// Read when no other file is named; it need not exist.
@@ -21,6 +23,8 @@ pub enum ConfigError {
     RingBytes { path: PathBuf, key: &'static str, value: u32, min: u32, max: u32 },
     #[error("{path}: {source}")]
     Files { path: PathBuf, source: FilesError },
+    #[error("{path}: {source}")]
+    Rarity { path: PathBuf, source: RarityError },
 }
 
 /// How module system calls are hooked.
@@ -42,6 +46,7 @@ pub enum SyscallHooks {
 pub struct Config {
     pub sensor: SensorConfig,
     pub files: FilesConfig,
+    pub rarity: RarityConfig,
 }
 
 /// `[sensor]`
@@ -95,6 +100,10 @@ fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
     let files = |source| ConfigError::Files { path: path.to_owned(), source };
     config.files.watch_list().map_err(files)?;
     config.files.exclusions().map_err(files)?;
+    let rarity = |source| ConfigError::Rarity { path: path.to_owned(), source };
+    config.rarity.limits().map_err(rarity)?;
+    config.rarity.thresholds().map_err(rarity)?;
+    config.rarity.fleet().map_err(rarity)?;
     Ok(config)
 }
 

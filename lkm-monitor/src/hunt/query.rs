@@ -3,7 +3,13 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Group, Groups, Record, record::KeyParts};
-use crate::{model::GroupKey, select::Exclusions};
+use crate::{
+    model::{
+        GroupKey,
+        rarity::{RARE_AGENTS, RARE_ARGS, WINDOW_DAYS},
+    },
+    select::Exclusions,
+};
 
 /// What a hunt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +38,8 @@ pub struct Query {
     pub limit: usize,
 }
 
-/// Days that a hunt looks back.
-pub const WINDOW_DAYS: i64 = 30;
 /// Rows that a hunt shows.
 pub const LIMIT: usize = 100;
-/// Agents on which a file or a module may be and is still rare.
-pub const RARE_AGENTS: u64 = 3;
-/// Arguments of a run that is rare: longer command lines differ from run to run.
-pub const RARE_ARGS: u64 = 3;
 
 impl Query {
     /// The hunt as it is where nothing else is said.
@@ -49,7 +49,9 @@ impl Query {
         let exclude = Exclusions::defaults().filter_map(|exclusion| glob::Pattern::new(&exclusion.path).ok()).collect();
         Self {
             subject,
-            since: now.saturating_sub(SignedDuration::from_hours(24 * WINDOW_DAYS)).unwrap_or(Timestamp::MIN),
+            since: now
+                .saturating_sub(SignedDuration::from_hours(24 * i64::from(WINDOW_DAYS)))
+                .unwrap_or(Timestamp::MIN),
             max_count: is_tools.then_some(1),
             max_agents: if is_tools { 1 } else { RARE_AGENTS },
             max_args: is_tools.then_some(RARE_ARGS),

@@ -1,6 +1,6 @@
 //! A module system call, whatever probes saw of it.
 
-use super::{Bytes, FileFacts, ModuleRequest, ProcessTree};
+use super::{Bytes, Content, FileFacts, ModuleRequest, ProcessTree};
 
 /// What was asked of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,6 +183,8 @@ pub struct ModuleCall {
     pub image_source: Option<ImageSource>,
     /// The file that the kernel read, or, when it read none, the one behind the caller's descriptor.
     pub file: Option<FileFacts>,
+    /// What the file holds, where it was looked at after the load.
+    pub content: Content,
     /// The caller's descriptor named another file at the enter than the kernel read.
     pub file_swapped: bool,
     /// The kernel's copy of the parameters, or the caller's where the kernel did not come that far.

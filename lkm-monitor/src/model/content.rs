@@ -25,6 +25,11 @@ pub struct Content {
 }
 
 impl Content {
+    /// The hash of what the file of the event held then; `None` where it was not read, or may hold something else by now.
+    pub fn own_sha256(&self) -> Option<[u8; 32]> {
+        self.after.as_ref().filter(|_| self.status == ContentStatus::Read)?.sha256
+    }
+
     /// Whether the file holds what it held before; `None` where that is not known.
     pub fn is_same(&self) -> Option<bool> {
         if !matches!(self.status, ContentStatus::Read | ContentStatus::ChangedSince) {
@@ -115,4 +120,6 @@ pub struct Look {
     pub subject: super::Subject,
     /// The change was made in the host's own mount namespace.
     pub in_host_namespace: bool,
+    /// Nothing changed: a module was loaded from the file.
+    pub of_load: bool,
 }

@@ -37,6 +37,8 @@ pub enum LossReason {
     JoinEvicted,
     /// Too many changed files were waiting to be looked at: the change was told, without what is in the file.
     NotLookedAt,
+    /// How often, and where, things like an event happened could not be found out in time: it was told as rare.
+    NotCounted,
     /// Nobody took the documents.
     OutputFull,
 }
@@ -55,6 +57,7 @@ impl LossReason {
             Self::DecodeError => "decode_error",
             Self::JoinEvicted => "join_evicted",
             Self::NotLookedAt => "not_looked_at",
+            Self::NotCounted => "not_counted",
             Self::OutputFull => "output_full",
         }
     }
@@ -69,7 +72,7 @@ impl LossReason {
             | Self::WriterNotFollowed
             | Self::LinkNotFollowed
             | Self::ToolNotFollowed => "kernel",
-            Self::DecodeError | Self::JoinEvicted | Self::NotLookedAt | Self::OutputFull => "daemon",
+            Self::DecodeError | Self::JoinEvicted | Self::NotLookedAt | Self::NotCounted | Self::OutputFull => "daemon",
         }
     }
 }

@@ -40,7 +40,7 @@ pub use loss::{Loss, LossReason};
 pub use origin::{NameSource, Origin};
 pub use path::SeenPath;
 pub use process::{ArgumentsSource, Ids, Namespaces, Process, ProcessTree, Tty};
-pub use rarity::{Answer, Kind, Rarity, Scope, Standing};
+pub use rarity::{Answer, KeyPart, Kind, Rarity, Scope, Standing, Threshold};
 pub use request::ModuleRequest;
 pub use state::{ClockStep, Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
 pub use tool_run::{InstalledTool, ToolEnd, ToolKind, ToolMatch, ToolOperation, ToolRun};

@@ -1,7 +1,7 @@
 //! An ordinary host, load and unload for tests, each to be changed by the test that needs something else.
 
 use super::{
-    Abi, Accounts, Bytes, CallOutcome, FileAction, FileChange, FileFacts, Host, Ids, ImageSource, LoadStage,
+    Abi, Accounts, Bytes, CallOutcome, Content, FileAction, FileChange, FileFacts, Host, Ids, ImageSource, LoadStage,
     ModuleCall, ModuleFacts, Namespaces, OperatingSystem, Operation, Process, ProcessTree, SeenPath, SystemMount,
     ToolEnd, ToolMatch, ToolRun, Writing,
 };
@@ -66,6 +66,7 @@ pub(crate) fn load_from(file: &str) -> ModuleCall {
             links: 1,
             ..FileFacts::default()
         }),
+        content: Content::default(),
         file_swapped: false,
         parameters: None,
         parameters_rewritten: false,

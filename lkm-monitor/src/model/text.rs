@@ -51,6 +51,11 @@ fn escape(bytes: &[u8], text: &mut String) {
     }
 }
 
+/// A hash, or other bytes that are no text.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -1,5 +1,7 @@
 //! What the rules say of an observation.
 
+use super::Rarity;
+
 /// The version of MITRE ATT&CK that the technique and tactic ids are of. In version 19 Defense Evasion became Stealth
 /// (TA0005) and Defense Impairment (TA0112), and Impair Defenses (T1562) became Disable or Modify Tools (T1685).
 pub const ATTACK_VERSION: &str = "19";
@@ -71,6 +73,8 @@ pub struct Technique {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Verdict {
     pub findings: Vec<Finding>,
+    /// Of what is counted, where counting is on.
+    pub rarity: Option<Rarity>,
 }
 
 impl Verdict {

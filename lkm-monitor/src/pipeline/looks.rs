@@ -1,12 +1,13 @@
-//! Changes of files on their way: selected, and kept until somebody has looked at the file.
+//! Changes of files on their way: selected, and kept until somebody has looked at the file. Loads wait here, too, for the hash of what
+//! was loaded.
 
 use std::{collections::BTreeMap, time::Instant};
 
 use crate::{
     inspect::{contents::Contents, shared_setting},
     model::{
-        Content, ContentStatus, Excluded, FileAction, FileChange, FileFacts, FileReport, Host, Look, SeenPath, Subject,
-        SystemMount, Writing,
+        Content, ContentStatus, Excluded, FileAction, FileChange, FileFacts, FileReport, Host, Look, ModuleCall,
+        Observation, SeenPath, Subject, SystemMount, Writing,
     },
     select::{Exclusions, WatchList},
 };
@@ -17,6 +18,9 @@ const MAX_WAITING: usize = 2048;
 /// How long a change waits for the look at its file, in nanoseconds. Reading is fast; a file system may not be.
 const PATIENCE_NS: u64 = 30_000_000_000;
 
+/// How long a load waits: what is in the kernel now is told soon, with or without the hash of its file.
+const LOAD_PATIENCE_NS: u64 = 2_000_000_000;
+
 #[derive(Debug)]
 pub(super) struct Looks {
     watch: WatchList,
@@ -25,7 +29,7 @@ pub(super) struct Looks {
     first_mounts: Vec<SystemMount>,
     contents: Contents,
     /// By the number of the look, which grows: with the time since boot at which patience ends.
-    waiting: BTreeMap<u64, (FileReport, u64)>,
+    waiting: BTreeMap<u64, (Observation, u64)>,
     last: u64,
     not_looked_at: u64,
 }
@@ -54,13 +58,31 @@ impl Looks {
             return Some(report);
         }
         self.last += 1;
-        let look = Look { change: Box::new(report.change.clone()), subject, in_host_namespace };
+        let look = Look { change: Box::new(report.change.clone()), subject, in_host_namespace, of_load: false };
         if self.waiting.len() >= MAX_WAITING || !self.contents.request(self.last, look) {
             report.content.status = ContentStatus::Busy;
             self.not_looked_at += 1;
             return Some(report);
         }
-        self.waiting.insert(self.last, (report, now_ns.saturating_add(PATIENCE_NS)));
+        self.waiting.insert(self.last, (Observation::File(Box::new(report)), now_ns.saturating_add(PATIENCE_NS)));
+        None
+    }
+
+    /// The load, unless it waits for a look at its file.
+    pub(super) fn look_at_load(
+        &mut self,
+        mut call: Box<ModuleCall>,
+        host: &Host,
+        now_ns: u64,
+    ) -> Option<Box<ModuleCall>> {
+        let Some(look) = look_of_load(&call, host) else { return Some(call) };
+        self.last += 1;
+        if self.waiting.len() >= MAX_WAITING || !self.contents.request(self.last, look) {
+            call.content.status = ContentStatus::Busy;
+            self.not_looked_at += 1;
+            return Some(call);
+        }
+        self.waiting.insert(self.last, (Observation::Call(call), now_ns.saturating_add(LOAD_PATIENCE_NS)));
         None
     }
 
@@ -104,30 +126,31 @@ impl Looks {
         if self.waiting.is_empty() { None } else { self.contents.answer_before(deadline) }
     }
 
-    /// The report that this was found for.
-    pub(super) fn take(&mut self, id: u64, content: Content) -> Option<FileReport> {
-        let (report, _) = self.waiting.remove(&id)?;
+    /// What waited for this.
+    pub(super) fn take(&mut self, id: u64, content: Content) -> Option<Observation> {
+        let (mut waited, _) = self.waiting.remove(&id)?;
         self.not_looked_at += u64::from(content.status == ContentStatus::TimedOut);
-        Some(FileReport { content, ..report })
+        match &mut waited {
+            Observation::File(report) => report.content = content,
+            Observation::Call(call) => call.content = content,
+            Observation::Request(_) | Observation::Tool(_) => {}
+        }
+        Some(waited)
     }
 
-    /// Reports whose files nobody could look at in time.
-    pub(super) fn expire(&mut self, now_ns: u64) -> Vec<FileReport> {
-        let mut due = Vec::new();
-        while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.get().1 <= now_ns) {
-            let (mut report, _) = entry.remove();
-            report.content.status = ContentStatus::TimedOut;
-            self.not_looked_at += 1;
-            due.push(report);
-        }
-        due
+    /// What nobody could look at in time.
+    pub(super) fn expire(&mut self, now_ns: u64) -> Vec<Observation> {
+        let is_due = |(_, deadline_ns): &(Observation, u64)| *deadline_ns <= now_ns;
+        let due: Vec<_> = self.waiting.iter().filter(|(_, waiting)| is_due(waiting)).map(|(id, _)| *id).collect();
+        let timed_out = || Content { status: ContentStatus::TimedOut, ..Content::default() };
+        due.into_iter().filter_map(|id| self.take(id, timed_out())).collect()
     }
 
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
-        self.waiting.first_key_value().map(|(_, (_, deadline_ns))| *deadline_ns)
+        self.waiting.values().map(|(_, deadline_ns)| *deadline_ns).min()
     }
 
-    /// Changes that were told without a look: too many were waiting, or it took too long.
+    /// What was told without a look: too many were waiting, or it took too long.
     pub(super) const fn not_looked_at(&self) -> u64 {
         self.not_looked_at
     }
@@ -136,6 +159,36 @@ impl Looks {
     pub(super) fn excluded(&self) -> Vec<Excluded> {
         self.exclusions.counts().collect()
     }
+}
+
+/// How to look at the file that a module was loaded from, if it has a name and the module came into the kernel.
+fn look_of_load(call: &ModuleCall, host: &Host) -> Option<Look> {
+    let file = call.file.as_ref().filter(|file| !file.unlinked && !file.path.anonymous)?;
+    let process = call.process.as_ref()?;
+    if !call.operation.is_load() || call.told > 0 || call.stage.init_ran() != Some(true) {
+        return None;
+    }
+    let change = FileChange {
+        action: FileAction::Written,
+        boot_ns: call.boot_ns,
+        cpu: call.cpu,
+        tid: call.tid,
+        path: file.path.clone(),
+        old_path: None,
+        link_target: None,
+        facts: Some(file.clone()),
+        facts_before: None,
+        just_changed: false,
+        ret: Some(0),
+        writing: Writing::Closed,
+        closed_boot_ns: None,
+        writers: 0,
+        call_flags: 0,
+        process: process.clone(),
+        told: 0,
+    };
+    let in_host_namespace = !process.caller.namespaces.differing(&host.initial_namespaces).contains(&"mount");
+    Some(Look { change: Box::new(change), subject: Subject::Module, in_host_namespace, of_load: true })
 }
 
 /// What is watched of a change.

@@ -29,6 +29,11 @@ impl GroupName {
         Self(bytes.into())
     }
 
+    /// Before all others.
+    pub fn first() -> Self {
+        Self(Box::default())
+    }
+
     /// As the store has it.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         Self(bytes.into())

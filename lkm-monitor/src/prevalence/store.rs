@@ -5,9 +5,10 @@
 //! Other processes may read it, and import a baseline, at any time.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs,
     io::{self, Read as _},
+    ops::Bound,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::Duration,
@@ -78,7 +79,7 @@ pub struct Store {
     /// What changed since the last write.
     unwritten: HashMap<GroupName, Tally>,
     /// Groups that have to go into the table of what is unsent, and out of it.
-    unsent: HashMap<GroupName, bool>,
+    unsent: BTreeMap<GroupName, bool>,
     /// The last group that was looked at for whether it is over.
     swept_to: Vec<u8>,
     evicted: u64,
@@ -105,7 +106,7 @@ impl Store {
             limits,
             epoch,
             unwritten: HashMap::new(),
-            unsent: HashMap::new(),
+            unsent: BTreeMap::new(),
             swept_to: Vec::new(),
             evicted: 0,
         })
@@ -175,14 +176,15 @@ impl Store {
         Ok(())
     }
 
-    /// Up to `most` groups that the fleet's store does not know all of, with their tallies.
-    pub fn unsent(&self, most: usize) -> Result<Vec<(GroupName, Tally)>, StoreError> {
-        let fresh = self.unsent.iter().filter(|(_, unsent)| **unsent).map(|(name, _)| name.clone());
+    /// Up to `most` groups behind `from` that the fleet's store does not know all of, in order, with their tallies.
+    pub fn unsent(&self, from: &GroupName, most: usize) -> Result<Vec<(GroupName, Tally)>, StoreError> {
+        let fresh = self.unsent.range::<GroupName, _>((Bound::Excluded(from), Bound::Unbounded));
+        let fresh = fresh.filter(|(_, unsent)| **unsent).map(|(name, _)| name.clone());
         let mut names: Vec<_> = fresh.take(most).collect();
         let stored = || -> Result<Vec<GroupName>, redb::Error> {
             let table = self.database.begin_read()?.open_table(UNSENT)?;
             let mut stored = Vec::new();
-            for entry in table.iter()? {
+            for entry in table.range::<&[u8]>((Bound::Excluded(from.as_bytes()), Bound::Unbounded))? {
                 if stored.len() >= most {
                     break;
                 }
@@ -194,6 +196,7 @@ impl Store {
             Ok(stored)
         };
         names.extend(stored().map_err(|source| self.named(source))?);
+        names.sort_unstable();
         names.truncate(most);
         let mut found = Vec::new();
         for name in names {

@@ -10,7 +10,7 @@ use super::{
     join::Parts,
 };
 use crate::model::{
-    CallOutcome, CallerText, ImageSource, LoadStage, ModuleCall, ModuleFacts, ModuleRequest, Operation, Part,
+    CallOutcome, CallerText, Content, ImageSource, LoadStage, ModuleCall, ModuleFacts, ModuleRequest, Operation, Part,
     ProcessTree,
 };
 
@@ -41,6 +41,7 @@ pub fn call(parts: &Parts) -> ModuleCall {
         image_bytes: image.map(|image| image.size),
         image_source: image_source(image, operation),
         file: read_file.or(offered_file).cloned(),
+        content: Content::default(),
         file_swapped: match (offered_file, read_file) {
             (Some(offered), Some(read)) => {
                 (offered.inode, offered.device_major, offered.device_minor)

@@ -85,6 +85,11 @@ const NAME_CACHE_DELAY: Duration = Duration::from_millis(30);
 /// Looks, and says what is another than before.
 pub(super) fn look(memory: &Memory, modules: &mut Modules, look: &Look) -> Content {
     let mut seen = see(memory, look);
+    if look.of_load {
+        // It is of no interest what the file was before, and nothing is to be remembered.
+        let found = seen.found.unwrap_or_else(|miss| Found { status: status(miss), ..Found::default() });
+        return Content { status: found.status, after: found.state, ..Content::default() };
+    }
     if is_too_early(look, &seen) {
         thread::sleep(NAME_CACHE_DELAY);
         seen = see(memory, look);

@@ -41,7 +41,7 @@ impl Bench {
         let subject = (if name.ends_with(".ko") { None } else { subject(&self.path(""), &path.absolute) })
             .unwrap_or(Subject::Module);
         let change = FileChange { action, path, facts: None, ..samples::file_change() };
-        Look { change: Box::new(change), subject, in_host_namespace: true }
+        Look { change: Box::new(change), subject, in_host_namespace: true, of_load: false }
     }
 
     fn look(&mut self, wanted: &Look) -> Content {

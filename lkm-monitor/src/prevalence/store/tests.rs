@@ -164,16 +164,17 @@ fn what_the_fleet_does_not_know_is_remembered() {
     store.write(NOW_S, false).unwrap();
     drop(store);
     let mut store = opened(&folder, LIMITS);
-    let unsent = store.unsent(10).unwrap();
+    let unsent = store.unsent(&GroupName::first(), 10).unwrap();
     assert_eq!(unsent.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>(), [name(1), name(2)]);
-    assert_eq!(store.unsent(1).unwrap().len(), 1);
+    assert_eq!(store.unsent(&GroupName::first(), 1).unwrap().len(), 1);
+    assert_eq!(store.unsent(&name(1), 10).unwrap()[0].0, name(2));
     let told: Vec<Bucket> = unsent[0].1.unsent().collect();
     assert_eq!(told, [Bucket { day: 20_000, count: 1, sent: 0 }]);
     store.confirm(&name(1), &told).unwrap();
     store.confirm(&name(7), &told).unwrap();
-    assert_eq!(store.unsent(10).unwrap().len(), 1, "before it is written, too");
+    assert_eq!(store.unsent(&GroupName::first(), 10).unwrap().len(), 1, "before it is written, too");
     store.write(NOW_S, false).unwrap();
-    assert_eq!(store.unsent(10).unwrap()[0].0, name(2));
+    assert_eq!(store.unsent(&GroupName::first(), 10).unwrap()[0].0, name(2));
     assert_eq!(all(&folder)[&name(1)].unsent().count(), 0);
 }
 

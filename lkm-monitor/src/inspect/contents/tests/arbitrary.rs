@@ -42,7 +42,7 @@ proptest! {
         let facts = FileFacts { device_major: device.0, device_minor: device.1, ..FileFacts::default() };
         let mut change = FileChange { action, path, old_path, facts: Some(facts), ..samples::file_change() };
         change.process.caller.pid = std::process::id();
-        let wanted = Look { change: Box::new(change), subject: Subject::Modprobe, in_host_namespace };
+        let wanted = Look { change: Box::new(change), subject: Subject::Modprobe, in_host_namespace, of_load: false };
         let memory = Memory::new(Box::new(|_| Some(Subject::Modprobe)));
         let mut modules = Modules::in_folder(PathBuf::from("/nonexistent"));
         let content = look::look(&memory, &mut modules, &wanted);

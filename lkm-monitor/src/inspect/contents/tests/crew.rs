@@ -9,7 +9,7 @@ use super::*;
 use crate::model::Ids;
 
 fn module_look() -> Look {
-    Look { change: Box::new(samples::file_change()), subject: Subject::Module, in_host_namespace: true }
+    Look { change: Box::new(samples::file_change()), subject: Subject::Module, in_host_namespace: true, of_load: false }
 }
 
 fn soon() -> Instant {

@@ -1,0 +1,318 @@
+//! `[rarity]`: what is counted, where, and what makes it rare.
+
+use std::{
+    collections::HashSet,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    model::{KeyPart, Kind, Severity, Threshold, rarity::WINDOW_DAYS},
+    prevalence::{
+        Thresholds,
+        fleet::{FleetSettings, MAX_MEMBERS},
+        link::{self, LinkSettings},
+        store::Limits,
+        tally::Window,
+    },
+};
+
+/// Where the counts are when nothing else is said.
+pub const STORE: &str = "/var/lib/lkm-monitor/prevalence.redb";
+
+/// `[rarity]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RarityConfig {
+    /// Whether events are counted. Without it each module file that appears alerts, and nothing is rare.
+    pub enabled: bool,
+    /// Whose events count.
+    pub store: StoreKind,
+    /// This host's store.
+    pub path: PathBuf,
+    pub window_days: u32,
+    /// Groups that this host's store holds at most.
+    pub max_groups: u64,
+    pub files: RuleConfig,
+    pub tools: RuleConfig,
+    pub modules: RuleConfig,
+    pub redis: RedisConfig,
+}
+
+/// `rarity.store`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StoreKind {
+    /// This host's own.
+    #[default]
+    Host,
+    /// Those of all hosts that share a Redis or Valkey server.
+    Redis,
+}
+
+/// `[rarity.files]`, `[rarity.tools]`, `[rarity.modules]`: what is not set is as built in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuleConfig {
+    pub keys: Option<Vec<KeyPart>>,
+    pub max_agents: Option<u64>,
+    pub max_count: Option<u64>,
+    pub max_args: Option<u64>,
+    pub severity: Option<SeverityName>,
+}
+
+/// A severity by its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeverityName {
+    Low,
+    Medium,
+    High,
+    Critical,
+}
+
+/// `[rarity.redis]`
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisConfig {
+    pub addresses: Vec<String>,
+    pub cluster: bool,
+    pub user: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub key_prefix: String,
+    pub deadline_ms: u64,
+}
+
+impl Default for RarityConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            store: StoreKind::Host,
+            path: STORE.into(),
+            window_days: WINDOW_DAYS,
+            max_groups: 1_000_000,
+            files: RuleConfig::default(),
+            tools: RuleConfig::default(),
+            modules: RuleConfig::default(),
+            redis: RedisConfig::default(),
+        }
+    }
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            addresses: Vec::new(),
+            cluster: false,
+            user: None,
+            password_file: None,
+            ca_file: None,
+            certificate_file: None,
+            key_file: None,
+            key_prefix: "lkm-monitor:".to_owned(),
+            deadline_ms: 250,
+        }
+    }
+}
+
+/// What is wrong with `[rarity]`.
+#[derive(Debug, thiserror::Error)]
+pub enum RarityError {
+    #[error("rarity.{key} is {value}, but must be from {min} to {max}")]
+    Range { key: String, value: u64, min: u64, max: u64 },
+    #[error("rarity.{rule}.keys: {problem}")]
+    Keys { rule: &'static str, problem: String },
+    #[error("rarity.{rule}.max_args: only runs of tools have arguments")]
+    Args { rule: &'static str },
+    #[error("rarity.redis.addresses is empty, but rarity.store is \"redis\"")]
+    NoAddress,
+    #[error("rarity.redis.addresses: `{address}`: {problem}")]
+    Address { address: String, problem: String },
+    #[error("rarity.redis.{key}: {path}: {source}")]
+    File { key: &'static str, path: PathBuf, source: io::Error },
+    #[error("rarity.redis.{key} is set without {other}")]
+    Pair { key: &'static str, other: &'static str },
+    #[error("rarity.redis.{key} is set, but the address `{address}` does not begin with rediss://")]
+    NoTls { key: &'static str, address: String },
+}
+
+impl RarityConfig {
+    /// What bounds this host's store.
+    pub fn limits(&self) -> Result<Limits, RarityError> {
+        in_range("window_days", self.window_days.into(), 1, 366)?;
+        in_range("max_groups", self.max_groups, 1000, 100_000_000)?;
+        Ok(Limits { window: Window { days: self.window_days }, max_groups: self.max_groups })
+    }
+
+    /// What makes a group rare.
+    pub fn thresholds(&self) -> Result<Thresholds, RarityError> {
+        Ok(Thresholds {
+            files: self.files.threshold(Kind::File, "files")?,
+            tools: self.tools.threshold(Kind::Tool, "tools")?,
+            modules: self.modules.threshold(Kind::Module, "modules")?,
+        })
+    }
+
+    /// How the fleet's store is reached, if there is one. Reads the files that are named.
+    pub fn fleet(&self) -> Result<Option<FleetSettings>, RarityError> {
+        if self.store == StoreKind::Host {
+            return Ok(None);
+        }
+        let redis = &self.redis;
+        in_range("redis.deadline_ms", redis.deadline_ms, 10, 10_000)?;
+        if redis.addresses.is_empty() {
+            return Err(RarityError::NoAddress);
+        }
+        let password = redis.password_file.as_deref().map(|path| read("password_file", path)).transpose()?;
+        let password = password.map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned());
+        let certificate = match (&redis.certificate_file, &redis.key_file) {
+            (Some(certificate), Some(key)) => Some((read("certificate_file", certificate)?, read("key_file", key)?)),
+            (None, None) => None,
+            (Some(_), None) => return Err(RarityError::Pair { key: "certificate_file", other: "key_file" }),
+            (None, Some(_)) => return Err(RarityError::Pair { key: "key_file", other: "certificate_file" }),
+        };
+        let link = LinkSettings {
+            addresses: redis.addresses.clone(),
+            cluster: redis.cluster,
+            user: redis.user.clone(),
+            password,
+            ca: redis.ca_file.as_deref().map(|path| read("ca_file", path)).transpose()?,
+            certificate,
+            deadline: Duration::from_millis(redis.deadline_ms),
+        };
+        for address in &redis.addresses {
+            let problem = |error: redis::RedisError| RarityError::Address {
+                address: address.clone(),
+                problem: error.to_string(),
+            };
+            link::info(&link, address).map_err(problem)?;
+            let tls = [("ca_file", link.ca.is_some()), ("certificate_file", link.certificate.is_some())];
+            if let Some((key, _)) = tls.into_iter().find(|(_, set)| *set && !address.starts_with("rediss://")) {
+                return Err(RarityError::NoTls { key, address: address.clone() });
+            }
+        }
+        Ok(Some(FleetSettings { link, prefix: redis.key_prefix.clone() }))
+    }
+}
+
+impl RuleConfig {
+    fn threshold(&self, kind: Kind, rule: &'static str) -> Result<Threshold, RarityError> {
+        let built_in = Threshold::of(kind);
+        if self.max_args.is_some() && kind != Kind::Tool {
+            return Err(RarityError::Args { rule });
+        }
+        let keys = self.keys.clone().unwrap_or(built_in.keys);
+        let problem = |problem: String| RarityError::Keys { rule, problem };
+        if keys.is_empty() {
+            return Err(problem("it is empty".to_owned()));
+        }
+        if let Some(key) = keys.iter().find(|key| !key.is_of(kind)) {
+            return Err(problem(format!("these events have no `{}`", key.name())));
+        }
+        if keys.iter().collect::<HashSet<_>>().len() < keys.len() {
+            return Err(problem("one is there twice".to_owned()));
+        }
+        let max_agents = self.max_agents.unwrap_or(built_in.max_agents);
+        in_range(&format!("{rule}.max_agents"), max_agents, 1, MAX_MEMBERS - 1)?;
+        Ok(Threshold {
+            keys,
+            max_agents,
+            max_count: self.max_count.or(built_in.max_count),
+            max_args: self.max_args.or(built_in.max_args),
+            severity: self.severity.map(Severity::from),
+        })
+    }
+}
+
+impl From<SeverityName> for Severity {
+    fn from(name: SeverityName) -> Self {
+        match name {
+            SeverityName::Low => Self::Low,
+            SeverityName::Medium => Self::Medium,
+            SeverityName::High => Self::High,
+            SeverityName::Critical => Self::Critical,
+        }
+    }
+}
+
+fn in_range(key: &str, value: u64, min: u64, max: u64) -> Result<(), RarityError> {
+    if (min..=max).contains(&value) { Ok(()) } else { Err(RarityError::Range { key: key.to_owned(), value, min, max }) }
+}
+
+fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, RarityError> {
+    fs::read(path).map_err(|source| RarityError::File { key, path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> RarityConfig {
+        toml::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn nothing_set_is_the_hunt() {
+        let config = parse("");
+        assert_eq!(config.thresholds().unwrap(), Thresholds::default());
+        assert_eq!(config.limits().unwrap().window.days, 30);
+        assert!(config.fleet().unwrap().is_none());
+    }
+
+    #[test]
+    fn rules_are_changed_one_by_one() {
+        let config =
+            parse("[tools]\nmax_args = 5\nkeys = [\"args\", \"user\"]\nseverity = \"high\"\n[files]\nmax_agents = 1\n");
+        let thresholds = config.thresholds().unwrap();
+        assert_eq!(thresholds.tools.max_args, Some(5));
+        assert_eq!(thresholds.tools.keys, [KeyPart::Args, KeyPart::User]);
+        assert_eq!((thresholds.tools.max_count, thresholds.tools.severity), (Some(1), Some(Severity::High)));
+        assert_eq!(thresholds.files.max_agents, 1);
+        assert_eq!(thresholds.modules, Threshold::of(Kind::Module));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let thresholds = |text: &str| parse(text).thresholds().unwrap_err().to_string();
+        assert_eq!(thresholds("[files]\nkeys = [\"args\"]\n"), "rarity.files.keys: these events have no `args`");
+        assert_eq!(thresholds("[files]\nkeys = []\n"), "rarity.files.keys: it is empty");
+        assert_eq!(thresholds("[tools]\nkeys = [\"args\", \"args\"]\n"), "rarity.tools.keys: one is there twice");
+        assert_eq!(
+            thresholds("[modules]\nmax_args = 1\n"),
+            "rarity.modules.max_args: only runs of tools have arguments"
+        );
+        assert_eq!(thresholds("[files]\nmax_agents = 64\n"), "rarity.files.max_agents is 64, but must be from 1 to 63");
+        let limits = parse("window_days = 0\n").limits().unwrap_err().to_string();
+        assert_eq!(limits, "rarity.window_days is 0, but must be from 1 to 366");
+        let fleet = |text: &str| parse(&format!("store = \"redis\"\n[redis]\n{text}")).fleet().unwrap_err().to_string();
+        assert_eq!(fleet(""), "rarity.redis.addresses is empty, but rarity.store is \"redis\"");
+        assert!(fleet("addresses = [\"http://a\"]\n").starts_with("rarity.redis.addresses: `http://a`: "));
+        let redis = "addresses = [\"redis://127.0.0.1\"]\n";
+        assert!(fleet(&format!("{redis}password_file = \"/none\"")).starts_with("rarity.redis.password_file: /none: "));
+        assert_eq!(
+            fleet(&format!("{redis}key_file = \"/none\"")),
+            "rarity.redis.key_file is set without certificate_file"
+        );
+        assert!(fleet(&format!("{redis}ca_file = \"/dev/null\"")).contains("does not begin with rediss://"));
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("password");
+        std::fs::write(&path, "hush\n").unwrap();
+        let text = format!(
+            "store = \"redis\"\n[redis]\naddresses = [\"redis://127.0.0.1\"]\npassword_file = \"{}\"\n",
+            path.display()
+        );
+        let fleet = parse(&text).fleet().unwrap().unwrap();
+        assert_eq!(fleet.link.password.as_deref(), Some("hush"));
+        assert!(!format!("{fleet:?}").contains("hush"));
+    }
+}

@@ -1,0 +1,154 @@
+//! Observations on their way: kept until it is known how often, and where, things like them happened.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use crate::{
+    assess::judge,
+    model::{Answer, Observation, Rarity, Threshold, Verdict},
+    prevalence::{Answered, Grouped, Question, Service, Thresholds, group_of, groups::argument_count},
+};
+
+/// Observations that wait at one time: they hold their whole descriptions.
+const MAX_WAITING: usize = 2048;
+
+/// How long one waits for the host's own store, in nanoseconds. A disk may be slow.
+const HOST_PATIENCE_NS: u64 = 2_000_000_000;
+
+/// How observations are counted.
+#[derive(Debug)]
+pub struct Counting {
+    /// `None` where it cannot be counted: all is told as rare then.
+    pub service: Option<Service>,
+    pub thresholds: Thresholds,
+    pub window_days: u32,
+    /// How long an observation waits for the fleet's store, in nanoseconds.
+    pub fleet_patience_ns: u64,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    observation: Observation,
+    verdict: Verdict,
+    grouped: Grouped,
+    /// The best there is so far.
+    answer: Answer,
+    deadline_ns: u64,
+}
+
+/// What is known of how an observation stands.
+#[derive(Debug)]
+pub(super) struct Weighable {
+    pub(super) observation: Observation,
+    pub(super) verdict: Verdict,
+    pub(super) rarity: Rarity,
+    pub(super) threshold: Threshold,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Standings {
+    counting: Option<Counting>,
+    /// By the number of the question.
+    waiting: BTreeMap<u64, Waiting>,
+    last: u64,
+    not_counted: u64,
+}
+
+/// Where an observation goes on.
+pub(super) enum Next {
+    /// It is not counted.
+    Uncounted(Observation, Verdict),
+    /// Nobody can say how it stands.
+    Weighable(Box<Weighable>),
+    Waits,
+}
+
+impl Standings {
+    pub(super) const fn new(counting: Option<Counting>) -> Self {
+        Self { counting, waiting: BTreeMap::new(), last: 0, not_counted: 0 }
+    }
+
+    /// Asks how an observation stands.
+    pub(super) fn ask(&mut self, observation: Observation, verdict: Verdict, now_ns: u64) -> Next {
+        let Some(counting) = &self.counting else { return Next::Uncounted(observation, verdict) };
+        let Some(grouped) = group_of(&observation, &counting.thresholds) else {
+            return Next::Uncounted(observation, verdict);
+        };
+        self.last += 1;
+        let question = Question { id: self.last, name: grouped.name.clone(), privileged: grouped.privileged };
+        let deadline_ns = now_ns.saturating_add(HOST_PATIENCE_NS);
+        let asked =
+            self.waiting.len() < MAX_WAITING && counting.service.as_ref().is_some_and(|service| service.ask(question));
+        let waiting = Waiting { observation, verdict, grouped, answer: Answer::Unknown, deadline_ns };
+        if asked {
+            self.waiting.insert(self.last, waiting);
+            return Next::Waits;
+        }
+        self.not_counted += 1;
+        Next::Weighable(Box::new(weighable(counting, waiting)))
+    }
+
+    /// The next answer. Without a service it never comes.
+    pub(super) async fn answer(&mut self) -> Option<Answered> {
+        match self.service() {
+            Some(service) => service.answer().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The next answer as long as there is something to wait for.
+    pub(super) fn answer_before(&mut self, deadline: Instant) -> Option<Answered> {
+        if self.waiting.is_empty() { None } else { self.service()?.answer_before(deadline) }
+    }
+
+    fn service(&mut self) -> Option<&mut Service> {
+        self.counting.as_mut()?.service.as_mut()
+    }
+
+    /// Groups that the host's store has given up though they were within the window.
+    pub(super) fn evicted(&self) -> u64 {
+        let service = self.counting.as_ref().and_then(|counting| counting.service.as_ref());
+        service.map_or(0, Service::evicted)
+    }
+
+    /// What waited for this answer, unless a better one may follow soon.
+    pub(super) fn take(&mut self, answered: Answered, now_ns: u64) -> Option<Weighable> {
+        let counting = self.counting.as_ref()?;
+        let waiting = self.waiting.get_mut(&answered.id)?;
+        waiting.answer = answered.answer;
+        if answered.more {
+            waiting.deadline_ns = now_ns.saturating_add(counting.fleet_patience_ns);
+            return None;
+        }
+        self.not_counted += u64::from(answered.answer == Answer::Unknown);
+        let waiting = self.waiting.remove(&answered.id)?;
+        Some(weighable(counting, waiting))
+    }
+
+    /// What has waited long enough.
+    pub(super) fn expire(&mut self, now_ns: u64) -> Vec<Weighable> {
+        let Some(counting) = &self.counting else { return Vec::new() };
+        let due = self.waiting.iter().filter(|(_, waiting)| waiting.deadline_ns <= now_ns).map(|(id, _)| *id);
+        let due: Vec<_> = due.collect();
+        let due: Vec<_> = due.into_iter().filter_map(|id| self.waiting.remove(&id)).collect();
+        self.not_counted += due.iter().filter(|waiting| waiting.answer == Answer::Unknown).count() as u64;
+        due.into_iter().map(|waiting| weighable(counting, waiting)).collect()
+    }
+
+    pub(super) fn next_deadline_ns(&self) -> Option<u64> {
+        self.waiting.values().map(|waiting| waiting.deadline_ns).min()
+    }
+
+    /// Observations of which nobody could say in time how they stand.
+    pub(super) const fn not_counted(&self) -> u64 {
+        self.not_counted
+    }
+}
+
+fn weighable(counting: &Counting, waiting: Waiting) -> Weighable {
+    let Waiting { observation, verdict, grouped, answer, .. } = waiting;
+    let threshold = counting.thresholds.of(grouped.kind).clone();
+    let rare = judge(answer, &threshold, argument_count(&observation), grouped.content_unknown);
+    let rarity = Rarity { rare, answer, window_days: counting.window_days, content_unknown: grouped.content_unknown };
+    Weighable { observation, verdict, rarity, threshold }
+}

@@ -1,0 +1,161 @@
+//! Which group an observation is of.
+
+use super::name::GroupName;
+use crate::model::{
+    FileReport, KeyPart, Kind, ModuleCall, Observation, Process, ProcessTree, Subject, Threshold, ToolRun, group,
+    text::{hex, text},
+};
+
+/// The thresholds of all kinds of groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    pub files: Threshold,
+    pub tools: Threshold,
+    pub modules: Threshold,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        let [files, tools, modules] = [Kind::File, Kind::Tool, Kind::Module].map(Threshold::of);
+        Self { files, tools, modules }
+    }
+}
+
+impl Thresholds {
+    /// Those of one kind.
+    pub const fn of(&self, kind: Kind) -> &Threshold {
+        match kind {
+            Kind::File => &self.files,
+            Kind::Tool => &self.tools,
+            Kind::Module => &self.modules,
+        }
+    }
+}
+
+/// The group of an observation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grouped {
+    pub kind: Kind,
+    pub name: GroupName,
+    /// The process is root's: what everybody can cause is not kept as long.
+    pub privileged: bool,
+    /// The content is part of the group, and could not be read.
+    pub content_unknown: bool,
+}
+
+/// The group that an observation counts in, if it does in one.
+pub fn group_of(observation: &Observation, thresholds: &Thresholds) -> Option<Grouped> {
+    let kind = kind_of(observation)?;
+    let keys = &thresholds.of(kind).keys;
+    let parts: Vec<_> = keys.iter().map(|key| part(*key, observation)).collect();
+    let content_unknown = keys.contains(&KeyPart::Sha256) && sha256(observation).is_none();
+    let caller = tree(observation).map(|tree| &tree.caller);
+    Some(Grouped {
+        kind,
+        name: GroupName::new(kind, parts.iter().map(String::as_str)),
+        privileged: caller.and_then(|caller| caller.ids).is_none_or(|ids| ids.euid == 0),
+        content_unknown,
+    })
+}
+
+/// The kind of group that counts an observation.
+fn kind_of(observation: &Observation) -> Option<Kind> {
+    let (kind, counts) = match observation {
+        Observation::Call(call) => (Kind::Module, is_counted_load(call)),
+        Observation::File(report) => (Kind::File, is_counted_file(report)),
+        Observation::Tool(run) => (Kind::Tool, is_counted_run(run)),
+        Observation::Request(_) => return None,
+    };
+    counts.then_some(kind)
+}
+
+/// A module's file appeared. Of one that is still being written nothing is known; it counts when it is closed, as well.
+fn is_counted_file(report: &FileReport) -> bool {
+    let appeared = report.change.action.makes_name() && !report.left && !report.whole_folder;
+    let finished = report.change.told == 0 || report.content.after.is_some();
+    report.subject == Subject::Module && appeared && finished && !report.is_without_effect()
+}
+
+/// Code of a module ran. A call that was told before it returned was counted then.
+fn is_counted_load(call: &ModuleCall) -> bool {
+    call.operation.is_load() && call.told == 0 && call.stage.init_ran() == Some(true)
+}
+
+/// A tool asked something of the kernel, which is not the mere attempt of somebody who may not.
+fn is_counted_run(run: &ToolRun) -> bool {
+    let is_root = run.process.caller.ids.is_none_or(|ids| ids.euid == 0);
+    let forbidden = |errno: Option<i32>| errno == Some(libc::EPERM);
+    run.told == 0 && run.operations.iter().any(|done| is_root || !forbidden(done.errno))
+}
+
+fn tree(observation: &Observation) -> Option<&ProcessTree> {
+    match observation {
+        Observation::Call(call) => call.process.as_ref(),
+        Observation::Request(request) => Some(&request.process),
+        Observation::File(report) => Some(&report.change.process),
+        Observation::Tool(run) => Some(&run.process),
+    }
+}
+
+fn part(key: KeyPart, observation: &Observation) -> String {
+    let caller = tree(observation).map(|tree| &tree.caller);
+    let program = |process: Option<&Process>| {
+        process.and_then(|process| process.executable.as_ref()).map_or_else(String::new, |path| text(&path.seen))
+    };
+    match key {
+        KeyPart::Path => path(observation),
+        KeyPart::Sha256 => sha256(observation).unwrap_or_default(),
+        KeyPart::Name => match observation {
+            Observation::Call(call) => call.best_name().map_or_else(String::new, |(name, _)| text(&name)),
+            _ => String::new(),
+        },
+        KeyPart::Executable => program(caller),
+        KeyPart::Parent => program(tree(observation).and_then(|tree| tree.ancestors.first())),
+        KeyPart::User => caller.and_then(|caller| caller.ids).map_or_else(String::new, |ids| ids.euid.to_string()),
+        KeyPart::Args => {
+            let arguments = caller.map(|caller| caller.arguments.as_slice()).unwrap_or_default();
+            let arguments: Vec<_> = arguments.iter().map(|argument| text(&argument.bytes)).collect();
+            arguments.join(&ARGUMENT_END.to_string())
+        }
+        KeyPart::ArgsCount => match observation {
+            Observation::Tool(run) => run.argument_count.to_string(),
+            _ => String::new(),
+        },
+    }
+}
+
+/// Between arguments: no text holds it.
+pub const ARGUMENT_END: char = '\u{1f}';
+
+/// As documents show it, without the kernel's release.
+fn path(observation: &Observation) -> String {
+    let shown = match observation {
+        Observation::Call(call) => call.file.as_ref().map(|file| file.path.seen.as_slice()),
+        Observation::File(report) => {
+            let path = &report.change.path;
+            let resolved = report.content.resolved_path.as_deref().filter(|_| path.mount_unknown);
+            Some(resolved.unwrap_or(&path.seen))
+        }
+        Observation::Request(_) | Observation::Tool(_) => None,
+    };
+    let path = shown.map_or_else(String::new, text);
+    let (tree, below) = group::without_release(&path);
+    if tree.is_empty() { path } else { format!("{tree}*/{}", &path[path.len() - below..]) }
+}
+
+fn sha256(observation: &Observation) -> Option<String> {
+    let content = match observation {
+        Observation::Call(call) => &call.content,
+        Observation::File(report) => &report.content,
+        Observation::Request(_) | Observation::Tool(_) => return None,
+    };
+    content.own_sha256().map(|hash| hex(&hash))
+}
+
+/// Arguments of a run, as the threshold counts them.
+pub fn argument_count(observation: &Observation) -> Option<u64> {
+    match observation {
+        Observation::Tool(run) => Some(u64::from(run.argument_count)),
+        _ => None,
+    }
+}

@@ -1,0 +1,144 @@
+use std::{io::BufRead as _, process::Stdio};
+
+use super::*;
+use crate::{model::Kind, prevalence::tally::Window};
+
+const WINDOW: Window = Window { days: 30 };
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn settings(folder: &Path) -> Settings {
+    Settings {
+        path: folder.join("store.redb"),
+        limits: Limits { window: WINDOW, max_groups: 100_000 },
+        fleet: None,
+        agent: "a".to_owned(),
+    }
+}
+
+fn name(text: &str) -> GroupName {
+    GroupName::new(Kind::Module, [text])
+}
+
+fn ask(service: &mut Service, id: u64, text: &str) -> Answer {
+    assert!(service.ask(Question { id, name: name(text), privileged: true }));
+    let answered = service.answer_before(Instant::now() + PATIENCE).expect("an answer");
+    assert_eq!((answered.id, answered.more), (id, false));
+    answered.answer
+}
+
+/// Count and whether the group was seen before.
+fn of(answer: Answer) -> (u64, bool) {
+    match answer {
+        Answer::Known(standing) => (standing.count, standing.seen_before),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn events_are_counted_and_last() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(settings(folder.path())).unwrap();
+    assert_eq!(of(ask(&mut service, 1, "x")), (1, false));
+    assert_eq!(of(ask(&mut service, 2, "x")), (2, true));
+    assert_eq!(of(ask(&mut service, 3, "y")), (1, false));
+    drop(service);
+    let mut service = Service::start(settings(folder.path())).unwrap();
+    assert_eq!(of(ask(&mut service, 1, "x")), (3, true));
+}
+
+#[test]
+fn a_damaged_store_is_put_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(settings(folder.path())).unwrap();
+    ask(&mut service, 1, "x");
+    drop(service);
+    let path = folder.path().join("store.redb");
+    let whole = std::fs::read(&path).unwrap();
+    let count = |path: &Path| std::fs::read_dir(path).unwrap().count();
+    for (number, damaged) in [vec![0xff; whole.len()], whole[..whole.len() / 3].to_vec()].into_iter().enumerate() {
+        std::fs::write(&path, damaged).unwrap();
+        let mut service = Service::start(settings(folder.path())).unwrap();
+        assert_eq!(of(ask(&mut service, 1, "x")), (1, false), "damage {number}");
+        drop(service);
+    }
+    assert!(count(folder.path()) >= 2, "what was damaged is still there");
+}
+
+#[test]
+fn a_clock_is_trusted_when_it_goes_on_for_long() {
+    let begin = Instant::now();
+    let mut clock = TrustedClock::default();
+    let mut at = |hours: u64, shown_s: u64| clock.is_trusted(begin + Duration::from_secs(3600 * hours), shown_s);
+    assert!(!at(0, 1_000_000));
+    assert!(at(1, 1_003_600));
+    assert!(!at(2, 9_000_000), "it was set");
+    assert!(at(3, 9_003_600));
+    assert!(!at(4, 1_000_000), "and set back");
+}
+
+/// Set in the process that will be killed: the folder of its store.
+const CHILD: &str = "LKM_MONITOR_TEST_COUNTS_IN";
+
+/// Counts without end, and says how far it is.
+#[test]
+fn counts_until_it_is_killed() {
+    let Some(folder) = std::env::var_os(CHILD) else { return };
+    let mut service = Service::start(settings(Path::new(&folder))).unwrap();
+    for number in 1_u64.. {
+        println!("asked {number}");
+        ask(&mut service, number, &format!("{}", number % 7));
+        println!("counted {number}");
+    }
+}
+
+#[test]
+fn a_kill_costs_no_more_than_what_waits_to_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut asked, mut kept) = (0, 0);
+    for round in 0_u64..3 {
+        let program = std::env::current_exe().unwrap();
+        let mut child = std::process::Command::new(program)
+            .args(["--exact", "prevalence::service::tests::counts_until_it_is_killed", "--nocapture"])
+            .env(CHILD, folder.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = io::BufReader::new(child.stdout.take().unwrap()).lines();
+        // When it said how far it had come.
+        let mut counted: Vec<(Instant, u64)> = Vec::new();
+        let began = Instant::now();
+        let mut this_asked = 0;
+        for line in lines {
+            let line = line.unwrap();
+            // The harness has written something in front of the first one.
+            if let Some((_, number)) = line.split_once("asked ") {
+                this_asked = number.parse().unwrap();
+            } else if let Some(number) = line.strip_prefix("counted ") {
+                counted.push((Instant::now(), number.parse().unwrap()));
+            }
+            if began.elapsed() > Duration::from_millis(2600 + 300 * round) {
+                child.kill().unwrap();
+            }
+        }
+        child.wait().unwrap();
+        let end = counted.last().unwrap().0;
+        asked += this_asked;
+        // What was counted two intervals before the end has been written, however late we read of it.
+        let settled = counted.iter().rev().find(|(at, _)| *at + SYNC * 2 < end).map_or(0, |(_, number)| *number);
+        let before = kept;
+        kept = total(&folder);
+        assert!(kept <= asked, "{kept} are there, of {asked} events");
+        assert!(settled > 0 && kept >= before + settled, "{kept} are there, of {before} before and {settled} settled");
+    }
+}
+
+fn total(folder: &tempfile::TempDir) -> u64 {
+    let mut total = 0;
+    let store = Store::open(&folder.path().join("store.redb"), settings(folder.path()).limits).unwrap();
+    drop(store);
+    super::super::store::read_all(&folder.path().join("store.redb"), |_, tally| {
+        total += tally.count(day_of(now_s()), WINDOW);
+    })
+    .unwrap();
+    total
+}
