@@ -35,6 +35,7 @@ pub(crate) const MACHINES: &[Package] = &[
     package("kmod", "modprobe in the guest, depmod on the host"),
     package("xz-utils", "to unpack and pack kernel modules"),
     package("zstd", "to unpack kernel modules"),
+    package("redis-server", "the store that a fleet shares, on the host and in the guest"),
 ];
 
 pub(crate) const COMPARISON: &[Package] = &[package("python3-venv", "a folder for DuckDB")];

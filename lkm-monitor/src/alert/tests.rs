@@ -6,7 +6,7 @@ mod files;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use arbitrary::{any_call, any_text};
+use arbitrary::{any_call, any_rarity, any_text};
 
 use super::{Document, Renderer, limit::MAX_DOCUMENT_BYTES};
 use crate::{
@@ -328,7 +328,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn any_call_gives_a_sound_document(call in any_call()) {
+    fn any_call_gives_a_sound_document(call in any_call(), rarity in any_rarity()) {
+        let verdict = Verdict { rarity: Some(rarity), ..Verdict::default() };
+        let observation = Observation::Call(Box::new(call.clone()));
+        let document = parse(&renderer().render_observation(&observation, &verdict, &samples::accounts()));
+        assert_eq!(document["lkm_monitor"]["rarity"]["rare"], rarity.rare);
         if let Some(request) = call.request.clone() {
             parse(&render(&Observation::Request(Box::new(request))));
         }

@@ -158,7 +158,7 @@ impl Messenger {
         let end = Instant::now() + pause + jitter;
         loop {
             match self.waiting.recv_deadline(end) {
-                Ok(_) => {}
+                Ok(told) => self.give_up(told),
                 Err(RecvTimeoutError::Timeout) => return false,
                 Err(RecvTimeoutError::Disconnected) => return true,
             }
@@ -187,15 +187,26 @@ impl Messenger {
             let began = Instant::now();
             let stands = match link.call(&calls) {
                 // A server that was started anew has forgotten the connection. Saying it twice changes nothing.
-                Err(_) if began.elapsed() < self.settings.link.deadline / 2 => {
-                    link = self.connect()?;
-                    link.call(&calls)?
-                }
-                stands => stands?,
+                Err(_) if began.elapsed() < self.settings.link.deadline / 2 => self.connect().and_then(|again| {
+                    link = again;
+                    link.call(&calls)
+                }),
+                stands => stands,
             };
-            for (told, stands) in batch.into_iter().zip(stands) {
-                self.answer(told, stands);
+            match stands {
+                Ok(stands) => batch.into_iter().zip(stands).for_each(|(told, stands)| self.answer(told, stands)),
+                Err(error) => {
+                    batch.into_iter().for_each(|told| self.give_up(told));
+                    return Err(error);
+                }
             }
+        }
+    }
+
+    /// The host's own answer is the last one.
+    fn give_up(&self, told: Told) {
+        if let Some((id, host)) = told.question {
+            self.answers.send(Answered { id, answer: Answer::FleetSilent(host), more: false });
         }
     }
 

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::model::{
-    Bytes, Ids, LoadStage, ModuleCall, ModuleFacts, ModuleRequest, Operation, Part, Process, ProcessTree, SeenPath,
-    Tty, samples,
+    Answer, Bytes, Content, ContentStatus, FileState, Ids, LoadStage, ModuleCall, ModuleFacts, ModuleRequest,
+    Operation, Part, Process, ProcessTree, Rarity, Scope, SeenPath, Standing, Tty, samples,
 };
 
 pub(super) fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -107,7 +107,26 @@ pub(super) fn any_call() -> impl Strategy<Value = ModuleCall> {
             call.process = Some(tree);
             let name = Bytes { bytes: name, truncated: true };
             call.request = Some(ModuleRequest { name, wait: true, boot_ns: number, cpu: 0, process: asking });
+            let after = FileState { sha256: Some([number as u8; 32]), ..FileState::default() };
+            let status = if number % 2 == 0 { ContentStatus::Read } else { ContentStatus::Gone };
+            call.content = Content { status, after: Some(after), ..Content::default() };
             call.missing = vec![Part::Enter, Part::Image, Part::Parameters, Part::Exit];
             call
         })
+}
+
+pub(super) fn any_rarity() -> impl Strategy<Value = Rarity> {
+    (any::<[u64; 4]>(), any::<[bool; 4]>(), any::<u32>()).prop_map(
+        |(numbers, [rare, seen_before, known, silent], days)| {
+            let [count, agents, first_s, last_s] = numbers;
+            let scope = if silent { Scope::Host } else { Scope::Fleet };
+            let standing = Standing { scope, count, agents, first_s, last_s, seen_before, in_baseline: !seen_before };
+            let answer = match (known, silent) {
+                (false, _) => Answer::Unknown,
+                (true, false) => Answer::Known(standing),
+                (true, true) => Answer::FleetSilent(standing),
+            };
+            Rarity { rare, answer, window_days: days, content_unknown: seen_before }
+        },
+    )
 }

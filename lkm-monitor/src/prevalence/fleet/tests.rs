@@ -1,1 +1,6 @@
+//! With a real server.
 
+mod agents;
+mod counts;
+mod refused;
+mod server;

@@ -1,0 +1,241 @@
+//! Agents of one fleet, each with its own store.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use rustix::process::Signal;
+
+use super::server::{Server, free_port, link};
+use crate::{
+    assess::judge,
+    model::{Answer, Kind, Scope, Standing, Threshold},
+    prevalence::{
+        Question, Service, Settings, fleet::FleetSettings, link::LinkSettings, name::GroupName, store::Limits,
+        tally::Window,
+    },
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Agent {
+    service: Service,
+    asked: u64,
+}
+
+fn settings(folder: &Path, number: u32, link: LinkSettings) -> Settings {
+    Settings {
+        path: folder.join(format!("agent-{number}.redb")),
+        limits: Limits { window: Window { days: 30 }, max_groups: 100_000 },
+        fleet: Some(FleetSettings { link, prefix: "lkm-monitor:".to_owned() }),
+        agent: format!("agent-{number}"),
+    }
+}
+
+fn file(text: &str) -> GroupName {
+    GroupName::new(Kind::File, ["/lib/modules/*/x.ko", "/usr/bin/dpkg", text])
+}
+
+impl Agent {
+    fn start(folder: &Path, number: u32, link: LinkSettings) -> Self {
+        Self { service: Service::start(settings(folder, number, link)).unwrap(), asked: 0 }
+    }
+
+    /// An event of this group; the last answer on it.
+    fn sees(&mut self, name: &GroupName) -> Answer {
+        self.asked += 1;
+        assert!(self.service.ask(Question { id: self.asked, name: name.clone(), privileged: true }));
+        loop {
+            let answered = self.service.answer_before(Instant::now() + PATIENCE).expect("an answer");
+            if answered.id == self.asked && !answered.more {
+                return answered.answer;
+            }
+        }
+    }
+
+    /// Waits until the fleet's store answers.
+    fn reaches(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        let probe = GroupName::new(Kind::Tool, ["probe"]);
+        while !matches!(self.sees(&probe), Answer::Known(_)) {
+            assert!(Instant::now() < end, "the fleet's store is not reached");
+        }
+    }
+}
+
+fn is_rare(answer: Answer) -> bool {
+    judge(answer, &Threshold::of(Kind::File), None, false)
+}
+
+fn known(answer: Answer) -> Standing {
+    match answer {
+        Answer::Known(standing) => standing,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Events and agents of a group, by the server.
+fn counted(server: &Server, name: &GroupName) -> (u64, usize) {
+    let key = format!("lkm-monitor:{{{}}}", crate::model::text::hex(&name.digest()));
+    let mut command = redis::cmd("HGETALL");
+    command.arg(key);
+    let fields: HashMap<String, String> = server.query(command).unwrap();
+    let events =
+        fields.iter().filter(|(field, _)| field.starts_with('d')).map(|(_, count)| count.parse::<u64>().unwrap());
+    (events.sum(), fields.keys().filter(|field| field.starts_with('a')).count())
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn the_first_three_agents_tell_and_the_fourth_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let mut agents: Vec<_> =
+        (1..=4).map(|number| Agent::start(folder.path(), number, link(&server.address()))).collect();
+    agents.iter_mut().for_each(Agent::reaches);
+    let group = file("aa");
+    let answers: Vec<_> = agents.iter_mut().map(|agent| agent.sees(&group)).collect();
+    assert_eq!(answers.iter().map(|answer| is_rare(*answer)).collect::<Vec<_>>(), [true, true, true, false]);
+    let stands: Vec<_> = answers.into_iter().map(known).collect();
+    assert_eq!(
+        stands.iter().map(|stands| (stands.count, stands.agents)).collect::<Vec<_>>(),
+        [(1, 1), (2, 2), (3, 3), (4, 4)]
+    );
+    assert!(stands.iter().all(|stands| stands.scope == Scope::Fleet && !stands.seen_before));
+    let again = agents[0].sees(&group);
+    assert_eq!((is_rare(again), known(again).seen_before, known(again).count), (false, true, 5));
+    assert!(is_rare(agents[0].sees(&file("bb"))), "unknown bytes");
+    assert_eq!(counted(&server, &group), (5, 4));
+    let mut command = redis::cmd("TTL");
+    command.arg(format!("lkm-monitor:{{{}}}", crate::model::text::hex(&group.digest())));
+    let left: u64 = server.query(command).unwrap();
+    assert!((30 * 86_400..=31 * 86_400).contains(&left), "{left}");
+}
+
+#[test]
+fn what_happens_while_the_server_is_gone_is_counted_in_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path(), &[]);
+    let group = file("aa");
+    let mut first = Agent::start(folder.path(), 1, link(&server.address()));
+    let mut second = Agent::start(folder.path(), 2, link(&server.address()));
+    first.reaches();
+    second.reaches();
+    assert_eq!(known(first.sees(&group)).count, 1);
+    server.kill();
+    // The host decides, and says so.
+    let alone = second.sees(&group);
+    assert!(matches!(alone, Answer::FleetSilent(Standing { scope: Scope::Host, count: 1, .. })), "{alone:?}");
+    assert!(is_rare(alone));
+    for _ in 0..9 {
+        second.sees(&group);
+    }
+    first.sees(&group);
+    // One of them is started anew meanwhile.
+    drop(second);
+    server.restart();
+    let second = Agent::start(folder.path(), 2, link(&server.address()));
+    eventually("the missed events are merged", || counted(&server, &group) == (12, 2));
+    drop(second);
+    first.reaches();
+    assert_eq!(known(first.sees(&group)).count, 13);
+}
+
+#[test]
+fn a_server_that_was_started_anew_is_found_with_the_next_event() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path(), &[]);
+    let mut agent = Agent::start(folder.path(), 1, link(&server.address()));
+    agent.reaches();
+    assert_eq!(known(agent.sees(&file("aa"))).count, 1);
+    server.restart();
+    assert_eq!(known(agent.sees(&file("aa"))).count, 2);
+}
+
+#[test]
+fn a_server_that_does_not_answer_costs_the_deadline_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let slow = LinkSettings { deadline: Duration::from_millis(250), ..link(&server.address()) };
+    let mut agent = Agent::start(folder.path(), 1, slow);
+    agent.reaches();
+    server.signal(Signal::STOP);
+    let group = file("aa");
+    agent.asked += 1;
+    agent.service.ask(Question { id: agent.asked, name: group.clone(), privileged: true });
+    // The host's own answer is there at once; the pipeline waits for a better one no longer than the deadline.
+    let answered = agent.service.answer_before(Instant::now() + PATIENCE).unwrap();
+    assert!(matches!(answered.answer, Answer::FleetSilent(_)) && answered.more, "{answered:?}");
+    // Once that is over, nobody waits.
+    eventually("the server is given up", || {
+        agent.service.ask(Question { id: 0, name: file("bb"), privileged: true });
+        agent
+            .service
+            .answer_before(Instant::now() + PATIENCE)
+            .is_some_and(|answered| answered.id == 0 && !answered.more)
+    });
+    server.signal(Signal::CONT);
+    eventually("the missed event is merged once", || counted(&server, &group) == (1, 1));
+}
+
+#[test]
+fn an_agent_that_lost_its_store_goes_on_counting() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let group = file("aa");
+    let mut agent = Agent::start(folder.path(), 1, link(&server.address()));
+    agent.reaches();
+    for count in 1..=5 {
+        assert_eq!(known(agent.sees(&group)).count, count);
+    }
+    drop(agent);
+    std::fs::remove_file(folder.path().join("agent-1.redb")).unwrap();
+    let mut agent = Agent::start(folder.path(), 1, link(&server.address()));
+    agent.reaches();
+    let stands = known(agent.sees(&group));
+    assert_eq!((stands.count, stands.agents, stands.seen_before), (6, 1, true));
+}
+
+#[test]
+fn a_cluster_counts_like_one_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes: Vec<_> = (0..3)
+        .map(|number| {
+            let place = folder.path().join(format!("node-{number}"));
+            std::fs::create_dir(&place).unwrap();
+            let bus = free_port().to_string();
+            Server::start(&place, &["--cluster-enabled", "yes", "--cluster-port", &bus])
+        })
+        .collect();
+    let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    let made = std::process::Command::new("redis-cli")
+        .args(["--cluster", "create"])
+        .args(&addresses)
+        .args(["--cluster-replicas", "0", "--cluster-yes"])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    let whole = LinkSettings {
+        addresses: nodes.iter().map(Server::address).collect(),
+        cluster: true,
+        ..link(&nodes[0].address())
+    };
+    let mut agents: Vec<_> = (1..=4).map(|number| Agent::start(folder.path(), number, whole.clone())).collect();
+    agents.iter_mut().for_each(Agent::reaches);
+    for number in 0..40 {
+        let group = file(&number.to_string());
+        let rare: Vec<_> = agents.iter_mut().map(|agent| is_rare(agent.sees(&group))).collect();
+        assert_eq!(rare, [true, true, true, false]);
+    }
+    let keys = |node: &Server| node.query::<u64>(redis::cmd("DBSIZE")).unwrap();
+    assert!(nodes.iter().all(|node| keys(node) > 3), "{:?}", nodes.iter().map(keys).collect::<Vec<_>>());
+}

@@ -1,0 +1,173 @@
+//! What the script counts, against a list of all events.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+};
+
+use proptest::prelude::*;
+
+use super::{
+    super::{MAX_MEMBERS, SCRIPT},
+    server::{Server, link},
+};
+use crate::prevalence::{link::Link, service::now_s, tally::day_of};
+
+/// What one agent has counted, and what it says of it.
+#[derive(Clone, Debug)]
+enum Step {
+    /// Events on a day, counted back from today, and said.
+    Sees { agent: usize, days_ago: u32, events: u64, is_confirmed: bool },
+    /// All that was counted on a day is said once more.
+    Repeats { agent: usize, days_ago: u32 },
+    /// It begins with an empty store.
+    Forgets { agent: usize },
+}
+
+fn step(agents: usize) -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..agents, 0..3_u32, 1..4_u64, any::<bool>())
+            .prop_map(|(agent, days_ago, events, is_confirmed)| Step::Sees { agent, days_ago, events, is_confirmed }),
+        2 => (0..agents, 0..3_u32).prop_map(|(agent, days_ago)| Step::Repeats { agent, days_ago }),
+        1 => (0..agents).prop_map(|agent| Step::Forgets { agent }),
+    ]
+}
+
+#[derive(Clone, Default)]
+struct Agent {
+    store: u32,
+    /// By day: events, and those that the server has confirmed.
+    days: BTreeMap<u32, (u64, u64)>,
+}
+
+impl Agent {
+    fn call(&self, key: &str, number: usize, day: u32) -> Vec<String> {
+        let (total, confirmed) = self.days.get(&day).copied().unwrap_or_default();
+        let mut call = vec![
+            key.to_owned(),
+            number.to_string(),
+            format!("{:08x}", self.store),
+            "30".to_owned(),
+            MAX_MEMBERS.to_string(),
+        ];
+        if total > confirmed {
+            call.extend([day.into(), total, confirmed].map(|number: u64| number.to_string()));
+        }
+        call
+    }
+}
+
+#[test]
+fn it_counts_what_a_list_of_all_events_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--appendonly", "no"]);
+    let link = RefCell::new(Link::open(&link(&server.address()), SCRIPT).unwrap());
+    let case = Cell::new(0);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(150));
+    // Days go forward for each agent, as clocks do; what is said late and twice is among the steps.
+    runner
+        .run(&proptest::collection::vec(step(5), 1..40), |mut steps| {
+            case.set(case.get() + 1);
+            let key = format!("test:{{{}}}", case.get());
+            steps.sort_by_key(|step| match step {
+                Step::Sees { days_ago, .. } | Step::Repeats { days_ago, .. } => std::cmp::Reverse(*days_ago),
+                Step::Forgets { .. } => std::cmp::Reverse(1),
+            });
+            let today = day_of(now_s());
+            let mut agents = vec![Agent::default(); 5];
+            let (mut events, mut seen_by) = (0, BTreeSet::new());
+            for step in steps {
+                let (number, day) = match step {
+                    Step::Forgets { agent } => {
+                        agents[agent] = Agent { store: agents[agent].store + 1, ..Agent::default() };
+                        continue;
+                    }
+                    Step::Sees { agent, days_ago, events: more, .. } => {
+                        agents[agent].days.entry(today - days_ago).or_default().0 += more;
+                        events += more;
+                        (agent, today - days_ago)
+                    }
+                    Step::Repeats { agent, days_ago } => (agent, today - days_ago),
+                };
+                let [count, members, seen_before, _] =
+                    link.borrow_mut().call(&[agents[number].call(&key, number, day)]).unwrap()[0];
+                prop_assert_eq!(seen_before != 0, !seen_by.insert(number));
+                prop_assert_eq!((count, members), (events, seen_by.len() as u64));
+                if !matches!(step, Step::Sees { is_confirmed: false, .. })
+                    && let Some((total, confirmed)) = agents[number].days.get_mut(&day)
+                {
+                    *confirmed = *total;
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_is_older_than_the_window_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let mut link = Link::open(&link(&server.address()), SCRIPT).unwrap();
+    let today = day_of(now_s());
+    let set = |fields: &[(String, String)]| {
+        let mut command = redis::cmd("HSET");
+        command.arg("k");
+        for (field, value) in fields {
+            command.arg(field).arg(value);
+        }
+        server.query::<u64>(command).unwrap();
+    };
+    set(&[
+        (format!("d{}", today - 30), "7".to_owned()),
+        (format!("d{}", today - 29), "5".to_owned()),
+        ("aold".to_owned(), format!("{0} 7 0 {0}", today - 30)),
+        ("anew".to_owned(), format!("{0} 5 0 {0}", today - 29)),
+        ("abroken".to_owned(), "nonsense".to_owned()),
+    ]);
+    let mut call = ["k", "me", "0", "30", "64"].map(str::to_owned).to_vec();
+    call.extend([today.into(), 1, 0].map(|number: u64| number.to_string()));
+    let [count, agents, seen_before, _] = link.call(&[call]).unwrap()[0];
+    assert_eq!((count, agents, seen_before), (6, 2, 0));
+    let mut command = redis::cmd("HEXISTS");
+    command.arg("k").arg("aold");
+    assert_eq!(server.query::<u64>(command).unwrap(), 0);
+}
+
+#[test]
+fn a_wrong_clock_of_a_host_makes_nothing_expire() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let mut link = Link::open(&link(&server.address()), SCRIPT).unwrap();
+    let today = day_of(now_s());
+    let mut say = |agent: &str, day: u32, total: u64| {
+        let mut call = ["k", agent, "0", "30", "64"].map(str::to_owned).to_vec();
+        call.extend([day.into(), total, 0].map(|number: u64| number.to_string()));
+        let [count, agents, ..] = link.call(&[call]).unwrap()[0];
+        (count, agents)
+    };
+    assert_eq!(say("a", today, 2), (2, 1));
+    assert_eq!(say("b", today + 20_000, 3), (5, 2), "a clock of the far future");
+    assert_eq!(say("c", today - 9_000, 4), (5, 3), "and of the past: too old to count, but there");
+    assert_eq!(say("a", today, 3), (6, 3));
+    assert_eq!(say("b", today + 20_000, 3), (6, 3));
+}
+
+#[test]
+fn a_group_of_many_agents_stays_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--appendonly", "no"]);
+    let mut link = Link::open(&link(&server.address()), SCRIPT).unwrap();
+    let today = day_of(now_s());
+    for number in 0..500_u64 {
+        let agent = format!("{number:016x}");
+        let mut call = ["k", &agent, "00000000", "30", "64"].map(str::to_owned).to_vec();
+        call.extend([today.into(), 1, 0].map(|number: u64| number.to_string()));
+        let [count, agents, ..] = link.call(&[call]).unwrap()[0];
+        assert_eq!((count, agents), (number + 1, (number + 1).min(MAX_MEMBERS + 1)));
+    }
+    let mut command = redis::cmd("MEMORY");
+    command.arg("USAGE").arg("k");
+    let bytes: u64 = server.query(command).unwrap();
+    assert!(bytes < 5000, "{bytes}");
+}
