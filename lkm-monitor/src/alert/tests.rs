@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod files;
+mod mapping;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -49,6 +50,7 @@ fn parse(document: &Document) -> Value {
     let value: Value = serde_json::from_slice(object).unwrap();
     assert_eq!(value["event"]["id"], document.id.as_str());
     assert_sound(&value, false);
+    mapping::assert_mapped(&value);
     value
 }
 

@@ -272,7 +272,7 @@ impl<'a> Texts<'a> {
 }
 
 /// Names of a module's file end so.
-const ENDINGS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
+pub const ENDINGS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
 
 impl<'a> Document<'a> {
     fn key(&mut self, subject: Subject) -> Option<KeyParts<'a>> {

@@ -1,5 +1,7 @@
 //! Every hunt against the same question, asked of SQLite.
 
+mod esql;
+
 use std::io::Write as _;
 
 use jiff::Timestamp;
@@ -175,6 +177,18 @@ fn by_us(all: &[Said], query: &Query) -> Vec<(String, u64, u64, i64, i64)> {
         .collect()
 }
 
+/// A document that comes twice says the same twice.
+fn twice_the_same(said: Vec<Said>) -> Vec<Said> {
+    let mut all: Vec<Said> = Vec::new();
+    for mut one in said {
+        if let Some(first) = all.iter().find(|other| one.id.is_some() && other.id == one.id) {
+            one = first.clone();
+        }
+        all.push(one);
+    }
+    all
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -185,14 +199,7 @@ proptest! {
         max_count in proptest::option::of(0..4_u64),
         limit in 0..20_usize,
     ) {
-        // A document that comes twice says the same twice.
-        let mut all: Vec<Said> = Vec::new();
-        for mut one in said {
-            if let Some(first) = all.iter().find(|other| one.id.is_some() && other.id == one.id) {
-                one = first.clone();
-            }
-            all.push(one);
-        }
+        let all = twice_the_same(said);
         for (number, subject) in [(0, Subject::Files), (1, Subject::Tools), (2, Subject::Modules)] {
             let standard = Query::new(subject, Timestamp::from_second(NOW).unwrap());
             prop_assert_eq!(by_us(&all, &standard), by_sqlite(&all, number, &standard));
