@@ -54,7 +54,7 @@ fn copied() -> FileReport {
 }
 
 /// modprobe.d, with a command.
-fn configured() -> FileReport {
+pub(super) fn configured() -> FileReport {
     let mut report = copied();
     report.subject = Subject::Modprobe;
     report.change.action = FileAction::Renamed;

@@ -1,8 +1,21 @@
 //! Whether Elasticsearch finds in documents what they say: the component templates in `dist/elastic` against what is rendered.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
 
 use serde_json::Value;
+
+use super::{CLOCK, SECOND_NS, files, load_from_tmp, parse, process, render, renderer, request, state, tree};
+use crate::{
+    alert::Document,
+    model::{
+        ArgumentsSource, Bytes, CallerText, Clock, ClockStep, Excluded, FileAction, FileBurst, FileReport, Ids, Loss,
+        LossReason, ModuleCall, ModuleRequest, Namespaces, Observation, Operation, Part, Process, ProcessTree,
+        SeenPath, SensorChange, ToolEnd, ToolMatch, ToolOperation, ToolRun, Tty, Verdict, Writing, samples,
+    },
+};
 
 const TEMPLATES: [&str; 2] = [
     include_str!("../../../../dist/elastic/component-template-ecs.json"),
@@ -59,10 +72,176 @@ fn assert_part(path: &str, value: &Value) {
     }
 }
 
-#[test]
-fn the_daemons_counters_are_mapped() {
-    let names = crate::sensor::report::counters(&Default::default()).into_iter().map(|(name, _)| name);
-    for name in names {
-        assert_part(&format!("lkm_monitor.sensor.counters.{name}"), &7.into());
+/// A process of which everything is odd.
+fn odd_process() -> Process {
+    let path = SeenPath { absolute: b"/elsewhere/x".to_vec(), ..samples::path("/x") };
+    Process {
+        namespace_pid: 7,
+        executable: Some(path.clone()),
+        executable_unlinked: true,
+        executable_replaced: true,
+        arguments: vec![Bytes::whole("x")],
+        arguments_source: ArgumentsSource::Memory,
+        arguments_truncated: true,
+        arguments_rewritten: true,
+        working_directory: Some(path),
+        root_directory: Some(b"/elsewhere".to_vec()),
+        ids: Some(Ids::default()),
+        login_uid: Some(1000),
+        audit_session: Some(2),
+        tty: Some(Tty { name: b"pts0".to_vec(), major: 136, minor: 0 }),
+        control_group: Some(format!("/system.slice/docker-{}.scope", "ab".repeat(32)).into()),
+        control_group_id: 4711,
+        namespaces: Namespaces { mount: 1, pid: 2, net: 3, user: 4, uts: 5, ipc: 6, cgroup: 7 },
+        tracer: Some(crate::model::process::Tracer { pid: 8, name: b"gdb".to_vec() }),
+        ..process(901, "x", "/x", &["x"])
     }
+}
+
+fn odd_tree() -> ProcessTree {
+    let thread = || Process { kernel_thread: true, ..odd_process() };
+    ProcessTree { caller: odd_process(), ancestors: vec![odd_process(), thread()], ..ProcessTree::default() }
+}
+
+/// Calls and requests that together have every field of theirs.
+fn calls() -> Vec<Observation> {
+    let mut odd = ModuleCall {
+        flags: Some(1),
+        offered_bytes: Some(1),
+        file_swapped: true,
+        parameters_rewritten: true,
+        unreadable: vec![CallerText::ModuleName],
+        missing: vec![Part::Exit],
+        request: Some(ModuleRequest {
+            process: ProcessTree { caller: odd_process(), ..ProcessTree::default() },
+            ..request()
+        }),
+        request_candidates: 2,
+        told: 1,
+        process: Some(odd_tree()),
+        ..load_from_tmp()
+    };
+    let path = &mut odd.file.as_mut().unwrap().path;
+    path.absolute = b"/elsewhere/tmp/foo.ko".to_vec();
+    for flag in [
+        &mut path.bind_mount,
+        &mut path.outside_root,
+        &mut path.foreign_root,
+        &mut path.unreadable,
+        &mut path.truncated,
+    ] {
+        *flag = true;
+    }
+    (path.mount_unknown, odd.file.as_mut().unwrap().unlinked) = (true, true);
+    let thread = ProcessTree { caller: Process { kernel_thread: true, ..odd_process() }, ..ProcessTree::default() };
+    vec![
+        Observation::Call(Box::new(odd)),
+        Observation::Call(Box::new(ModuleCall { process: Some(thread), ..load_from_tmp() })),
+        Observation::Call(Box::new(samples::refused(load_from_tmp(), libc::EPERM))),
+        Observation::Request(Box::new(request())),
+    ]
+}
+
+/// The same of changes of files.
+fn changes() -> Vec<Observation> {
+    let changed = |change: &dyn Fn(&mut FileReport)| {
+        let mut report = files::configured();
+        change(&mut report);
+        Observation::File(Box::new(report))
+    };
+    let elsewhere = |path: &str| SeenPath { absolute: b"/elsewhere".to_vec(), ..samples::path(path) };
+    vec![
+        changed(&|report| {
+            report.change.old_path = Some(elsewhere("/etc/x"));
+            report.change.facts_before = report.change.facts.clone();
+            report.change.link_target = Some(Bytes::whole("/x"));
+            (report.change.writers, report.change.writing) = (2, Writing::Open);
+            (report.whole_folder, report.left) = (true, true);
+            let content = &mut report.content;
+            for state in [&mut content.before, &mut content.after].into_iter().flatten() {
+                state.link_target = Some(b"/x".to_vec());
+            }
+            let diff = content.diff.as_mut().unwrap();
+            (diff.removed, diff.reordered, diff.more) = (vec![b"x".to_vec()], true, 1);
+            content.directives_removed = vec!["x".to_owned()];
+            (content.value_before, content.value) = (Some(b"1".to_vec()), Some(b"0".to_vec()));
+        }),
+        changed(&|report| {
+            report.change.action = FileAction::ModeChanged;
+            (report.change.ret, report.change.writing) = (Some(-i64::from(libc::EPERM)), Writing::Unknown);
+        }),
+        changed(&|report| {
+            (report.change.action, report.change.writing) = (FileAction::Written, Writing::Closed);
+            report.change.facts_before = report.change.facts.clone();
+        }),
+    ]
+}
+
+/// The same of runs of tools.
+fn runs() -> Vec<Observation> {
+    let failed = ToolOperation {
+        call: (1, 2),
+        operation: Operation::FinitModule,
+        module: Some(b"foo".to_vec()),
+        succeeded: Some(false),
+        errno: Some(libc::EPERM),
+    };
+    let ended = |end| {
+        let (matches, operations) = (vec![ToolMatch::Build], vec![failed.clone()]);
+        Observation::Tool(Box::new(ToolRun { end, matches, operations, more_operations: 1, ..samples::tool_run() }))
+    };
+    [Some(ToolEnd::Exited(1)), Some(ToolEnd::Killed(9)), Some(ToolEnd::Replaced), None].map(ended).into()
+}
+
+/// What is no observation.
+fn others() -> Vec<Document> {
+    let mut renderer = renderer();
+    let burst = FileBurst {
+        boot_ns: 1,
+        last_boot_ns: 2,
+        cpu: 0,
+        tid: 1,
+        count: 9,
+        participle: "created",
+        event_type: "creation",
+        directory: b"/tmp".to_vec(),
+        first: b"a.ko".to_vec(),
+        last: b"b.ko".to_vec(),
+        process: tree(),
+        continued: true,
+    };
+    let excluded = Excluded { path: "/x/*".to_owned(), executable: Some("/usr/bin/ld".to_owned()), count: 3 };
+    let loss = Loss { reason: LossReason::RingFull, count: 3, total: 10, calls_unseen: Some(1), boot_ns: SECOND_NS };
+    let after = Clock { realtime_offset_ns: CLOCK.realtime_offset_ns + 1 };
+    let mut stopped = state(SensorChange::Stopped);
+    stopped.counters = crate::sensor::report::counters(&Default::default());
+    stopped.counters.extend(["documents", "folded", "excluded"].map(|name| (name, 1)));
+    vec![
+        renderer.render_burst(&burst, &Verdict::default(), &samples::accounts()),
+        renderer.render_excluded(&[excluded], SECOND_NS),
+        renderer.render_loss(&loss),
+        renderer.render_clock_step(&ClockStep { before: CLOCK, after, boot_ns: SECOND_NS }),
+        renderer.render_state(&stopped, &Verdict::default()),
+    ]
+}
+
+fn leaves(path: &str, value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(members) => members.iter().for_each(|(name, member)| leaves(&below(path, name), member, found)),
+        Value::Array(elements) => elements.iter().for_each(|element| leaves(path, element, found)),
+        _ => drop(found.insert(path.to_owned())),
+    }
+}
+
+/// Nothing is mapped that no document has; and these documents, which [`parse`] holds to the mapping, have all of it.
+#[test]
+fn every_field_is_in_some_document() {
+    let observations = [calls(), changes(), runs()].concat();
+    let documents = observations.iter().map(render).chain(others());
+    let mut found = BTreeSet::new();
+    documents.for_each(|document| leaves("", &parse(&document), &mut found));
+    let mut missing: Vec<_> = MAPPING.keys().filter(|field| !found.contains(*field)).collect();
+    missing.sort();
+    // The ingest pipeline adds these.
+    assert_eq!(missing, ["error.message", "event.ingested", "lkm_monitor.tool.arguments"]);
 }

@@ -209,7 +209,8 @@ fn indexed(at: usize, said: &Said) -> HashMap<String, Cell> {
     if let Some(args) = document["process"]["args"].as_array() {
         let args: Vec<_> = args.iter().filter_map(Value::as_str).collect();
         let is_ours = document["event"]["action"] == "ran-module-tool";
-        let (field, between) = if is_ours { ("lkm_monitor.tool.arguments", "\n") } else { ("process.command_line", " ") };
+        let (field, between) =
+            if is_ours { ("lkm_monitor.tool.arguments", "\n") } else { ("process.command_line", " ") };
         fields.insert(field.to_owned(), Cell::Text(args.join(between)));
     }
     fields
@@ -242,9 +243,7 @@ fn by_esql(all: &[Said], query: &str) -> Vec<(String, u64, u64, i64, i64)> {
     for (at, said) in all.iter().enumerate() {
         let mut cells = indexed(at, said);
         let cells = fields.iter().map(|field| cells.remove(field).unwrap_or(Cell::Null));
-        database
-            .execute(&format!("INSERT INTO events VALUES ({places})"), rusqlite::params_from_iter(cells))
-            .unwrap();
+        database.execute(&format!("INSERT INTO events VALUES ({places})"), rusqlite::params_from_iter(cells)).unwrap();
     }
     let mut statement = database.prepare(&in_sql(query)).unwrap();
     let rows = statement
