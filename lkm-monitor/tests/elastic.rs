@@ -10,7 +10,7 @@ use std::{
     path::PathBuf,
 };
 
-use lkm_monitor::{alert::DATASET, hunt::query::WINDOW_DAYS};
+use lkm_monitor::{alert::DATASET, model::rarity::WINDOW_DAYS};
 use serde_json::{Value, json};
 
 const INDEX: &str = "logs-lkm_monitor.events-*";
@@ -95,7 +95,7 @@ fn templates_belong_together() {
     assert!(text("README.md").contains(&format!("_ingest/pipeline/{PIPELINE}")));
     let retention = template["template"]["lifecycle"]["data_retention"].as_str().unwrap();
     let days: i64 = retention.strip_suffix('d').unwrap().parse().unwrap();
-    assert!(days > WINDOW_DAYS);
+    assert!(days > i64::from(WINDOW_DAYS));
     assert_eq!(parsed(OWN)["template"]["mappings"]["properties"]["lkm_monitor"]["dynamic"], false);
 }
 

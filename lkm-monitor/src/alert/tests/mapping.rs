@@ -11,9 +11,10 @@ use super::{CLOCK, SECOND_NS, files, load_from_tmp, parse, process, render, rend
 use crate::{
     alert::Document,
     model::{
-        ArgumentsSource, Bytes, CallerText, Clock, ClockStep, Excluded, FileAction, FileBurst, FileReport, Ids, Loss,
-        LossReason, ModuleCall, ModuleRequest, Namespaces, Observation, Operation, Part, Process, ProcessTree,
-        SeenPath, SensorChange, ToolEnd, ToolMatch, ToolOperation, ToolRun, Tty, Verdict, Writing, samples,
+        Answer, ArgumentsSource, Bytes, CallerText, Clock, ClockStep, Content, ContentStatus, Excluded, FileAction,
+        FileBurst, FileReport, Ids, Loss, LossReason, ModuleCall, ModuleRequest, Namespaces, Observation, Operation,
+        Part, Process, ProcessTree, Rarity, Scope, SeenPath, SensorChange, Standing, ToolEnd, ToolMatch, ToolOperation,
+        ToolRun, Tty, Verdict, Writing, samples,
     },
 };
 
@@ -122,6 +123,7 @@ fn calls() -> Vec<Observation> {
         request_candidates: 2,
         told: 1,
         process: Some(odd_tree()),
+        content: Content { status: ContentStatus::Gone, ..Content::default() },
         ..load_from_tmp()
     };
     let path = &mut odd.file.as_mut().unwrap().path;
@@ -196,6 +198,28 @@ fn runs() -> Vec<Observation> {
     [Some(ToolEnd::Exited(1)), Some(ToolEnd::Killed(9)), Some(ToolEnd::Replaced), None].map(ended).into()
 }
 
+/// The same of how an event stands.
+fn rarities() -> Vec<Document> {
+    let standing = Standing {
+        scope: Scope::Fleet,
+        count: 5,
+        agents: 2,
+        first_s: 1,
+        last_s: 2,
+        seen_before: true,
+        in_baseline: true,
+    };
+    let answers = [Answer::Known(standing), Answer::FleetSilent(standing), Answer::Unknown];
+    let load = Observation::Call(Box::new(load_from_tmp()));
+    answers
+        .map(|answer| {
+            let rarity = Rarity { rare: true, answer, window_days: 30, content_unknown: true };
+            let verdict = Verdict { rarity: Some(rarity), ..Verdict::default() };
+            renderer().render_observation(&load, &verdict, &samples::accounts())
+        })
+        .into()
+}
+
 /// What is no observation.
 fn others() -> Vec<Document> {
     let mut renderer = renderer();
@@ -218,7 +242,7 @@ fn others() -> Vec<Document> {
     let after = Clock { realtime_offset_ns: CLOCK.realtime_offset_ns + 1 };
     let mut stopped = state(SensorChange::Stopped);
     stopped.counters = crate::sensor::report::counters(&Default::default());
-    stopped.counters.extend(["documents", "folded", "excluded"].map(|name| (name, 1)));
+    stopped.counters.extend(["documents", "folded", "excluded", "groups_evicted"].map(|name| (name, 1)));
     vec![
         renderer.render_burst(&burst, &Verdict::default(), &samples::accounts()),
         renderer.render_excluded(&[excluded], SECOND_NS),
@@ -240,7 +264,7 @@ fn leaves(path: &str, value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn every_field_is_in_some_document() {
     let observations = [calls(), changes(), runs()].concat();
-    let documents = observations.iter().map(render).chain(others());
+    let documents = observations.iter().map(render).chain(rarities()).chain(others());
     let mut found = BTreeSet::new();
     documents.for_each(|document| leaves("", &parse(&document), &mut found));
     let mut missing: Vec<_> = MAPPING.keys().filter(|field| !found.contains(*field)).collect();

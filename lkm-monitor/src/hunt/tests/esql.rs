@@ -8,7 +8,10 @@ use proptest::prelude::*;
 use rusqlite::{Connection, functions::FunctionFlags, types::Value as Cell};
 
 use super::{super::record::ENDINGS, *};
-use crate::{model::tool_run::TOOL_NAMES, select::Exclusions};
+use crate::{
+    model::{rarity::WINDOW_DAYS, tool_run::TOOL_NAMES},
+    select::Exclusions,
+};
 
 const FILES: &str = include_str!("../../../../dist/elastic/queries/rare-module-files.esql");
 const TOOLS: &str = include_str!("../../../../dist/elastic/queries/rare-module-tool-runs.esql");
@@ -30,7 +33,7 @@ fn figures_are_the_hunts() {
     for (text, query) in hunts() {
         let stages = stages(text);
         let has = |stage: String| assert!(stages.contains(&stage), "{stage} is not in\n{text}");
-        has(format!("WHERE @timestamp >= NOW() - {} days", query::WINDOW_DAYS));
+        has(format!("WHERE @timestamp >= NOW() - {} days", WINDOW_DAYS));
         has(format!("LIMIT {}", query.limit));
         match query.max_count {
             Some(count) => has(format!("WHERE count <= {count} AND agents <= {}", query.max_agents)),
