@@ -8,6 +8,7 @@
 //! Nothing is dropped without a counter, and every counter that grows becomes a document.
 
 mod looks;
+mod order;
 mod standings;
 
 use std::{path::Path, time::Instant};
@@ -17,6 +18,7 @@ use lkm_monitor_common::event::EventKind;
 pub use self::standings::Counting;
 use self::{
     looks::Looks,
+    order::{Order, Ticket},
     standings::{Next, Standings, Weighable},
 };
 use crate::{
@@ -40,6 +42,20 @@ const EXCLUDED_EVERY_NS: u64 = 60_000_000_000;
 /// A change of the wall clock that is more than slewing and the time between two looks.
 const CLOCK_STEP_NS: u64 = 1_000_000_000;
 
+/// An observation under way.
+#[derive(Debug)]
+struct Pending {
+    observation: Observation,
+    /// Of a call, among others.
+    ticket: Option<Ticket>,
+}
+
+impl Pending {
+    const fn of(observation: Observation) -> Self {
+        Self { observation, ticket: None }
+    }
+}
+
 /// What a stage waited for.
 #[derive(Debug)]
 pub enum StageAnswer {
@@ -57,6 +73,7 @@ pub struct Pipeline {
     tools: Tools,
     looks: Looks,
     standings: Standings,
+    order: Order<(Observation, Verdict)>,
     fold: Fold,
     /// Changes that exclusions had kept back when that was last told, and when it was.
     excluded_told: (u64, u64),
@@ -94,6 +111,7 @@ impl Pipeline {
             tools: Tools::default(),
             looks: Looks::new(watch, exclusions, inspect::mounts::of_host(), contents),
             standings: Standings::new(counting),
+            order: Order::default(),
             fold: Fold::default(),
             excluded_told: (0, 0),
             running: RunningProcesses::collect(Path::new("/proc")).map_err(HostError::Processes)?,
@@ -335,24 +353,25 @@ impl Pipeline {
     }
 
     fn reported(&mut self, report: FileReport) {
-        self.weighed_alone(Observation::File(Box::new(report)));
+        self.weighed_alone(Pending::of(Observation::File(Box::new(report))));
     }
 
     /// Takes an observation in. A load waits for a look at its file.
     fn observed(&mut self, observation: Observation) {
         match observation {
             Observation::Call(call) => {
-                if let Some(call) = self.looks.look_at_load(call, &self.host, boot_ns()) {
-                    self.weighed_alone(Observation::Call(call));
+                let ticket = self.order.place();
+                if let Some(pending) = self.looks.look_at_load(call, ticket, &self.host, boot_ns()) {
+                    self.weighed_alone(pending);
                 }
             }
-            observation => self.weighed_alone(observation),
+            observation => self.weighed_alone(Pending::of(observation)),
         }
     }
 
     /// Weighs an observation by itself, and asks how it stands.
-    fn weighed_alone(&mut self, mut observation: Observation) {
-        let process = match &mut observation {
+    fn weighed_alone(&mut self, mut pending: Pending) {
+        let process = match &mut pending.observation {
             Observation::Call(call) => call.process.as_mut(),
             Observation::Request(request) => Some(&mut request.process),
             Observation::File(report) => Some(&mut report.change.process),
@@ -363,9 +382,9 @@ impl Pipeline {
         }
         let accounts = self.accounts.refresh();
         let context = Context { host: &self.host, accounts };
-        let verdict = assess::assess(&observation, &context);
-        match self.standings.ask(observation, verdict, boot_ns()) {
-            Next::Uncounted(observation, verdict) => self.fold_or_tell(observation, verdict),
+        let verdict = assess::assess(&pending.observation, &context);
+        match self.standings.ask(pending, verdict, boot_ns()) {
+            Next::Uncounted(pending, verdict) => self.fold_or_tell(pending, verdict),
             Next::Weighable(weighable) => self.weighed(*weighable),
             Next::Waits => {}
         }
@@ -373,14 +392,14 @@ impl Pipeline {
 
     /// Weighs an observation by how it stands.
     fn weighed(&mut self, weighable: Weighable) {
-        let Weighable { observation, verdict, rarity, threshold } = weighable;
+        let Weighable { pending, verdict, rarity, threshold } = weighable;
         let accounts = self.accounts.refresh();
         let context = Context { host: &self.host, accounts };
-        let verdict = assess::weigh_rarity(verdict, &observation, rarity, &threshold, &context);
-        self.fold_or_tell(observation, verdict);
+        let verdict = assess::weigh_rarity(verdict, &pending.observation, rarity, &threshold, &context);
+        self.fold_or_tell(pending, verdict);
     }
 
-    fn fold_or_tell(&mut self, observation: Observation, verdict: Verdict) {
+    fn fold_or_tell(&mut self, Pending { observation, ticket }: Pending, verdict: Verdict) {
         match observation {
             Observation::File(report) if !verdict.findings.is_empty() => {
                 let accounts = self.accounts.refresh();
@@ -388,6 +407,11 @@ impl Pipeline {
                 let by = assess::process_phrase(&report.change.process.caller, &context);
                 let folded = self.fold.push(report, verdict, &by, boot_ns());
                 self.told(folded);
+            }
+            Observation::Call(_) => {
+                for (observation, verdict) in self.order.come(ticket, (observation, verdict)) {
+                    self.tell(&observation, &verdict);
+                }
             }
             observation => self.tell(&observation, &verdict),
         }

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use super::{Pending, order::Ticket};
 use crate::{
     inspect::{contents::Contents, shared_setting},
     model::{
@@ -29,7 +30,7 @@ pub(super) struct Looks {
     first_mounts: Vec<SystemMount>,
     contents: Contents,
     /// By the number of the look, which grows: with the time since boot at which patience ends.
-    waiting: BTreeMap<u64, (Observation, u64)>,
+    waiting: BTreeMap<u64, (Pending, u64)>,
     last: u64,
     not_looked_at: u64,
 }
@@ -64,26 +65,30 @@ impl Looks {
             self.not_looked_at += 1;
             return Some(report);
         }
-        self.waiting.insert(self.last, (Observation::File(Box::new(report)), now_ns.saturating_add(PATIENCE_NS)));
+        let pending = Pending { observation: Observation::File(Box::new(report)), ticket: None };
+        self.waiting.insert(self.last, (pending, now_ns.saturating_add(PATIENCE_NS)));
         None
     }
 
-    /// The load, unless it waits for a look at its file.
+    /// The call, unless it is a load that waits for a look at its file.
     pub(super) fn look_at_load(
         &mut self,
         mut call: Box<ModuleCall>,
+        ticket: Option<Ticket>,
         host: &Host,
         now_ns: u64,
-    ) -> Option<Box<ModuleCall>> {
-        let Some(look) = look_of_load(&call, host) else { return Some(call) };
-        self.last += 1;
-        if self.waiting.len() >= MAX_WAITING || !self.contents.request(self.last, look) {
+    ) -> Option<Pending> {
+        if let Some(look) = look_of_load(&call, host) {
+            self.last += 1;
+            if self.waiting.len() < MAX_WAITING && self.contents.request(self.last, look) {
+                let pending = Pending { observation: Observation::Call(call), ticket };
+                self.waiting.insert(self.last, (pending, now_ns.saturating_add(LOAD_PATIENCE_NS)));
+                return None;
+            }
             call.content.status = ContentStatus::Busy;
             self.not_looked_at += 1;
-            return Some(call);
         }
-        self.waiting.insert(self.last, (Observation::Call(call), now_ns.saturating_add(LOAD_PATIENCE_NS)));
-        None
+        Some(Pending { observation: Observation::Call(call), ticket })
     }
 
     /// What is watched of a change: the file itself, the folder that it is, or the name that it had.
@@ -127,10 +132,10 @@ impl Looks {
     }
 
     /// What waited for this.
-    pub(super) fn take(&mut self, id: u64, content: Content) -> Option<Observation> {
+    pub(super) fn take(&mut self, id: u64, content: Content) -> Option<Pending> {
         let (mut waited, _) = self.waiting.remove(&id)?;
         self.not_looked_at += u64::from(content.status == ContentStatus::TimedOut);
-        match &mut waited {
+        match &mut waited.observation {
             Observation::File(report) => report.content = content,
             Observation::Call(call) => call.content = content,
             Observation::Request(_) | Observation::Tool(_) => {}
@@ -139,8 +144,8 @@ impl Looks {
     }
 
     /// What nobody could look at in time.
-    pub(super) fn expire(&mut self, now_ns: u64) -> Vec<Observation> {
-        let is_due = |(_, deadline_ns): &(Observation, u64)| *deadline_ns <= now_ns;
+    pub(super) fn expire(&mut self, now_ns: u64) -> Vec<Pending> {
+        let is_due = |(_, deadline_ns): &(Pending, u64)| *deadline_ns <= now_ns;
         let due: Vec<_> = self.waiting.iter().filter(|(_, waiting)| is_due(waiting)).map(|(id, _)| *id).collect();
         let timed_out = || Content { status: ContentStatus::TimedOut, ..Content::default() };
         due.into_iter().filter_map(|id| self.take(id, timed_out())).collect()

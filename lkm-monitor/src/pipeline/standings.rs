@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
+use super::Pending;
 use crate::{
     assess::judge,
-    model::{Answer, Observation, Rarity, Threshold, Verdict},
+    model::{Answer, Rarity, Threshold, Verdict},
     prevalence::{Answered, Grouped, Question, Service, Thresholds, group_of, groups::argument_count},
 };
 
@@ -27,7 +28,7 @@ pub struct Counting {
 
 #[derive(Debug)]
 struct Waiting {
-    observation: Observation,
+    pending: Pending,
     verdict: Verdict,
     grouped: Grouped,
     /// The best there is so far.
@@ -38,7 +39,7 @@ struct Waiting {
 /// What is known of how an observation stands.
 #[derive(Debug)]
 pub(super) struct Weighable {
-    pub(super) observation: Observation,
+    pub(super) pending: Pending,
     pub(super) verdict: Verdict,
     pub(super) rarity: Rarity,
     pub(super) threshold: Threshold,
@@ -57,7 +58,7 @@ pub(super) struct Standings {
 /// Where an observation goes on.
 pub(super) enum Next {
     /// It is not counted.
-    Uncounted(Observation, Verdict),
+    Uncounted(Pending, Verdict),
     /// Nobody can say how it stands.
     Weighable(Box<Weighable>),
     Waits,
@@ -69,17 +70,17 @@ impl Standings {
     }
 
     /// Asks how an observation stands.
-    pub(super) fn ask(&mut self, observation: Observation, verdict: Verdict, now_ns: u64) -> Next {
-        let Some(counting) = &self.counting else { return Next::Uncounted(observation, verdict) };
-        let Some(grouped) = group_of(&observation, &counting.thresholds) else {
-            return Next::Uncounted(observation, verdict);
+    pub(super) fn ask(&mut self, pending: Pending, verdict: Verdict, now_ns: u64) -> Next {
+        let Some(counting) = &self.counting else { return Next::Uncounted(pending, verdict) };
+        let Some(grouped) = group_of(&pending.observation, &counting.thresholds) else {
+            return Next::Uncounted(pending, verdict);
         };
         self.last += 1;
         let question = Question { id: self.last, name: grouped.name.clone(), privileged: grouped.privileged };
         let deadline_ns = now_ns.saturating_add(HOST_PATIENCE_NS);
         let asked =
             self.waiting.len() < MAX_WAITING && counting.service.as_ref().is_some_and(|service| service.ask(question));
-        let waiting = Waiting { observation, verdict, grouped, answer: Answer::Unknown, deadline_ns };
+        let waiting = Waiting { pending, verdict, grouped, answer: Answer::Unknown, deadline_ns };
         if asked {
             self.waiting.insert(self.last, waiting);
             return Next::Waits;
@@ -146,9 +147,9 @@ impl Standings {
 }
 
 fn weighable(counting: &Counting, waiting: Waiting) -> Weighable {
-    let Waiting { observation, verdict, grouped, answer, .. } = waiting;
+    let Waiting { pending, verdict, grouped, answer, .. } = waiting;
     let threshold = counting.thresholds.of(grouped.kind).clone();
-    let rare = judge(answer, &threshold, argument_count(&observation), grouped.content_unknown);
+    let rare = judge(answer, &threshold, argument_count(&pending.observation), grouped.content_unknown);
     let rarity = Rarity { rare, answer, window_days: counting.window_days, content_unknown: grouped.content_unknown };
-    Weighable { observation, verdict, rarity, threshold }
+    Weighable { pending, verdict, rarity, threshold }
 }

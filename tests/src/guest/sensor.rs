@@ -135,11 +135,16 @@ impl Sensor {
     }
 
     fn start_with(hooks: Hooks, arguments: &[&str]) -> Self {
-        let config = format!("/run/{}.toml", hooks.name());
-        let settings =
-            format!("[sensor]\nsyscall_hooks = \"{}\"\ncalls_ring_bytes = {CALLS_RING_BYTES}\n", hooks.name());
-        fs::write(&config, settings).expect("write a config");
-        Self::launch(&[arguments, &["--config", &config]].concat(), None)
+        // What was there before has no part in what most scenarios are about.
+        Self::start_set(hooks, arguments, hooks.name(), "[rarity]\nenabled = false\n", &[])
+    }
+
+    /// Starts the daemon with telemetry and with these settings besides; `name` tells it from others. It may be run by another program.
+    pub(crate) fn start_set(hooks: Hooks, arguments: &[&str], name: &str, settings: &str, wrapper: &[&str]) -> Self {
+        let config = format!("/run/{name}.toml");
+        let own = format!("[sensor]\nsyscall_hooks = \"{}\"\ncalls_ring_bytes = {CALLS_RING_BYTES}\n", hooks.name());
+        fs::write(&config, own + settings).expect("write a config");
+        Self::launch_by(wrapper, &[arguments, &["--config", &config]].concat(), None)
     }
 
     /// Starts the daemon as people do, without telemetry; its output also goes to `copy`.
@@ -148,8 +153,13 @@ impl Sensor {
     }
 
     fn launch(arguments: &[&str], copy: Option<ChildStdin>) -> Self {
-        let mut child = Command::new(PROGRAM)
-            .args(["run", "--stdout"])
+        Self::launch_by(&[], arguments, copy)
+    }
+
+    fn launch_by(wrapper: &[&str], arguments: &[&str], copy: Option<ChildStdin>) -> Self {
+        let words = [wrapper, &[PROGRAM, "run", "--stdout"]].concat();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -175,6 +185,26 @@ impl Sensor {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Ends it without any notice.
+    pub(crate) fn kill(&mut self) {
+        self.stopped = true;
+        self.signal(Signal::KILL);
+        self.child.wait().expect("wait for the daemon");
+    }
+
+    /// Waits until it has said so in its log.
+    pub(crate) fn says(&self, words: &str) {
+        self.says_times(words, 1);
+    }
+
+    /// Waits until it has said so as often.
+    pub(crate) fn says_times(&self, words: &str, times: usize) {
+        let said =
+            |state: &State| (state.log.iter().filter(|line| line.contains(words)).count() >= times).then_some(());
+        let log = || self.stream.lock().log.join("\n  ");
+        assert!(self.stream.wait(START_DEADLINE, said).is_some(), "it did not say {words:?}:\n  {}", log());
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

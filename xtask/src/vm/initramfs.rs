@@ -24,6 +24,8 @@ const DEPMOD: &str = "/usr/sbin/depmod";
 const KMOD: &str = "/usr/bin/kmod";
 /// Static; many tools in one, those of modules among them.
 const BUSYBOX: &str = "/bin/busybox";
+/// The store that daemons of the guest share.
+const REDIS: &str = "/usr/bin/redis-server";
 const KMOD_APPLETS: [&str; 6] = ["depmod", "insmod", "lsmod", "modinfo", "modprobe", "rmmod"];
 const MODULE_LISTS: [&str; 3] = ["modules.order", "modules.builtin", "modules.builtin.modinfo"];
 
@@ -92,6 +94,7 @@ pub(crate) fn write(kernel: &Kernel, guests: &[Guest]) -> Result<PathBuf> {
     programs(&mut archive)?;
     kmod(&mut archive, &mut libraries)?;
     busybox(&mut archive)?;
+    redis(&mut archive, &mut libraries)?;
     for guest in guests {
         archive.file(&format!("/usr/bin/{}", guest.name), 0o755, &read(&guest.program)?);
         libraries.of(&mut archive, &guest.program, &guest.libraries)?;
@@ -144,6 +147,12 @@ fn kmod(archive: &mut Archive, libraries: &mut Libraries) -> Result<()> {
         archive.symlink(&format!("/usr/sbin/{applet}"), "../bin/kmod");
     }
     libraries.of(archive, Path::new(KMOD), &[])
+}
+
+fn redis(archive: &mut Archive, libraries: &mut Libraries) -> Result<()> {
+    // One program by many names.
+    archive.file(REDIS, 0o755, &read(Path::new(REDIS))?);
+    libraries.of(archive, Path::new(REDIS), &[])
 }
 
 /// Shared libraries that are in the archive, and their folders.

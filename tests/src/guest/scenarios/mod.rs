@@ -17,6 +17,7 @@ mod names;
 mod namespaces;
 mod origins;
 mod places;
+mod rarity;
 mod settings;
 mod tools;
 mod unloads;
@@ -198,6 +199,11 @@ pub(crate) const ALL: &[Scenario] = &[
     not_compared("disguises::by_the_dynamic_loader", disguises::by_the_dynamic_loader),
     not_compared("disguises::that_executes_another", disguises::that_executes_another),
     not_compared("disguises::other_programs", disguises::other_programs),
+    once("rarity::files", rarity::files),
+    once("rarity::loads_and_runs", rarity::loads_and_runs),
+    once("rarity::after_a_kill", rarity::after_a_kill),
+    once("rarity::on_a_full_disk", rarity::on_a_full_disk),
+    once("rarity::of_a_fleet", rarity::of_a_fleet),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
     not_compared("flood::while_the_daemon_stands_still", flood::while_the_daemon_stands_still),
     not_compared("flood::while_nobody_reads", flood::while_nobody_reads),

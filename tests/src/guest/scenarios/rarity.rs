@@ -1,0 +1,296 @@
+//! What is rare, on one host and in a fleet. Each scenario has daemons of its own, which count.
+
+use std::{
+    fs,
+    net::TcpStream,
+    os::unix::fs::MetadataExt as _,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use serde_json::json;
+
+use crate::{
+    document::Document,
+    module_file::{Image, fixture},
+    process::{forked, program},
+    sensor::{PROGRAM, Sensor},
+    stage::Stage,
+};
+
+const BUSYBOX: &str = "/usr/bin/busybox";
+/// Events of a moment ago are on disk by then: the interval, and room for an emulated machine.
+const SYNCED: Duration = Duration::from_secs(20);
+
+fn counting(stage: &Stage, name: &str, settings: &str) -> Sensor {
+    let settings = format!("[rarity]\npath = \"/tmp/{name}/prevalence.redb\"\n{settings}");
+    Sensor::start_set(stage.hooks, &["--events"], name, &settings, &[])
+}
+
+/// A program puts a file there, which is closed.
+fn put(content: &[u8], path: &str) -> u32 {
+    forked(|| {
+        fs::write(path, content).expect("write a module");
+        Ok(())
+    })
+    .succeeded()
+    .pid
+}
+
+fn created(sensor: &Sensor, pid: u32, path: &str) -> Document {
+    sensor.expect(&format!("{path} made by process {pid}"), |document| {
+        document.text("event.action") == "created-kernel-module-file"
+            && document.text("file.path") == path
+            && document.is_by(pid)
+    })
+}
+
+/// The figures of a host that counts alone.
+fn on_this_host(rare: bool, count: u64) -> serde_json::Value {
+    json!({ "lkm_monitor": { "rarity": {
+        "rare": rare, "count": count, "agents": 1, "window_days": 30, "scope": "host", "seen_before": count > 1,
+        "fleet_unreachable": null, "unknown": null,
+    } } })
+}
+
+pub(super) fn files(stage: &mut Stage) {
+    let mut sensor = counting(stage, "files", "");
+    let image = Image::of("dummy").0;
+    let again = |content: &[u8]| {
+        let pid = put(content, "/tmp/x.ko");
+        let document = created(&sensor, pid, "/tmp/x.ko");
+        fs::remove_file("/tmp/x.ko").expect("remove the module");
+        document
+    };
+    let first = again(&image);
+    first.contains(on_this_host(true, 1)).has_findings(&["module-file-created"]);
+    let reason = first.text("event.reason");
+    assert!(reason.ends_with("; the first one on this host in 30 days"), "{reason}");
+    again(&image).contains(on_this_host(false, 2)).has_findings(&[]);
+    let other = [image.as_slice(), b"x"].concat();
+    again(&other).contains(on_this_host(true, 1)).has_findings(&["module-file-created"]);
+    again(&other).contains(on_this_host(false, 2)).has_findings(&[]);
+    again(&image).contains(on_this_host(false, 3)).has_findings(&[]);
+
+    // A kernel that is upgraded has the same files in another place.
+    let module = "kernel/drivers/net/lkm_rare.ko";
+    let installed = |release: &str| {
+        let path = format!("/usr/lib/modules/{release}/{module}");
+        fs::create_dir_all(path.rsplit_once('/').expect("a folder").0).expect("make a folder");
+        let document = created(&sensor, put(&image, &path), &path);
+        fs::remove_dir_all(format!("/usr/lib/modules/{release}")).expect("remove the tree");
+        document
+    };
+    installed("9.1.0-test").contains(on_this_host(true, 1));
+    installed("9.2.0-test").contains(on_this_host(false, 2)).has_findings(&[]);
+    assert_eq!(fs::metadata("/tmp/files/prevalence.redb").expect("the store is there").mode() & 0o777, 0o600);
+    sensor.stop();
+}
+
+pub(super) fn loads_and_runs(stage: &mut Stage) {
+    let mut sensor = counting(stage, "loads", "");
+    let path = fixture("dummy");
+    let path = path.to_str().expect("plain path");
+    let round = |rare: bool, count: u64| {
+        let insmod = program("/sbin/insmod", [path]).succeeded();
+        let load = sensor.expect("the load", |document| document.is_load() && document.is_by(insmod.pid));
+        load.contains(on_this_host(rare, count)).contains(json!({
+            "file": { "hash": { "sha256": crate::expected::sha256(&Image::of("dummy").0) } },
+            "lkm_monitor": { "load": { "content": "read" } },
+        }));
+        assert_eq!(load.findings().contains(&"rare-module"), rare, "{}", load.value());
+        let ran =
+            |document: &Document| document.text("event.action") == "ran-module-tool" && document.is_by(insmod.pid);
+        let run = sensor.expect("the run", ran);
+        run.contains(on_this_host(rare, count)).has_findings(if rare { &["rare-module-tool-run"] } else { &[] });
+        program("/sbin/rmmod", ["dummy"]).succeeded();
+    };
+    round(true, 1);
+    round(false, 2);
+    // A run that asks nothing of the kernel does not count.
+    let listing = program("/sbin/modprobe", ["-n", "dummy"]).succeeded();
+    let ran = |document: &Document| document.text("event.action") == "ran-module-tool" && document.is_by(listing.pid);
+    sensor.expect("the dry run", ran).contains(json!({ "lkm_monitor": { "rarity": null } })).has_findings(&[]);
+    // The same name, other bytes.
+    Image::of("dummy").unsigned().write("/tmp/dummy.ko");
+    let insmod = program("/sbin/insmod", ["/tmp/dummy.ko"]).succeeded();
+    let load = sensor.expect("the load", |document| document.is_load() && document.is_by(insmod.pid));
+    load.contains(on_this_host(true, 1));
+    assert!(load.findings().contains(&"rare-module"), "{}", load.value());
+    program("/sbin/rmmod", ["dummy"]).succeeded();
+    sensor.stop();
+}
+
+/// What was counted before a kill is known afterwards, but for what was not yet written.
+pub(super) fn after_a_kill(stage: &mut Stage) {
+    let mut sensor = counting(stage, "killed", "");
+    let image = Image::of("dummy").0;
+    let once = |sensor: &Sensor, path: &str| {
+        let pid = put(&image, path);
+        let document = created(sensor, pid, path);
+        fs::remove_file(path).expect("remove the module");
+        document
+    };
+    once(&sensor, "/tmp/x.ko").contains(on_this_host(true, 1));
+    once(&sensor, "/tmp/x.ko").contains(on_this_host(false, 2));
+    let store = "/tmp/killed/prevalence.redb";
+    let written = || fs::metadata(store).expect("the store is there").mtime_nsec();
+    let before = written();
+    let end = Instant::now() + SYNCED;
+    while written() == before && hunt(store).is_empty() {
+        assert!(Instant::now() < end, "nothing was written");
+        rustix::thread::sched_yield();
+    }
+    sensor.kill();
+    let mut sensor = counting(stage, "killed", "");
+    let known = once(&sensor, "/tmp/x.ko");
+    known.contains(on_this_host(false, 3)).has_findings(&[]);
+    once(&sensor, "/tmp/y.ko").contains(on_this_host(true, 1));
+    sensor.stop();
+}
+
+/// The rows of the hunt for files in a store, its header left out.
+fn hunt(store: &str) -> Vec<String> {
+    let rows = program(PROGRAM, ["hunt", "files", "--store", store, "--format", "csv"]).succeeded().output;
+    rows.lines().skip(1).map(str::to_owned).collect()
+}
+
+/// A disk that takes no more costs no alert.
+pub(super) fn on_a_full_disk(stage: &mut Stage) {
+    fs::create_dir("/tmp/full").expect("make a folder");
+    mount("tmpfs", "/tmp/full", "tmpfs", MountFlags::empty(), c"size=4m").expect("mount a small disk");
+    let mut sensor = counting(stage, "full", "");
+    while fs::OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open("/tmp/full/ballast")
+        .and_then(|mut file| std::io::Write::write_all(&mut file, &[0; 4096]))
+        .is_ok()
+    {}
+    let image = Image::of("dummy").0;
+    let again = || {
+        let document = created(&sensor, put(&image, "/tmp/x.ko"), "/tmp/x.ko");
+        fs::remove_file("/tmp/x.ko").expect("remove the module");
+        document
+    };
+    again().has_findings(&["module-file-created"]).contains(on_this_host(true, 1));
+    sensor.says("the prevalence store cannot be used");
+    again().contains(on_this_host(false, 2));
+    fs::remove_file("/tmp/full/ballast").expect("make room");
+    sensor.says("the prevalence store can be used again");
+    again().contains(on_this_host(false, 3));
+    sensor.stop();
+    assert_eq!(hunt("/tmp/full/prevalence.redb").len(), 1);
+    unmount("/tmp/full", UnmountFlags::empty()).expect("unmount the small disk");
+}
+
+/// A real server, which has on disk what it has confirmed.
+struct Redis(Child);
+
+const PORT: &str = "6379";
+
+impl Redis {
+    fn start() -> Self {
+        let loopback = program(BUSYBOX, ["ip", "link", "set", "lo", "up"]);
+        assert_eq!(loopback.status, 0, "{}", loopback.output);
+        fs::create_dir_all("/tmp/redis").expect("make a folder");
+        let child = Command::new("/usr/bin/redis-server")
+            .args(["--bind", "127.0.0.1", "--port", PORT, "--dir", "/tmp/redis"])
+            .args(["--appendonly", "yes", "--appendfsync", "always", "--save", ""])
+            .args(["--requirepass", "hush"])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("start redis-server");
+        let end = Instant::now() + Duration::from_secs(60);
+        while TcpStream::connect(("127.0.0.1", 6379)).is_err() {
+            assert!(Instant::now() < end, "redis-server does not listen");
+            rustix::thread::sched_yield();
+        }
+        Self(child)
+    }
+
+    fn kill(mut self) {
+        self.0.kill().expect("kill redis-server");
+        self.0.wait().expect("wait for redis-server");
+    }
+}
+
+/// A daemon that takes itself for one of another host: its machine id is another one.
+fn agent(stage: &Stage, number: usize) -> Sensor {
+    let name = format!("agent-{number}");
+    fs::write(format!("/run/{name}.id"), format!("{number:032x}\n")).expect("write a machine id");
+    let settings = format!(
+        "[rarity]\nstore = \"redis\"\npath = \"/tmp/{name}/prevalence.redb\"\n[rarity.redis]\naddresses = \
+         [\"redis://127.0.0.1:{PORT}\"]\npassword_file = \"/run/redis.password\"\ndeadline_ms = 10000\n"
+    );
+    let script = format!("mount -o bind /run/{name}.id /etc/machine-id && exec \"$@\"");
+    let wrapper = [BUSYBOX, "unshare", "-m", BUSYBOX, "sh", "-c", &script, "sh"];
+    let sensor = Sensor::start_set(stage.hooks, &["--events"], &name, &settings, &wrapper);
+    sensor.says("the fleet's store is reached");
+    sensor
+}
+
+/// Four agents see the same new file. The server is killed in between.
+pub(super) fn of_a_fleet(stage: &mut Stage) {
+    fs::write("/run/redis.password", "hush\n").expect("write the password");
+    let redis = Redis::start();
+    let mut agents: Vec<Sensor> = (1..=4).map(|number| agent(stage, number)).collect();
+    let image = Image::of("dummy").0;
+    let seen_by_all = |agents: &[Sensor], path: &str| -> Vec<Document> {
+        let pid = put(&image, path);
+        agents.iter().map(|agent| created(agent, pid, path)).collect()
+    };
+    let standings = |documents: &[Document]| {
+        let mut standings: Vec<_> = documents
+            .iter()
+            .map(|document| {
+                let rarity = document.at("lkm_monitor.rarity");
+                let number = |field: &str| rarity[field].as_u64().unwrap_or_default();
+                (number("count"), number("agents"), document.is_alert(), rarity["scope"].to_string())
+            })
+            .collect();
+        standings.sort();
+        standings
+    };
+    let fleet = |count: u64, alert: bool| (count, count, alert, "\"fleet\"".to_owned());
+    let first = seen_by_all(&agents, "/tmp/x.ko");
+    assert_eq!(standings(&first), [fleet(1, true), fleet(2, true), fleet(3, true), fleet(4, false)]);
+    let ids: std::collections::BTreeSet<_> =
+        first.iter().map(|document| document.text("agent.id").to_owned()).collect();
+    assert_eq!(ids.len(), 4, "each is an agent of its own");
+    let reasons: Vec<_> = first.iter().map(|document| document.text("event.reason")).collect();
+    assert!(reasons.iter().any(|reason| reason.ends_with("; 2 such events on 2 agents of the fleet in 30 days")));
+
+    redis.kill();
+    let alone = seen_by_all(&agents, "/tmp/y.ko");
+    for document in &alone {
+        document.contains(json!({ "event": { "kind": "alert" }, "lkm_monitor": { "rarity": {
+            "scope": "host", "count": 1, "fleet_unreachable": true,
+        } } }));
+        let reason = document.text("event.reason");
+        assert!(reason.ends_with("; the fleet's store did not answer"), "{reason}");
+    }
+    // One of the agents ends before the server is back.
+    agents[0].stop();
+    let redis = Redis::start();
+    agents[0] = agent(stage, 1);
+    for agent in &agents[1..] {
+        agent.says_times("the fleet's store is reached", 2);
+    }
+    // What was missed counts: four agents have seen it, and so the file is common now.
+    let mut late: Vec<_> = Vec::new();
+    let end = Instant::now() + Duration::from_secs(60);
+    while late.last().is_none_or(|last: &Vec<_>| last.iter().any(|(_, agents, ..)| *agents != 4)) {
+        assert!(Instant::now() < end, "{late:?}");
+        fs::remove_file("/tmp/y.ko").expect("remove the module");
+        late.push(standings(&seen_by_all(&agents, "/tmp/y.ko")));
+    }
+    let rounds = late.len() as u64;
+    let last = late.pop().expect("a round");
+    assert_eq!(last.last().expect("four").0, 4 + 4 * rounds, "nothing is missing, nothing counts twice");
+    assert!(last.iter().all(|(.., alert, _)| !alert));
+
+    agents.iter_mut().for_each(Sensor::stop);
+    redis.kill();
+}
