@@ -279,9 +279,9 @@ pub(super) fn of_a_fleet(stage: &mut Stage) {
         agent.says_times("the fleet's store is reached", 2);
     }
     // What was missed counts: four agents have seen it, and so the file is common now.
-    let mut late: Vec<_> = Vec::new();
+    let mut late: Vec<Vec<(u64, u64, bool, String)>> = Vec::new();
     let end = Instant::now() + Duration::from_secs(60);
-    while late.last().is_none_or(|last: &Vec<_>| last.iter().any(|(_, agents, ..)| *agents != 4)) {
+    while late.last().is_none_or(|last| last.iter().any(|(_, agents, ..)| *agents != 4)) {
         assert!(Instant::now() < end, "{late:?}");
         fs::remove_file("/tmp/y.ko").expect("remove the module");
         late.push(standings(&seen_by_all(&agents, "/tmp/y.ko")));
