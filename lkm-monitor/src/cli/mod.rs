@@ -1,5 +1,6 @@
 //! The command line, one file per subcommand.
 
+mod baseline;
 mod doctor;
 mod hunt;
 mod run;
@@ -31,6 +32,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Find what is rare among documents of this host and others
     Hunt(hunt::HuntArgs),
+    /// Write down what is normal on this host, or learn what is normal elsewhere
+    Baseline(baseline::BaselineArgs),
     /// Show documents the way people read them
     Show(show::ShowArgs),
 }
@@ -53,6 +56,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Hunt(args) => hunt::run(args),
+        Command::Baseline(args) => baseline::run(args),
         Command::Show(args) => show::run(args),
     };
     result.unwrap_or_else(|error| {

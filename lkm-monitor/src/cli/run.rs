@@ -22,7 +22,7 @@ use crate::{
     model::{Agent, InstalledTool},
     output::Output,
     pipeline::{Counting, Pipeline, boot_ns},
-    prevalence::{Service, Settings},
+    prevalence::{Service, Settings, groups::KeyNames},
     select::{Exclusions, WatchList},
     sensor::{
         attach::{self, Programs, State},
@@ -173,13 +173,15 @@ fn counting(config: &RarityConfig, agent: &Agent) -> anyhow::Result<Option<Count
     // Checked when the settings were read.
     let (limits, fleet) = (config.limits()?, config.fleet()?);
     let fleet_patience = fleet.as_ref().map_or(Duration::ZERO, |fleet| fleet.link.deadline);
-    let settings = Settings { path: config.path.clone(), limits, fleet, agent: agent.id.clone() };
+    let thresholds = config.thresholds()?;
+    let (path, keys) = (config.path.clone(), KeyNames::from(&thresholds));
+    let settings = Settings { path, limits, fleet, agent: agent.id.clone(), keys };
     let service = Service::start(settings)
         .inspect_err(|error| tracing::error!(%error, "the prevalence store cannot be opened: all is told as rare"))
         .ok();
     Ok(Some(Counting {
         service,
-        thresholds: config.thresholds()?,
+        thresholds,
         window_days: limits.window.days,
         fleet_patience_ns: u64::try_from(fleet_patience.as_nanos()).unwrap_or(u64::MAX),
     }))

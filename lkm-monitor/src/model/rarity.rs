@@ -54,7 +54,7 @@ impl Threshold {
 }
 
 /// A part of a group's name, as documents show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Deserialize, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyPart {
     /// `file.path`, with `*` for the kernel's release in the trees of modules.

@@ -1,5 +1,7 @@
 //! Which group an observation is of.
 
+use serde::{Deserialize, Serialize};
+
 use super::name::GroupName;
 use crate::model::{
     FileReport, KeyPart, Kind, ModuleCall, Observation, Process, ProcessTree, Subject, Threshold, ToolRun, group,
@@ -29,6 +31,28 @@ impl Thresholds {
             Kind::Tool => &self.tools,
             Kind::Module => &self.modules,
         }
+    }
+}
+
+/// What groups are made of, by name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyNames {
+    pub files: Vec<KeyPart>,
+    pub tools: Vec<KeyPart>,
+    pub modules: Vec<KeyPart>,
+}
+
+impl From<&Thresholds> for KeyNames {
+    fn from(thresholds: &Thresholds) -> Self {
+        let [files, tools, modules] = [&thresholds.files, &thresholds.tools, &thresholds.modules];
+        Self { files: files.keys.clone(), tools: tools.keys.clone(), modules: modules.keys.clone() }
+    }
+}
+
+impl Default for KeyNames {
+    fn default() -> Self {
+        Self::from(&Thresholds::default())
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 use super::{
     fleet::{Fleet, FleetSettings, Told},
+    groups::KeyNames,
     name::GroupName,
     store::{Limits, SYNC, Store, StoreError},
     tally::{Bucket, day_of},
@@ -77,6 +78,8 @@ pub struct Settings {
     pub fleet: Option<FleetSettings>,
     /// The agent's id.
     pub agent: String,
+    /// What groups are made of.
+    pub keys: KeyNames,
 }
 
 /// Those who count.
@@ -108,6 +111,9 @@ impl Service {
     /// Opens the store and starts. A store that is damaged is put aside, and another one begun.
     pub fn start(settings: Settings) -> Result<Self, StoreError> {
         let store = open(&settings)?;
+        if let Some(before) = store.name_keys(&settings.keys)? {
+            tracing::warn!(?before, now = ?settings.keys, "groups are made of something else than before: they are counted anew");
+        }
         let (messages, receiver) = bounded(QUESTIONS);
         let (sender, answers) = unbounded();
         let answered = Arc::new(Notify::new());

@@ -15,11 +15,12 @@ use std::{
 };
 
 use redb::{
-    Builder, ConcurrencyMode, Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase as _, ReadableTable as _,
+    Builder, ConcurrencyMode, Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase as _, ReadableTable,
     ReadableTableMetadata as _, TableDefinition,
 };
 
 use super::{
+    groups::KeyNames,
     name::GroupName,
     tally::{Tally, Window, day_of},
 };
@@ -39,6 +40,8 @@ const UNSENT: TableDefinition<'_, &[u8], ()> = TableDefinition::new("unsent");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// A number of its own for each store.
 const EPOCH: &str = "epoch";
+/// What groups are made of.
+const KEYS: &str = "keys";
 /// The layout of the tables.
 const FORMAT: &str = "format";
 const FORMAT_NOW: &[u8] = b"1";
@@ -115,6 +118,23 @@ impl Store {
     /// Tells this store from one that the same host had before.
     pub const fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// Says what groups are made of. What they were made of before, where that is something else: older groups are found no more then.
+    pub fn name_keys(&self, names: &KeyNames) -> Result<Option<KeyNames>, StoreError> {
+        let name = || -> Result<Option<KeyNames>, redb::Error> {
+            let transaction = self.database.begin_write()?;
+            let before = {
+                let mut meta = transaction.open_table(META)?;
+                let before = keys(&meta)?;
+                // Into memory this cannot fail.
+                meta.insert(KEYS, serde_json::to_vec(names).unwrap_or_default().as_slice())?;
+                before
+            };
+            transaction.commit()?;
+            Ok(before.filter(|before| before != names))
+        };
+        name().map_err(|source| self.named(source))
     }
 
     /// Groups that were given up though they were within the window, since the start.
@@ -292,18 +312,23 @@ impl Store {
     }
 }
 
-/// Reads all groups of a store, while a daemon may be writing it.
-pub fn read_all(path: &Path, mut each: impl FnMut(GroupName, Tally)) -> Result<(), StoreError> {
-    let mut read = || -> Result<(), redb::Error> {
+/// Reads all groups of a store, while a daemon may be writing it. Returns what they are made of.
+pub fn read_all(path: &Path, mut each: impl FnMut(GroupName, Tally)) -> Result<KeyNames, StoreError> {
+    let mut read = || -> Result<KeyNames, redb::Error> {
         let database: ReadOnlyDatabase = builder().open_read_only(path)?;
-        let groups = database.begin_read()?.open_table(GROUPS)?;
+        let transaction = database.begin_read()?;
+        let groups = transaction.open_table(GROUPS)?;
         for entry in groups.iter()? {
             let (name, tally) = entry?;
             each(GroupName::from_bytes(name.value()), decode(tally.value()));
         }
-        Ok(())
+        Ok(keys(&transaction.open_table(META)?)?.unwrap_or_default())
     };
     read().map_err(|source| StoreError::Database { path: path.to_owned(), source: Box::new(source) })
+}
+
+fn keys(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<KeyNames>, redb::Error> {
+    Ok(meta.get(KEYS)?.and_then(|value| serde_json::from_slice(value.value()).ok()))
 }
 
 fn builder() -> Builder {

@@ -12,6 +12,7 @@ fn settings(folder: &Path) -> Settings {
         limits: Limits { window: WINDOW, max_groups: 100_000 },
         fleet: None,
         agent: "a".to_owned(),
+        keys: KeyNames::default(),
     }
 }
 

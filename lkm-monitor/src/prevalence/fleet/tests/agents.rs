@@ -13,8 +13,8 @@ use crate::{
     assess::judge,
     model::{Answer, Kind, Scope, Standing, Threshold},
     prevalence::{
-        Question, Service, Settings, fleet::FleetSettings, link::LinkSettings, name::GroupName, store::Limits,
-        tally::Window,
+        Question, Service, Settings, fleet::FleetSettings, groups::KeyNames, link::LinkSettings, name::GroupName,
+        store::Limits, tally::Window,
     },
 };
 
@@ -31,6 +31,7 @@ fn settings(folder: &Path, number: u32, link: LinkSettings) -> Settings {
         limits: Limits { window: Window { days: 30 }, max_groups: 100_000 },
         fleet: Some(FleetSettings { link, prefix: "lkm-monitor:".to_owned() }),
         agent: format!("agent-{number}"),
+        keys: KeyNames::default(),
     }
 }
 
