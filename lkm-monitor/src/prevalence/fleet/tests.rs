@@ -2,5 +2,6 @@
 
 mod agents;
 mod counts;
+mod kernel_package;
 mod refused;
 mod server;
