@@ -3,9 +3,11 @@
 mod rows;
 
 use std::{
+    fs::File,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
+    slice,
 };
 
 use anyhow::Context as _;
@@ -14,8 +16,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     hunt::{
-        Query, Subject, query,
-        scan::{Malformed, NAMED, scan},
+        Groups, Query, Subject, query,
+        scan::{Keep, Malformed, scan},
         source,
     },
     model::rarity::RARE_ARGS,
@@ -109,14 +111,17 @@ pub(super) fn run(args: HuntArgs) -> anyhow::Result<ExitCode> {
         limit: common.limit,
         ..standard
     };
-    let (groups, totals) = if common.input.is_empty() {
+    let (mut groups, totals) = if common.input.is_empty() {
         let open = || source::unpacked(io::stdin().lock());
-        scan(vec![("standard input".to_owned(), open)], &query)?
+        scan(vec![("standard input".to_owned(), open)], slice::from_ref(&query), Keep::Figures)?
     } else {
         let files = source::files(&common.input).context("cannot list the input")?;
-        let inputs = files.into_iter().map(|path| (path.display().to_string(), move || source::open(&path)));
-        scan(inputs.collect(), &query)?
+        let inputs = files
+            .into_iter()
+            .map(|path| (path.display().to_string(), move || source::unpacked(source::buffered(File::open(&path)?))));
+        scan(inputs.collect(), slice::from_ref(&query), Keep::Figures)?
     };
+    let groups = groups.pop().unwrap_or_else(|| Groups::new(query.max_agents));
     let rows = query.rows(&groups);
     let text = match common.format {
         Format::Table => rows::table(query.subject, &rows),
@@ -124,7 +129,7 @@ pub(super) fn run(args: HuntArgs) -> anyhow::Result<ExitCode> {
         Format::Csv => rows::csv(query.subject, &rows)?,
     };
     if totals.malformed > 0 {
-        for Malformed { input, line, error } in totals.named.iter().take(NAMED) {
+        for Malformed { input, line, error, .. } in &totals.named {
             tracing::warn!(input, line, error, "a line is no document");
         }
         tracing::warn!(malformed = totals.malformed, lines = totals.lines, "lines are no documents and do not count");

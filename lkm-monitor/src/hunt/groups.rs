@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::Record;
+use super::{Detail, Record, evidence::Trace};
 use crate::model::GroupKey;
 
 /// Event ids that are remembered of a group. Whether an event of a group with more of them was there before is not asked: it is
@@ -27,6 +27,8 @@ pub struct Group {
     pub last: Timestamp,
     agents: HashSet<Box<str>>,
     ids: HashSet<u64>,
+    /// For a report.
+    detail: Option<Box<Detail>>,
 }
 
 impl Group {
@@ -34,14 +36,27 @@ impl Group {
     pub fn agents(&self) -> u64 {
         self.agents.len() as u64
     }
-}
 
-impl Group {
+    /// The agents that are counted, in no order.
+    pub fn agent_names(&self) -> impl Iterator<Item = &str> {
+        self.agents.iter().map(AsRef::as_ref)
+    }
+
+    /// Where events were added [with traces](Groups::add_traced).
+    pub fn detail(&self) -> Option<&Detail> {
+        self.detail.as_deref()
+    }
+
     fn merge(&mut self, other: Self, max_agents: usize) {
         let twice = other.ids.intersection(&self.ids).count() as u64;
         self.count += other.count - twice;
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
+        match (&mut self.detail, other.detail) {
+            (Some(detail), Some(other)) => detail.merge(*other),
+            (detail @ None, other) => *detail = other,
+            (Some(_), None) => {}
+        }
         for id in other.ids {
             if self.ids.len() < REMEMBERED_IDS {
                 self.ids.insert(id);
@@ -56,7 +71,7 @@ impl Group {
 }
 
 /// All groups.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Groups {
     /// By the encoded key.
     groups: HashMap<Box<[u8]>, (GroupKey, Group)>,
@@ -74,15 +89,34 @@ impl Groups {
 
     /// Counts an event, unless the group remembers it.
     pub fn add(&mut self, record: &Record<'_>) {
+        self.count(record);
+    }
+
+    /// The same, with what a report asks for.
+    pub fn add_traced(&mut self, record: &Record<'_>, trace: impl FnOnce() -> Trace) {
+        let Some(group) = self.count(record) else { return };
+        let id = Some(id_hash(&record.id)).filter(|id| group.ids.contains(id));
+        group.detail.get_or_insert_default().add(record.time, id, trace());
+    }
+
+    /// The group, if the event counts.
+    fn count(&mut self, record: &Record<'_>) -> Option<&mut Group> {
         let Record { time, agent, id, key } = record;
         key.encode(&mut self.encoded);
         if !self.groups.contains_key(self.encoded.as_slice()) {
-            let group = Group { count: 0, first: *time, last: *time, agents: HashSet::new(), ids: HashSet::new() };
+            let group = Group {
+                count: 0,
+                first: *time,
+                last: *time,
+                agents: HashSet::new(),
+                ids: HashSet::new(),
+                detail: None,
+            };
             self.groups.insert(self.encoded.as_slice().into(), (key.key(), group));
         }
-        let Some((_, group)) = self.groups.get_mut(self.encoded.as_slice()) else { return };
+        let (_, group) = self.groups.get_mut(self.encoded.as_slice())?;
         if !id.is_empty() && group.ids.len() < REMEMBERED_IDS && !group.ids.insert(id_hash(id)) {
-            return;
+            return None;
         }
         group.count += 1;
         group.first = group.first.min(*time);
@@ -90,6 +124,7 @@ impl Groups {
         if group.agents.len() < self.max_agents && !group.agents.contains(agent.as_ref()) {
             group.agents.insert(agent.as_ref().into());
         }
+        Some(group)
     }
 
     /// Adds what was counted elsewhere. An event that both remember counts once.
@@ -100,6 +135,11 @@ impl Groups {
                 Entry::Occupied(mut entry) => entry.get_mut().1.merge(group, self.max_agents),
             }
         }
+    }
+
+    /// Agents that are counted of each group.
+    pub fn most_agents(&self) -> u64 {
+        self.max_agents as u64 - 1
     }
 
     /// All groups, in no order.

@@ -69,7 +69,8 @@ impl Query {
         record.time >= self.since && !excluded
     }
 
-    fn is_rare(&self, key: &GroupKey, group: &Group) -> bool {
+    /// Whether a group is within all bounds.
+    pub fn is_rare(&self, key: &GroupKey, group: &Group) -> bool {
         let few_args = match key {
             GroupKey::Tool { args_count, .. } => self.max_args.is_none_or(|most| *args_count <= most),
             GroupKey::File { .. } | GroupKey::Module { .. } => true,

@@ -106,7 +106,7 @@ pub fn parse(line: &[u8], subject: Subject) -> Result<Option<Record<'_>>, Record
 
 /// Says fast of most lines that no hunt for `subject` counts them: a text is missing that every event of it has. Encoders of JSON
 /// leave letters as they are.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Prefilter {
     needles: Vec<memmem::Finder<'static>>,
 }

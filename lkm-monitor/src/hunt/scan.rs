@@ -10,7 +10,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use super::{
     Groups, Query,
-    record::{self, Prefilter},
+    evidence::Tracer,
+    record::{self, Prefilter, RecordError},
     source::{self, Block},
 };
 
@@ -24,13 +25,15 @@ pub const NAMED: usize = 10;
 pub struct Totals {
     pub lines: u64,
     pub malformed: u64,
-    /// The first malformed lines of each thread, in no order.
+    /// The first malformed lines, in the order of the input.
     pub named: Vec<Malformed>,
 }
 
 /// A line that is no document.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed {
+    /// Its place among the inputs.
+    index: usize,
     pub input: String,
     /// From 1 on.
     pub line: u64,
@@ -43,11 +46,25 @@ struct Task {
     block: Block,
 }
 
-/// Counts what all `inputs` hold, each a name and a way to open it. An input that cannot be opened or read ends the scan.
+/// What a scan keeps of each group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// What its row says.
+    Figures,
+    /// A [`Detail`](super::Detail) too.
+    Details,
+}
+
+/// Agents that are counted of every group of which details are kept: a report says on how many the groups are that are not rare.
+const DETAILED_AGENTS: u64 = 63;
+
+/// Counts what all `inputs` hold, each a name and a way to open it, for all `queries` in one reading. An input that cannot be opened or
+/// read ends the scan.
 pub fn scan<R: BufRead>(
     inputs: Vec<(String, impl FnOnce() -> io::Result<R>)>,
-    query: &Query,
-) -> io::Result<(Groups, Totals)> {
+    queries: &[Query],
+    keep: Keep,
+) -> io::Result<(Vec<Groups>, Totals)> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let (send, receive) = bounded(threads * WAITING);
     let mut names = Vec::new();
@@ -56,23 +73,27 @@ pub fn scan<R: BufRead>(
         names.push(name);
         readers.push(open);
     }
+    let counters = Counters::new(queries, keep);
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
-                let (receive, names) = (receive.clone(), &names);
-                scope.spawn(move || work(&receive, names, query))
+                let (receive, names, counters) = (receive.clone(), &names, counters.clone());
+                scope.spawn(move || work(&receive, names, counters))
             })
             .collect();
         drop(receive);
         let read = read(readers, &names, &send);
         drop(send);
-        let mut all = (Groups::new(query.max_agents), Totals::default());
+        let mut all = (counters.into_groups(), Totals::default());
         for worker in workers {
             // A worker that panicked has said so.
             let (groups, totals) = worker.join().map_err(|_| io::Error::other("a thread that counts has ended"))?;
-            all.0.merge(groups);
+            all.0.iter_mut().zip(groups).for_each(|(all, groups)| all.merge(groups));
             all.1.merge(totals);
         }
+        // Each thread named its first ones, so the first of all are among them.
+        all.1.named.sort_by_key(|malformed| (malformed.index, malformed.line));
+        all.1.named.truncate(NAMED);
         read.map(|()| all)
     })
 }
@@ -93,31 +114,74 @@ fn read<R: BufRead>(
     Ok(())
 }
 
-fn work(tasks: &Receiver<Task>, names: &[String], query: &Query) -> (Groups, Totals) {
-    let mut groups = Groups::new(query.max_agents);
+/// Counts for all queries.
+#[derive(Clone)]
+struct Counters<'a> {
+    each: Vec<Counter<'a>>,
+    /// Where details are kept.
+    tracer: Option<Tracer>,
+}
+
+#[derive(Clone)]
+struct Counter<'a> {
+    query: &'a Query,
+    prefilter: Prefilter,
+    groups: Groups,
+}
+
+impl<'a> Counters<'a> {
+    fn new(queries: &'a [Query], keep: Keep) -> Self {
+        let most_agents = |query: &Query| match keep {
+            Keep::Figures => query.max_agents,
+            Keep::Details => query.max_agents.max(DETAILED_AGENTS),
+        };
+        let counter = |query: &'a Query| Counter {
+            query,
+            prefilter: Prefilter::new(query.subject),
+            groups: Groups::new(most_agents(query)),
+        };
+        Self { each: queries.iter().map(counter).collect(), tracer: (keep == Keep::Details).then(Tracer::default) }
+    }
+
+    fn add(&mut self, line: &[u8]) -> Result<(), RecordError> {
+        for Counter { query, prefilter, groups } in &mut self.each {
+            if !prefilter.may_count(line) {
+                continue;
+            }
+            let Some(record) = record::parse(line, query.subject)?.filter(|record| query.counts(record)) else {
+                continue;
+            };
+            match &self.tracer {
+                Some(tracer) => groups.add_traced(&record, || tracer.trace(line, query.subject)),
+                None => groups.add(&record),
+            }
+        }
+        Ok(())
+    }
+
+    fn into_groups(self) -> Vec<Groups> {
+        self.each.into_iter().map(|counter| counter.groups).collect()
+    }
+}
+
+fn work(tasks: &Receiver<Task>, names: &[String], mut counters: Counters<'_>) -> (Vec<Groups>, Totals) {
     let mut totals = Totals::default();
-    let prefilter = Prefilter::new(query.subject);
-    for Task { input, block } in tasks {
-        for (number, line) in block.lines() {
+    for Task { input: index, block } in tasks {
+        for (line, text) in block.lines() {
             totals.lines += 1;
-            let found = match line {
-                source::Line::Whole(line) if !prefilter.may_count(line) => Ok(None),
-                source::Line::Whole(line) => record::parse(line, query.subject).map_err(|error| error.to_string()),
+            let counted = match text {
+                source::Line::Whole(text) => counters.add(text).map_err(|error| error.to_string()),
                 source::Line::TooLong => Err("it is too long".to_owned()),
             };
-            match found {
-                Ok(Some(record)) if query.counts(&record) => groups.add(&record),
-                Ok(_) => {}
-                Err(error) => {
-                    totals.malformed += 1;
-                    if totals.named.len() < NAMED {
-                        totals.named.push(Malformed { input: names[input].clone(), line: number, error });
-                    }
+            if let Err(error) = counted {
+                totals.malformed += 1;
+                if totals.named.len() < NAMED {
+                    totals.named.push(Malformed { index, input: names[index].clone(), line, error });
                 }
             }
         }
     }
-    (groups, totals)
+    (counters.into_groups(), totals)
 }
 
 impl Totals {

@@ -1,7 +1,7 @@
 //! Where documents come from: files, folders of files, standard input; one JSON object a line, plain or packed.
 
 use std::{
-    fs::{self, File},
+    fs,
     io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
 };
@@ -54,18 +54,18 @@ fn holds_documents(path: &Path) -> bool {
     [".ndjson", ".jsonl", ".json", ".log"].iter().any(|ending| name.ends_with(ending))
 }
 
-/// The content of a file, unpacked. What it begins with tells how it is packed, whatever it is called.
-pub fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
-    unpacked(BufReader::with_capacity(BUFFER_BYTES, File::open(path)?))
+/// A buffer as long as reading a file fast needs.
+pub fn buffered<R: Read>(reader: R) -> BufReader<R> {
+    BufReader::with_capacity(BUFFER_BYTES, reader)
 }
 
-/// The content of a reader, unpacked.
+/// The content of a reader, unpacked. What it begins with tells how it is packed, whatever a file is called.
 pub fn unpacked(mut packed: impl BufRead + 'static) -> io::Result<Box<dyn BufRead>> {
     let begin = packed.fill_buf()?;
     Ok(if begin.starts_with(GZIP) {
-        Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(packed)))
+        Box::new(buffered(MultiGzDecoder::new(packed)))
     } else if begin.starts_with(ZSTD) {
-        Box::new(BufReader::with_capacity(BUFFER_BYTES, Frames { packed: Some(packed), frame: None }))
+        Box::new(buffered(Frames { packed: Some(packed), frame: None }))
     } else {
         Box::new(packed)
     })

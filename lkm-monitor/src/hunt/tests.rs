@@ -1,6 +1,7 @@
 //! Every hunt against the same question, asked of SQLite.
 
 mod esql;
+mod reported;
 
 use std::io::Write as _;
 
@@ -9,7 +10,7 @@ use proptest::prelude::*;
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
-use super::{source::Line, *};
+use super::{scan::Keep, source::Line, *};
 use crate::model::GroupKey;
 
 const NOW: i64 = 1_800_000_000;
@@ -26,6 +27,11 @@ struct Said {
     by: usize,
     args_count: u64,
     odd: u8,
+    /// Of the file that a load came from, in [`PATHS`].
+    from: usize,
+    /// 0 is none.
+    hash: u8,
+    process: reported::SaidProcess,
 }
 
 /// Paths, and what they are the same as.
@@ -42,17 +48,12 @@ const ARGS: [&[&str]; 4] = [&["modprobe", "a"], &["modprobe", "b"], &["rmmod", "
 
 fn said() -> impl Strategy<Value = Said> {
     let age = prop_oneof![0..40 * DAY, Just(30 * DAY), Just(30 * DAY + 1)];
-    (proptest::option::weighted(0.7, 0..40_u8), age, 0..6_u8, 0..3_u8, 0..6_usize, 0..2_usize, 0..6_u64, 0..12_u8)
-        .prop_map(|(id, age_s, agent, subject, of, by, args_count, odd)| Said {
-            id,
-            age_s,
-            agent,
-            subject,
-            of,
-            by,
-            args_count,
-            odd,
-        })
+    let id = proptest::option::weighted(0.7, 0..40_u8);
+    let group = (id, age, 0..6_u8, 0..3_u8, 0..6_usize, 0..2_usize, 0..6_u64, 0..12_u8);
+    (group, 0..6_usize, 0..3_u8, reported::said_process()).prop_map(|(group, from, hash, process)| {
+        let (id, age_s, agent, subject, of, by, args_count, odd) = group;
+        Said { id, age_s, agent, subject, of, by, args_count, odd, from, hash, process }
+    })
 }
 
 fn time(said: &Said) -> Timestamp {
@@ -83,13 +84,18 @@ fn document(said: &Said) -> Value {
             document["event"]["action"] = if said.odd == 2 { json!(["exec"]) } else { json!("ran-module-tool") };
             let args = ARGS[said.of % ARGS.len()];
             document["process"] = json!({ "name": "modprobe", "args": args, "args_count": said.args_count });
+            said.process.put(&mut document);
         }
         _ => {
             document["event"]["action"] = json!("loaded-kernel-module");
             document["event"]["type"] = json!(["start"]);
             document["lkm_monitor"]["module"] = json!({ "name": format!("m{}", said.of) });
-            document["file"] = json!({ "hash": { "sha256": format!("{}", said.by) } });
+            document["file"] = json!({ "path": PATHS[said.from][0] });
+            said.process.put(&mut document);
         }
+    }
+    if said.hash > 0 && said.subject != 1 {
+        document["file"]["hash"] = json!({ "sha256": said.hash.to_string() });
     }
     match said.odd {
         3 => document["event"]["outcome"] = json!("failure"),
@@ -101,52 +107,69 @@ fn document(said: &Said) -> Value {
     document
 }
 
-/// The same facts in a table, each in a column of its own, and the hunt in SQL.
-fn by_sqlite(all: &[Said], subject: u8, query: &Query) -> Vec<(String, u64, u64, i64, i64)> {
+/// The same facts in a table, each in a column of its own, with a view `once` of what counts since `?`.
+fn database(all: &[Said], since: Timestamp) -> Connection {
     let database = Connection::open_in_memory().unwrap();
     database
-        .execute_batch(
-            "CREATE TABLE said (id TEXT, at INTEGER, agent TEXT, subject INTEGER, key TEXT, args INTEGER, odd INTEGER)",
-        )
+        .execute_batch(&format!(
+            "CREATE TABLE said (id TEXT, at INTEGER, agent TEXT, subject INTEGER, key TEXT, args INTEGER, odd INTEGER,
+                                entity TEXT, started TEXT, path TEXT, hash TEXT);
+             CREATE VIEW once AS SELECT * FROM (
+                 SELECT *, ROW_NUMBER() OVER (PARTITION BY subject, key, id ORDER BY rowid) AS number
+                 FROM said
+                 WHERE key IS NOT NULL AND at >= {} AND odd NOT IN (1, 4)
+                   AND NOT (odd = 3 AND subject <> 1) AND NOT (odd = 5 AND subject = 1)
+             ) WHERE number = 1",
+            since.as_second()
+        ))
         .unwrap();
     for (at, said) in all.iter().enumerate() {
         let id = said.id.map_or_else(|| format!("own {at}"), |id| id.to_string());
+        let hash = (said.hash > 0).then(|| said.hash.to_string());
         let key = match said.subject {
             0 if PATHS[said.of][1].is_empty() => None,
             0 => Some(format!("{}\u{1}{}", PATHS[said.of][1], PROGRAMS[said.by])),
             1 => Some(format!("{}\u{1}{}", ARGS[said.of % ARGS.len()].join("\u{2}"), said.args_count)),
-            _ => Some(format!("m{}\u{1}{}", said.of, said.by)),
+            _ => Some(format!("m{}\u{1}{}", said.of, hash.clone().unwrap_or_default())),
         };
+        let path = PATHS[if said.subject == 0 { said.of } else { said.from }][0];
+        let (entity, started) = said.process.columns();
         database
             .execute(
-                "INSERT INTO said VALUES (?, ?, ?, ?, ?, ?, ?)",
-                params![id, NOW - said.age_s, said.agent.to_string(), said.subject, key, said.args_count, said.odd],
+                "INSERT INTO said VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                params![
+                    id,
+                    NOW - said.age_s,
+                    said.agent.to_string(),
+                    said.subject,
+                    key,
+                    said.args_count,
+                    said.odd,
+                    entity,
+                    started,
+                    path,
+                    hash
+                ],
             )
             .unwrap();
     }
+    database
+}
+
+/// The hunt in SQL.
+fn by_sqlite(all: &[Said], subject: u8, query: &Query) -> Vec<(String, u64, u64, i64, i64)> {
+    let database = database(all, query.since);
     let mut statement = database
         .prepare(
-            "WITH once AS (
-                 SELECT key, agent, at, args, ROW_NUMBER() OVER (PARTITION BY key, id ORDER BY rowid) AS number
-                 FROM said
-                 WHERE subject = ?1 AND key IS NOT NULL AND at >= ?2 AND odd NOT IN (1, 4)
-                   AND NOT (odd = 3 AND subject <> 1) AND NOT (odd = 5 AND subject = 1)
-             )
-             SELECT key, COUNT(*) AS count, COUNT(DISTINCT agent) AS agents, MIN(at), MAX(at)
-             FROM once WHERE number = 1
+            "SELECT key, COUNT(*) AS count, COUNT(DISTINCT agent) AS agents, MIN(at), MAX(at)
+             FROM once WHERE subject = ?1
              GROUP BY key
-             HAVING agents <= ?3 AND (?4 IS NULL OR count <= ?4) AND (?5 IS NULL OR MAX(args) <= ?5)
-             ORDER BY count, agents, key LIMIT ?6",
+             HAVING agents <= ?2 AND (?3 IS NULL OR count <= ?3) AND (?4 IS NULL OR MAX(args) <= ?4)
+             ORDER BY count, agents, key LIMIT ?5",
         )
         .unwrap();
-    let bounds = params![
-        subject,
-        query.since.as_second(),
-        query.max_agents,
-        query.max_count,
-        query.max_args,
-        i64::try_from(query.limit).unwrap(),
-    ];
+    let bounds =
+        params![subject, query.max_agents, query.max_count, query.max_args, i64::try_from(query.limit).unwrap(),];
     let rows = statement
         .query_map(bounds, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))
         .unwrap();
@@ -161,20 +184,29 @@ fn text(key: &GroupKey) -> String {
     }
 }
 
-fn by_us(all: &[Said], query: &Query) -> Vec<(String, u64, u64, i64, i64)> {
-    // Two inputs, and lines that no hunt takes.
+/// What a scan of two inputs finds, with lines that no hunt takes.
+fn scanned(all: &[Said], queries: &[Query], keep: Keep) -> Vec<Groups> {
     let lines = |said: &[Said]| said.iter().map(|said| format!("{}\n\n{{}}\n", document(said))).collect::<String>();
     let (first, second) = all.split_at(all.len() / 3);
     let input = |said: &[Said]| {
         let text = lines(said).into_bytes();
         ("input".to_owned(), move || Ok(std::io::Cursor::new(text)))
     };
-    let (groups, totals) = scan::scan(vec![input(first), input(second)], query).unwrap();
+    let (groups, totals) = scan::scan(vec![input(first), input(second)], queries, keep).unwrap();
     assert_eq!((totals.lines, totals.malformed), (2 * all.len() as u64, 0));
-    let rows = query.rows(&groups);
-    rows.into_iter()
-        .map(|(key, group)| (text(key), group.count, group.agents(), group.first.as_second(), group.last.as_second()))
-        .collect()
+    groups
+}
+
+fn by_us(all: &[Said], query: &Query) -> Vec<(String, u64, u64, i64, i64)> {
+    let groups = scanned(all, std::slice::from_ref(query), Keep::Figures);
+    rows(query, &groups[0])
+}
+
+fn rows(query: &Query, groups: &Groups) -> Vec<(String, u64, u64, i64, i64)> {
+    let row = |(key, group): (&GroupKey, &Group)| {
+        (text(key), group.count, group.agents(), group.first.as_second(), group.last.as_second())
+    };
+    query.rows(groups).into_iter().map(row).collect()
 }
 
 /// A document that comes twice says the same twice.
@@ -258,9 +290,8 @@ fn malformed_lines_are_counted_and_named() {
     let text = b"{}\nnonsense\n{\"event\":{\"type\":[\"creation\"]},\"file\":{\"path\":\"/x.ko\"}}\n";
     let query = Query::new(Subject::Files, Timestamp::from_second(NOW).unwrap());
     let input = ("a file".to_owned(), || Ok(&text[..]));
-    let (_, mut totals) = scan::scan(vec![input], &query).unwrap();
+    let (_, totals) = scan::scan(vec![input], &[query], Keep::Figures).unwrap();
     assert_eq!((totals.lines, totals.malformed), (3, 2));
-    totals.named.sort_by_key(|malformed| malformed.line);
     assert_eq!(totals.named.iter().map(|malformed| malformed.line).collect::<Vec<_>>(), [2, 3]);
     assert_eq!((totals.named[1].input.as_str(), totals.named[1].error.as_str()), ("a file", "it has no @timestamp"));
 }
@@ -269,7 +300,7 @@ fn malformed_lines_are_counted_and_named() {
 fn an_input_that_cannot_be_read_is_named() {
     let query = Query::new(Subject::Files, Timestamp::from_second(NOW).unwrap());
     let open = || Err::<&[u8], _>(std::io::Error::other("broken"));
-    let error = scan::scan(vec![("a file".to_owned(), open)], &query).unwrap_err();
+    let error = scan::scan(vec![("a file".to_owned(), open)], &[query], Keep::Figures).unwrap_err();
     assert_eq!(error.to_string(), "a file: broken");
 }
 
