@@ -1,5 +1,7 @@
 //! `lkm-monitor hunt`: what is rare among the documents of many hosts.
 
+mod progress;
+mod report;
 mod rows;
 
 use std::{
@@ -7,7 +9,6 @@ use std::{
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
-    slice,
 };
 
 use anyhow::Context as _;
@@ -16,12 +17,13 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     hunt::{
-        Groups, Query, Subject, query,
-        scan::{Keep, Malformed, scan},
+        Groups, Query, Subject, query, relations,
+        scan::{Keep, Malformed, Totals, scan},
         source,
     },
     model::rarity::RARE_ARGS,
 };
+use progress::Progress;
 
 #[derive(Debug, Args)]
 pub(super) struct HuntArgs {
@@ -70,6 +72,9 @@ struct Common {
     limit: usize,
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+    /// Writes a report on all three hunts too, a page that needs no network; bounds that are given are those of this hunt alone
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -94,49 +99,85 @@ fn since(text: &str) -> Result<Timestamp, String> {
     }
 }
 
-/// Reads all documents and writes the rows. Malformed lines are named on standard error and do not fail it.
+/// Reads all documents and writes the rows, and the report if one is asked for. Malformed lines are named on standard error and do not
+/// fail it.
 pub(super) fn run(args: HuntArgs) -> anyhow::Result<ExitCode> {
+    let now = Timestamp::now();
     let (subject, common, max_args) = match args.hunt {
         Hunt::Files(common) => (Subject::Files, common, None),
         Hunt::Tools(tools) => (Subject::Tools, tools.common, Some(tools.max_args)),
         Hunt::Modules(common) => (Subject::Modules, common, None),
     };
-    let standard = Query::new(subject, Timestamp::now());
-    let query = Query {
-        since: common.since,
-        max_count: common.max_count.or(standard.max_count),
-        max_agents: common.max_agents.unwrap_or(standard.max_agents),
+    let standard = |subject| {
+        let query = Query::new(subject, now);
+        let exclude = query.exclude.iter().chain(&common.exclude).cloned().collect();
+        Query { since: common.since, exclude, limit: common.limit, ..query }
+    };
+    let asked = standard(subject);
+    let asked = Query {
+        max_count: common.max_count.or(asked.max_count),
+        max_agents: common.max_agents.unwrap_or(asked.max_agents),
         max_args,
-        exclude: standard.exclude.iter().chain(&common.exclude).cloned().collect(),
-        limit: common.limit,
-        ..standard
+        ..asked
     };
-    let (mut groups, totals) = if common.input.is_empty() {
+    if let Some(path) = &common.html {
+        // Not after an hour of reading.
+        report::ensure_writable(path)?;
+    }
+    let (hunts, totals) = match &common.html {
+        None => read(&common.input, vec![asked], Keep::Figures)?,
+        Some(_) => {
+            let queries = [Subject::Files, Subject::Tools, Subject::Modules]
+                .map(|other| if other == subject { asked.clone() } else { standard(other) });
+            read(&common.input, queries.to_vec(), Keep::Details)?
+        }
+    };
+    if let Some(path) = &common.html {
+        let inputs = common.input.iter().map(|path| path.display().to_string()).collect();
+        let findings = relations::findings(&hunts);
+        report::write(path, &report::Report { made: now, since: common.since, inputs, totals: &totals, findings })?;
+    }
+    for Malformed { input, line, error, .. } in &totals.named {
+        tracing::warn!(input, line, error, "a line is no document");
+    }
+    if totals.malformed > 0 {
+        tracing::warn!(malformed = totals.malformed, lines = totals.lines, "lines are no documents and do not count");
+    }
+    for (query, groups) in hunts.iter().filter(|(query, _)| query.subject == subject) {
+        write_rows(query, groups, common.format)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Each query with what it counted.
+fn read(paths: &[PathBuf], queries: Vec<Query>, keep: Keep) -> anyhow::Result<(Vec<(Query, Groups)>, Totals)> {
+    let (groups, totals) = if paths.is_empty() {
         let open = || source::unpacked(io::stdin().lock());
-        scan(vec![("standard input".to_owned(), open)], slice::from_ref(&query), Keep::Figures)?
+        scan(vec![("standard input".to_owned(), open)], &queries, keep)?
     } else {
-        let files = source::files(&common.input).context("cannot list the input")?;
-        let inputs = files
-            .into_iter()
-            .map(|path| (path.display().to_string(), move || source::unpacked(source::buffered(File::open(&path)?))));
-        scan(inputs.collect(), slice::from_ref(&query), Keep::Figures)?
+        let files = source::files(paths).context("cannot list the input")?;
+        let progress = Progress::of(&files, &io::stderr());
+        let inputs = files.into_iter().map(|path| {
+            let progress = progress.clone();
+            (path.display().to_string(), move || source::unpacked(source::buffered(progress.watch(File::open(&path)?))))
+        });
+        let scanned = scan(inputs.collect(), &queries, keep);
+        progress.finish();
+        scanned?
     };
-    let groups = groups.pop().unwrap_or_else(|| Groups::new(query.max_agents));
-    let rows = query.rows(&groups);
-    let text = match common.format {
+    Ok((queries.into_iter().zip(groups).collect(), totals))
+}
+
+fn write_rows(query: &Query, groups: &Groups, format: Format) -> anyhow::Result<()> {
+    let rows = query.rows(groups);
+    let text = match format {
         Format::Table => rows::table(query.subject, &rows),
         Format::Json => rows::json(&rows),
         Format::Csv => rows::csv(query.subject, &rows)?,
     };
-    if totals.malformed > 0 {
-        for Malformed { input, line, error, .. } in &totals.named {
-            tracing::warn!(input, line, error, "a line is no document");
-        }
-        tracing::warn!(malformed = totals.malformed, lines = totals.lines, "lines are no documents and do not count");
-    }
     match io::stdout().lock().write_all(text.as_bytes()) {
         // The reader at the other end has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-        written => written.map(|()| ExitCode::SUCCESS).context("cannot write the rows"),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write the rows"),
     }
 }

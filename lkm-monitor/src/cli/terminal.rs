@@ -1,4 +1,4 @@
-//! Text for a terminal.
+//! Text from documents that people read, on a terminal or in a browser.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub(super) fn harmless(text: &str) -> String {
     let mut harmless = String::with_capacity(text.len());
     for character in text.chars() {
-        let turns = matches!(character, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let turns = matches!(character, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if character.is_control() || turns {
             // Writing to a String cannot fail.
             let _ = write!(harmless, "\\u{{{:x}}}", u32::from(character));
