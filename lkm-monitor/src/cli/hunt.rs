@@ -156,7 +156,7 @@ fn read(paths: &[PathBuf], queries: Vec<Query>, keep: Keep) -> anyhow::Result<(V
         scan(vec![("standard input".to_owned(), open)], &queries, keep)?
     } else {
         let files = source::files(paths).context("cannot list the input")?;
-        let progress = Progress::of(&files, &io::stderr());
+        let progress = Progress::of(&files);
         let inputs = files.into_iter().map(|path| {
             let progress = progress.clone();
             (path.display().to_string(), move || source::unpacked(source::buffered(progress.watch(File::open(&path)?))))

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, IsTerminal, Read},
+    io::{self, Read},
     path::PathBuf,
     sync::{
         Arc,
@@ -26,11 +26,11 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Shown where `stream`, which is standard error, is a terminal.
-    pub(super) fn of(files: &[PathBuf], stream: &impl IsTerminal) -> Self {
+    /// Shown on standard error, where that is a terminal.
+    pub(super) fn of(files: &[PathBuf]) -> Self {
         let bytes = files.iter().filter_map(|file| fs::metadata(file).ok()).map(|facts| facts.len()).sum();
-        let target = if stream.is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        let bar = ProgressBar::with_draw_target(Some(bytes), target);
+        // Hides itself where nobody looks.
+        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
         let template = "{wide_bar} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
