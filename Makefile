@@ -3,7 +3,7 @@
 # rustup's default place, for shells that were open before it was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-CHORES := setup build demo test bench bench-hunt lint
+CHORES := setup build demo test bench bench-hunt report-test lint
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
@@ -18,6 +18,7 @@ demo: ## Show the daemon at work in a virtual machine
 test: ## Test on this machine and on four kernels
 bench: ## Count what the daemon costs other processes, in guest instructions
 bench-hunt: ## Compare the hunt's speed with DuckDB's
+report-test: ## Try the hunt's report in a browser
 lint: ## Check format, clippy, dependencies, spelling
 
 # More arguments go through ARGS: make test ARGS='--kernel 6.1'

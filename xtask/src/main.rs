@@ -9,6 +9,7 @@ mod demo;
 mod lint;
 mod packages;
 mod process;
+mod report_test;
 mod setup;
 mod test;
 mod vm;
@@ -61,6 +62,8 @@ enum Chore {
         #[arg(long, default_value_t = 10_000_000)]
         documents: u64,
     },
+    /// Tries the hunt's report in a browser
+    ReportTest,
     /// Format, clippy, dependencies, spelling
     Lint,
 }
@@ -122,6 +125,10 @@ fn run(chore: Chore) -> Result<ExitCode> {
                 host: !arguments.vm_only,
                 machines: !arguments.host_only,
             });
+        }
+        Chore::ReportTest => {
+            setup::setup(&[])?;
+            return report_test::test();
         }
         Chore::Lint => lint::lint()?,
     }

@@ -40,6 +40,9 @@ pub(crate) const MACHINES: &[Package] = &[
 
 pub(crate) const COMPARISON: &[Package] = &[package("python3-venv", "a folder for DuckDB")];
 
+pub(crate) const BROWSER: &[Package] =
+    &[package("chromium", "a browser for the hunt's report"), package("chromium-driver", "to drive the browser")];
+
 pub(crate) const LINT: &[Package] = &[package("codespell", "spelling check")];
 
 /// Installs what is missing. Touches neither the network nor the package database when nothing is.

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    build, process, setup,
+    build, process, report_test, setup,
     vm::{self, Mode, Request, Verdict, kernels::KernelLine},
 };
 
@@ -39,6 +39,7 @@ pub(crate) fn test(selection: &Selection) -> Result<ExitCode> {
     let mut rows = Vec::new();
     if selection.host {
         rows.push(host()?);
+        rows.push(report()?);
     }
     if selection.machines {
         build::daemon()?;
@@ -88,6 +89,12 @@ fn host() -> Result<Row> {
         if status.success() || total.failed > 0 { Ok(total) } else { Err(format!("cargo test failed ({status})")) };
     let failures = failures::of_harness(&printed);
     Ok(Row { name: "host".to_owned(), result, failures, elapsed: start.elapsed() })
+}
+
+/// The hunt's report, in a browser.
+fn report() -> Result<Row> {
+    let report_test::Outcome { verdict, failures, elapsed } = report_test::run()?;
+    Ok(Row { name: "report".to_owned(), result: Ok(verdict), failures, elapsed })
 }
 
 /// From the line that closes each test program: `test result: ok. 9 passed; 0 failed; 0 ignored; ...`.

@@ -99,7 +99,7 @@ fn head(html: &mut Markup, report: &Report<'_>) {
     if inputs.len() > NAMED_INPUTS {
         html.text(format!(" and {} more", inputs.len() - NAMED_INPUTS));
     }
-    html.raw("</dd>\n<dt>Lines read</dt><dd>").text(totals.lines).raw("</dd>\n<dt>No documents</dt><dd>");
+    html.raw("</dd>\n<dt>Lines read</dt><dd>").text(totals.lines).raw("</dd>\n<dt>Malformed</dt><dd>");
     html.text(counted(totals.malformed, "line"));
     if totals.malformed > 0 {
         html.raw("<details><summary>the first of them</summary><ul>");

@@ -28,7 +28,7 @@ pub(super) struct Words {
 pub(super) const fn words(subject: Subject) -> Words {
     match subject {
         Subject::Files => Words { title: "Module files", anchor: "file", columns: ["File", "Written by"] },
-        Subject::Tools => Words { title: "Tool runs", anchor: "run", columns: ["Command", "Arguments"] },
+        Subject::Tools => Words { title: "Tool runs", anchor: "run", columns: ["Command", "Args"] },
         Subject::Modules => Words { title: "Loaded modules", anchor: "load", columns: ["Module", "SHA-256"] },
     }
 }
@@ -37,12 +37,10 @@ pub(super) fn section(html: &mut Markup, finding: &Finding<'_>, span: Span) {
     let Words { title, anchor, columns } = words(finding.query.subject);
     html.raw("<section id=\"").raw(anchor).raw("\">\n<h2>").raw(title).raw("</h2>\n<p class=\"bounds\">");
     html.text(bounds(finding.query)).raw(" ");
-    html.text(format!(
-        "{} of {} rare, {} shown.",
-        finding.rare,
-        counted(finding.groups as u64, "group"),
-        finding.rows.len()
-    ));
+    html.text(format!("{} of {} counted", finding.rare, counted(finding.groups as u64, "group")));
+    if finding.rare > finding.rows.len() {
+        html.text(format!("; the first {} are shown", finding.rows.len()));
+    }
     html.raw("</p>\n");
     if finding.rows.is_empty() {
         html.raw("<p class=\"none\">Nothing rare.</p>\n</section>\n");
@@ -57,8 +55,9 @@ pub(super) fn section(html: &mut Markup, finding: &Finding<'_>, span: Span) {
     for (column, class) in [("Count", "number"), ("Agents", "number"), ("First", "time"), ("Last", "time")] {
         html.raw("<th scope=\"col\" data-sorts class=\"").raw(class).raw("\">").raw(column).raw("</th>");
     }
-    html.raw("<th scope=\"col\" class=\"perday\">Per day, ").text(span.first()).raw(" to ").text(span.last());
-    html.raw("</th></tr></thead>\n<tbody>\n");
+    html.raw("<th scope=\"col\" class=\"perday\">Per day <span class=\"range\">");
+    html.text(span.first()).raw(" – ").text(span.last());
+    html.raw("</span></th></tr></thead>\n<tbody>\n");
     for (number, row) in (1..).zip(&finding.rows) {
         html.raw("<tr id=\"").raw(anchor).text(format!("-{number}")).raw("\">");
         cells(html, row, span);
@@ -70,9 +69,9 @@ pub(super) fn section(html: &mut Markup, finding: &Finding<'_>, span: Span) {
 /// When a group is rare, in a sentence.
 fn bounds(query: &Query) -> String {
     let mut bounds = vec![format!("on at most {}", counted(query.max_agents, "agent"))];
-    bounds.extend(query.max_count.map(|most| format!("at most {}", counted(most, "event"))));
-    bounds.extend(query.max_args.map(|most| format!("at most {}", counted(most, "argument"))));
-    format!("Rare is: {}.", bounds.join(", "))
+    bounds.extend(query.max_count.map(|most| format!("at most {}", counted(most, "time"))));
+    bounds.extend(query.max_args.map(|most| format!("with at most {}", counted(most, "argument"))));
+    format!("Rare is what happened {}:", bounds.join(", "))
 }
 
 fn cells(html: &mut Markup, row: &Row<'_>, span: Span) {
