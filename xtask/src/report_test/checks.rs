@@ -122,6 +122,8 @@ fn a_filter_hides_the_other_rows(page: &Page<'_>) -> Result<()> {
 }
 
 fn links_lead_from_run_to_load_to_file_and_back(page: &Page<'_>) -> Result<()> {
+    // So low that each step scrolls.
+    page.browser.resize(SIZES[0].0, 400)?;
     page.follow("run-1", "load-1", "zeta")?;
     page.follow("load-1", "file-1", FILES[0])?;
     page.follow("file-1", "load-1", "zeta")?;

@@ -37,9 +37,9 @@ pub(super) fn section(html: &mut Markup, finding: &Finding<'_>, span: Span) {
     let Words { title, anchor, columns } = words(finding.query.subject);
     html.raw("<section id=\"").raw(anchor).raw("\">\n<h2>").raw(title).raw("</h2>\n<p class=\"bounds\">");
     html.text(bounds(finding.query)).raw(" ");
-    html.text(format!("{} of {} counted", finding.rare, counted(finding.groups as u64, "group")));
+    html.text(format!("{} of {} are.", finding.rare, counted(finding.groups as u64, "group")));
     if finding.rare > finding.rows.len() {
-        html.text(format!("; the first {} are shown", finding.rows.len()));
+        html.text(format!(" The first {} are shown.", finding.rows.len()));
     }
     html.raw("</p>\n");
     if finding.rows.is_empty() {
@@ -69,9 +69,9 @@ pub(super) fn section(html: &mut Markup, finding: &Finding<'_>, span: Span) {
 /// When a group is rare, in a sentence.
 fn bounds(query: &Query) -> String {
     let mut bounds = vec![format!("on at most {}", counted(query.max_agents, "agent"))];
-    bounds.extend(query.max_count.map(|most| format!("at most {}", counted(most, "time"))));
+    bounds.extend(query.max_count.map(|most| format!("in at most {}", counted(most, "event"))));
     bounds.extend(query.max_args.map(|most| format!("with at most {}", counted(most, "argument"))));
-    format!("Rare is what happened {}:", bounds.join(", "))
+    format!("Rare is what happened {}.", bounds.join(", "))
 }
 
 fn cells(html: &mut Markup, row: &Row<'_>, span: Span) {
