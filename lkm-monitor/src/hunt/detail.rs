@@ -1,6 +1,6 @@
 //! What a report shows of a group besides its figures: on which days it happened, and what ties it to other groups.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, hash_map::Entry};
 
 use jiff::Timestamp;
 
@@ -73,10 +73,11 @@ impl Detail {
             *self.days.entry(day).or_default() += count;
         }
         for (id, day) in other.day_of_id {
-            if self.day_of_id.contains_key(&id) {
-                self.days.entry(day).and_modify(|count| *count = count.saturating_sub(1));
-            } else {
-                self.day_of_id.insert(id, day);
+            match self.day_of_id.entry(id) {
+                Entry::Vacant(entry) => drop(entry.insert(day)),
+                Entry::Occupied(_) => {
+                    self.days.entry(day).and_modify(|count| *count = count.saturating_sub(1));
+                }
             }
         }
         self.more_traces |= other.more_traces;

@@ -100,8 +100,7 @@ fn links<'a>(
     {
         trace.handles(tie).for_each(|handle| rows_by_handle.entry(handle).or_default().push((number, trace)));
     }
-    // The first counterparts, whatever the order in which groups come.
-    let mut first: Vec<(BTreeMap<(Standing, &GroupKey), &Group>, usize)> = vec![Default::default(); rows.len()];
+    let mut linked = vec![Linked::default(); rows.len()];
     for (key, group) in groups.iter() {
         let mut tied = HashSet::new();
         for trace in traces(group) {
@@ -117,12 +116,7 @@ fn links<'a>(
             None => Standing::NotRare,
         };
         for number in tied {
-            let (named, more) = &mut first[number];
-            named.insert((standing, key), group);
-            if named.len() > NAMED_COUNTERPARTS {
-                named.pop_last();
-                *more += 1;
-            }
+            linked[number].add(standing, key, group);
         }
     }
     let counterpart = |((standing, key), group): ((Standing, &'a GroupKey), &'a Group)| Counterpart {
@@ -132,7 +126,24 @@ fn links<'a>(
         more_agents: group.agents() > groups.most_agents(),
         standing,
     };
-    first.into_iter().map(|(named, more)| (named.into_iter().map(counterpart).collect(), more)).collect()
+    linked.into_iter().map(|Linked { named, more }| (named.into_iter().map(counterpart).collect(), more)).collect()
+}
+
+/// The first counterparts of a row, whatever the order in which groups come, and the number of those behind them.
+#[derive(Clone, Debug, Default)]
+struct Linked<'a> {
+    named: BTreeMap<(Standing, &'a GroupKey), &'a Group>,
+    more: usize,
+}
+
+impl<'a> Linked<'a> {
+    fn add(&mut self, standing: Standing, key: &'a GroupKey, group: &'a Group) {
+        self.named.insert((standing, key), group);
+        if self.named.len() > NAMED_COUNTERPARTS {
+            self.named.pop_last();
+            self.more += 1;
+        }
+    }
 }
 
 fn traces(group: &Group) -> impl Iterator<Item = &Trace> {

@@ -123,31 +123,44 @@ proptest! {
     }
 }
 
-/// Loads of one module by `processes` processes of as many agents.
-fn loads(processes: usize) -> Vec<Groups> {
-    let line = |number: usize| {
-        let document = json!({
-            "@timestamp": "2026-01-31T00:00:00Z",
-            "agent": { "id": format!("agent-{number}") },
-            "event": { "action": "loaded-kernel-module", "type": "start" },
-            "lkm_monitor": { "module": { "name": "m" } },
-            "process": { "entity_id": "p" },
-        });
-        format!("{document}\n")
-    };
-    let text: String = (0..processes).map(line).collect();
-    let input = ("input".to_owned(), move || Ok(std::io::Cursor::new(text.into_bytes())));
-    let query = Query { since: Timestamp::MIN, ..Query::new(Subject::Modules, Timestamp::now()) };
-    scan::scan(vec![input], &[query], Keep::Details).unwrap().0
+fn event(agent: usize, action: &str, module: &str) -> String {
+    let document = json!({
+        "@timestamp": "2026-01-31T00:00:00Z",
+        "agent": { "id": format!("agent-{agent}") },
+        "event": { "action": action, "type": "start" },
+        "lkm_monitor": { "module": { "name": module } },
+        "process": { "entity_id": "p" },
+    });
+    format!("{document}\n")
+}
+
+fn counted(lines: String) -> Vec<(Query, Groups)> {
+    let input = ("input".to_owned(), move || Ok(std::io::Cursor::new(lines.into_bytes())));
+    let queries = [Subject::Tools, Subject::Modules]
+        .map(|subject| Query { since: Timestamp::MIN, ..Query::new(subject, Timestamp::now()) });
+    let (groups, _) = scan::scan(vec![input], &queries, Keep::Details).unwrap();
+    queries.into_iter().zip(groups).collect()
 }
 
 #[test]
 fn a_group_remembers_a_bounded_number_of_traces() {
     for (processes, more) in [(REMEMBERED_TRACES, false), (3 * REMEMBERED_TRACES, true)] {
-        let groups = loads(processes);
-        let (_, group) = groups[0].iter().next().unwrap();
+        let hunts = counted((0..processes).map(|agent| event(agent, "loaded-kernel-module", "m")).collect());
+        let (_, group) = hunts[1].1.iter().next().unwrap();
         let detail = group.detail().unwrap();
         assert_eq!((group.count, detail.traces().count()), (processes as u64, REMEMBERED_TRACES));
         assert_eq!(detail.has_more_traces(), more);
     }
+}
+
+#[test]
+fn a_row_names_a_bounded_number_of_counterparts() {
+    let modules = NAMED_COUNTERPARTS + 5;
+    let loads = (0..modules).map(|number| event(0, "loaded-kernel-module", &format!("m{number:02}")));
+    let hunts = counted(loads.chain([event(0, "ran-module-tool", "")]).collect());
+    let findings = findings(&hunts);
+    let run = &findings[0].rows[0];
+    assert_eq!((run.counterparts.len(), run.more_counterparts), (NAMED_COUNTERPARTS, 5));
+    let shown: Vec<_> = run.counterparts.iter().map(|counterpart| counterpart.standing).collect();
+    assert_eq!(shown, (0..NAMED_COUNTERPARTS).map(Standing::Shown).collect::<Vec<_>>(), "the first rows");
 }
