@@ -41,19 +41,24 @@ impl Detail {
         self.traces.iter()
     }
 
-    /// Whether there were more traces than are remembered.
+    /// Whether there may have been more traces than are remembered.
     pub fn has_more_traces(&self) -> bool {
         self.more_traces
     }
 
     /// An event that counts, and its id where the group remembers it.
-    pub(super) fn add(&mut self, time: Timestamp, id: Option<u64>, trace: Trace) {
+    pub(super) fn add(&mut self, time: Timestamp, id: Option<u64>, trace: impl FnOnce() -> Trace) {
         let day = Day::of(time);
         *self.days.entry(day).or_default() += 1;
         if let Some(id) = id {
             self.day_of_id.insert(id, day);
         }
-        self.remember(trace);
+        // A trace costs more than all else here, and most events are of groups that have enough of them.
+        if self.traces.len() < REMEMBERED_TRACES {
+            self.remember(trace());
+        } else {
+            self.more_traces = true;
+        }
     }
 
     fn remember(&mut self, trace: Trace) {

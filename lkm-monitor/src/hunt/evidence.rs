@@ -5,6 +5,7 @@
 use std::{
     borrow::Cow,
     hash::{BuildHasher as _, RandomState},
+    num::NonZeroU64,
 };
 
 use serde::Deserialize;
@@ -17,13 +18,13 @@ use super::Subject;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Trace {
     /// The agent and `process.entity_id`.
-    entity: Option<u64>,
+    entity: Option<NonZeroU64>,
     /// The agent, the host, `process.pid` and `process.start`.
-    started: Option<u64>,
+    started: Option<NonZeroU64>,
     /// The agent and `file.path`.
-    path: Option<u64>,
+    path: Option<NonZeroU64>,
     /// `file.hash.sha256`.
-    sha256: Option<u64>,
+    sha256: Option<NonZeroU64>,
 }
 
 /// What two groups can have in common.
@@ -51,7 +52,7 @@ impl Trace {
     }
 
     /// The numbers of which two traces that [meet](Self::meets) have one in common.
-    pub fn handles(&self, tie: Tie) -> impl Iterator<Item = u64> {
+    pub fn handles(&self, tie: Tie) -> impl Iterator<Item = NonZeroU64> {
         let handles = match tie {
             Tie::Process => [self.entity, self.started],
             Tie::File => [self.path, None],
@@ -90,14 +91,19 @@ impl Tracer {
         let started = process.pid.zip(said(&process.start));
         let mut trace = Trace::default();
         if subject != Subject::Files {
-            trace.entity = said(&process.entity_id).map(|id| self.0.hash_one(("entity", place, id)));
-            trace.started = started.map(|started| self.0.hash_one(("started", place, &host, started)));
+            trace.entity = said(&process.entity_id).and_then(|id| self.number(("entity", place, id)));
+            trace.started = started.and_then(|started| self.number(("started", place, &host, started)));
         }
         if subject != Subject::Tools {
-            trace.path = said(&file.path).map(|path| self.0.hash_one(("path", place, path)));
-            trace.sha256 = said(&file.hash.sha256).map(|hash| self.0.hash_one(hash.to_ascii_lowercase()));
+            trace.path = said(&file.path).and_then(|path| self.number(("path", place, path)));
+            trace.sha256 = said(&file.hash.sha256).and_then(|hash| self.number(hash.to_ascii_lowercase()));
         }
         trace
+    }
+
+    /// Once in 2⁶⁴ texts there is none, which saves half of the memory.
+    fn number(&self, said: impl std::hash::Hash) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.0.hash_one(said))
     }
 }
 

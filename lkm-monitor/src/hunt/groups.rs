@@ -96,7 +96,7 @@ impl Groups {
     pub fn add_traced(&mut self, record: &Record<'_>, trace: impl FnOnce() -> Trace) {
         let Some(group) = self.count(record) else { return };
         let id = Some(id_hash(&record.id)).filter(|id| group.ids.contains(id));
-        group.detail.get_or_insert_default().add(record.time, id, trace());
+        group.detail.get_or_insert_default().add(record.time, id, trace);
     }
 
     /// The group, if the event counts.

@@ -1,6 +1,9 @@
 //! Links between rows: a run of a tool and the modules that its process loaded, a load and the file that it came from.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    num::NonZeroU64,
+};
 
 use super::{
     Group, Groups, Query, Subject,
@@ -94,7 +97,7 @@ fn links<'a>(
 ) -> Vec<(Vec<Counterpart<'a>>, usize)> {
     let places: HashMap<&GroupKey, usize> = other_rows.iter().map(|row| row.key).zip(0..).collect();
     // Rows are few and groups are many: only the rows' traces are put in order.
-    let mut rows_by_handle: HashMap<u64, Vec<(usize, &Trace)>> = HashMap::new();
+    let mut rows_by_handle: HashMap<NonZeroU64, Vec<(usize, &Trace)>> = HashMap::new();
     for (number, trace) in
         rows.iter().enumerate().flat_map(|(number, row)| traces(row.group).map(move |it| (number, it)))
     {

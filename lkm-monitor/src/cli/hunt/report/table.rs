@@ -147,7 +147,7 @@ fn links(html: &mut Markup, row: &Row<'_>) {
         html.raw("<div class=\"link\">").text(format!("and {} more links", row.more_counterparts)).raw("</div>");
     }
     if row.group.detail().is_some_and(|detail| detail.has_more_traces()) {
-        html.raw("<div class=\"link\">links of some events are not known</div>");
+        html.raw("<div class=\"link\">links of some events may be missing</div>");
     }
 }
 
