@@ -16,8 +16,9 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    config::STORE,
     hunt::{
-        Groups, Query, Subject, query, relations,
+        Groups, Query, Subject, own, query, relations,
         scan::{Keep, Malformed, Totals, scan},
         source,
     },
@@ -55,6 +56,9 @@ struct Common {
     /// Files or folders of documents, one JSON object a line, plain, gzip or zstd; standard input without it
     #[arg(long, value_name = "PATH", num_args = 1..)]
     input: Vec<PathBuf>,
+    /// What the daemon of this host has counted, in this file or where it is by itself; whole days count
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STORE, conflicts_with = "input")]
+    store: Option<PathBuf>,
     /// Events since then: a number of days (30d), hours (12h), or a time (2026-01-31T00:00:00Z)
     #[arg(long, value_parser = since, default_value = "30d")]
     since: Timestamp,
@@ -125,15 +129,15 @@ pub(super) fn run(args: HuntArgs) -> anyhow::Result<ExitCode> {
         report::ensure_writable(path)?;
     }
     let (hunts, totals) = match &common.html {
-        None => read(&common.input, vec![asked], Keep::Figures)?,
+        None => read(&common, vec![asked], Keep::Figures)?,
         Some(_) => {
             let queries = [Subject::Files, Subject::Tools, Subject::Modules]
                 .map(|other| if other == subject { asked.clone() } else { standard(other) });
-            read(&common.input, queries.to_vec(), Keep::Details)?
+            read(&common, queries.to_vec(), Keep::Details)?
         }
     };
     if let Some(path) = &common.html {
-        let inputs = common.input.iter().map(|path| path.display().to_string()).collect();
+        let inputs = common.input.iter().chain(&common.store).map(|path| path.display().to_string()).collect();
         let findings = relations::findings(&hunts);
         report::write(path, &report::Report { made: now, since: common.since, inputs, totals: &totals, findings })?;
     }
@@ -150,8 +154,11 @@ pub(super) fn run(args: HuntArgs) -> anyhow::Result<ExitCode> {
 }
 
 /// Each query with what it counted.
-fn read(paths: &[PathBuf], queries: Vec<Query>, keep: Keep) -> anyhow::Result<(Vec<(Query, Groups)>, Totals)> {
-    let (groups, totals) = if paths.is_empty() {
+fn read(common: &Common, queries: Vec<Query>, keep: Keep) -> anyhow::Result<(Vec<(Query, Groups)>, Totals)> {
+    let paths = &common.input;
+    let (groups, totals) = if let Some(store) = &common.store {
+        (own::groups(store, &queries)?, Totals::default())
+    } else if paths.is_empty() {
         let open = || source::unpacked(io::stdin().lock());
         scan(vec![("standard input".to_owned(), open)], &queries, keep)?
     } else {

@@ -32,6 +32,11 @@ pub struct Detail {
 }
 
 impl Detail {
+    /// Of which no more is known than when they were.
+    pub(super) fn of_days(days: Vec<(Day, u64)>) -> Self {
+        Self { days: days.into_iter().collect(), ..Self::default() }
+    }
+
     /// Events by day; days without any are left out.
     pub fn days(&self) -> impl Iterator<Item = (Day, u64)> {
         self.days.iter().filter(|(_, count)| **count > 0).map(|(day, count)| (*day, *count))

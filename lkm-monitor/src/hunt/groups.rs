@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{Detail, Record, evidence::Trace};
+use super::{Day, Detail, Record, evidence::Trace, record::KeyParts};
 use crate::model::GroupKey;
 
 /// Event ids that are remembered of a group. Whether an event of a group with more of them was there before is not asked: it is
@@ -70,6 +70,15 @@ impl Group {
     }
 }
 
+/// What somebody else has counted of one group, all on this host.
+#[derive(Debug)]
+pub struct Counted {
+    pub first: Timestamp,
+    pub last: Timestamp,
+    /// Events by day.
+    pub days: Vec<(Day, u64)>,
+}
+
 /// All groups.
 #[derive(Clone, Debug)]
 pub struct Groups {
@@ -125,6 +134,25 @@ impl Groups {
             group.agents.insert(agent.as_ref().into());
         }
         Some(group)
+    }
+
+    /// Adds what this host has counted by itself.
+    pub fn put(&mut self, key: GroupKey, counted: Counted) {
+        let parts = KeyParts::of(&key);
+        parts.encode(&mut self.encoded);
+        let Counted { first, last, days } = counted;
+        let group = Group {
+            count: days.iter().map(|(_, count)| count).sum(),
+            first,
+            last,
+            agents: HashSet::from([Box::from("this host")]),
+            ids: HashSet::new(),
+            detail: Some(Box::new(Detail::of_days(days))),
+        };
+        match self.groups.entry(self.encoded.as_slice().into()) {
+            Entry::Vacant(entry) => drop(entry.insert((key, group))),
+            Entry::Occupied(mut entry) => entry.get_mut().1.merge(group, self.max_agents),
+        }
     }
 
     /// Adds what was counted elsewhere. An event that both remember counts once.

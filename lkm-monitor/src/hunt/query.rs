@@ -63,10 +63,19 @@ impl Query {
     /// Whether a record counts.
     pub fn counts(&self, record: &Record<'_>) -> bool {
         let excluded = match &record.key {
-            KeyParts::File { path, .. } => self.exclude.iter().any(|pattern| pattern.matches(path)),
+            KeyParts::File { path, .. } => self.excludes_path(path),
             KeyParts::Tool { .. } | KeyParts::Module { .. } => false,
         };
         record.time >= self.since && !excluded
+    }
+
+    /// Whether a group of files does not count.
+    pub fn excludes(&self, key: &GroupKey) -> bool {
+        matches!(key, GroupKey::File { path, .. } if self.excludes_path(path))
+    }
+
+    fn excludes_path(&self, path: &str) -> bool {
+        self.exclude.iter().any(|pattern| pattern.matches(path))
     }
 
     /// Whether a group is within all bounds.

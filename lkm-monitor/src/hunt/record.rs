@@ -51,7 +51,20 @@ pub enum KeyParts<'a> {
     },
 }
 
-impl KeyParts<'_> {
+impl<'a> KeyParts<'a> {
+    /// Of a key that is known.
+    pub fn of(key: &'a GroupKey) -> Self {
+        match key {
+            GroupKey::File { path, executable } => {
+                let (tree, below) = without_release(path);
+                Self::File { path: path.into(), tree, below, executable: executable.into() }
+            }
+            GroupKey::Tool { args, args_count } => {
+                Self::Tool { args: args.iter().map(Cow::from).collect(), args_count: *args_count }
+            }
+            GroupKey::Module { name, sha256 } => Self::Module { name: name.into(), sha256: sha256.into() },
+        }
+    }
     /// Bytes that are the same for the same key, and for no other one of the same hunt.
     pub fn encode(&self, bytes: &mut Vec<u8>) {
         bytes.clear();

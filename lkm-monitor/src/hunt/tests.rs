@@ -335,3 +335,51 @@ fn lines_without_time_are_no_events() {
     let time = br#"{"@timestamp":"yesterday","event":{"type":["creation"]},"file":{"path":"/tmp/x.ko"}}"#;
     assert!(matches!(record::parse(time, Subject::Files), Err(RecordError::Time(_))));
 }
+
+/// The store of a host, asked by the hunt, says what its documents say.
+#[test]
+fn a_store_says_what_documents_say() {
+    use crate::{
+        model::Kind,
+        prevalence::{
+            groups::KeyNames,
+            name::GroupName,
+            store::{Limits, Store},
+            tally::Window,
+        },
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let mut store = Store::open(&path, Limits { window: Window { days: 30 }, max_groups: 10_000 }).unwrap();
+    store.name_keys(&KeyNames::default()).unwrap();
+    let file = |path: &str, hash: &str| GroupName::new(Kind::File, [path, "/usr/bin/cp", hash]);
+    let tool = |args: &str, count: &str| GroupName::new(Kind::Tool, [args, count]);
+    let now = NOW as u64;
+    let mut at = |days_ago: u64, names: &[GroupName]| {
+        let events: Vec<_> = names.iter().map(|name| (name.clone(), true)).collect();
+        store.count(&events, now - days_ago * DAY as u64).unwrap();
+    };
+    at(40, &[file("/tmp/old.ko", "a")]);
+    at(9, &[file("/tmp/a.ko", "a"), file("/run/initramfs/x.ko", "a"), tool("insmod\u{1f}a", "2")]);
+    at(8, &[file("/tmp/a.ko", "b"), file("/lib/modules/*/b.ko", "c"), tool("insmod\u{1f}b", "2")]);
+    at(7, &[tool("insmod\u{1f}b", "2"), tool("insmod\u{1f}a\u{1f}b\u{1f}c", "4")]);
+    at(6, &[GroupName::new(Kind::Module, ["dummy", "abc"])]);
+    store.write(now, false).unwrap();
+    let found = |subject, since_days: i64| {
+        let mut query = Query::new(subject, Timestamp::from_second(NOW).unwrap());
+        query.since = Timestamp::from_second(NOW - since_days * DAY).unwrap();
+        let groups = own::groups(&path, std::slice::from_ref(&query)).unwrap();
+        let rows = rows(&query, &groups[0]);
+        rows.into_iter()
+            .map(|(key, count, agents, first, last)| (key, count, agents, (NOW - first) / DAY, (NOW - last) / DAY))
+            .collect::<Vec<_>>()
+    };
+    let row = |key: &str, count: u64, first: i64, last: i64| (key.to_owned(), count, 1, first, last);
+    let b = "/lib/modules/*/b.ko\u{1}/usr/bin/cp";
+    assert_eq!(found(Subject::Files, 30), [row(b, 1, 8, 8), row("/tmp/a.ko\u{1}/usr/bin/cp", 2, 9, 8)]);
+    assert_eq!(found(Subject::Tools, 30), [row("insmod\u{2}a\u{1}2", 1, 9, 9)], "once, with few arguments");
+    assert_eq!(found(Subject::Modules, 30), [row("dummy\u{1}abc", 1, 6, 6)]);
+    assert_eq!(found(Subject::Files, 8).len(), 2);
+    assert_eq!(found(Subject::Files, 8)[1].1, 1, "whole days count");
+    assert!(own::groups(&folder.path().join("none"), &[]).is_err());
+}
