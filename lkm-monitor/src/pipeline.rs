@@ -10,37 +10,29 @@
 mod looks;
 mod order;
 mod standings;
+mod teller;
 
 use std::{path::Path, time::Instant};
 
 use lkm_monitor_common::event::EventKind;
 
-pub use self::standings::Counting;
 use self::{
     looks::Looks,
     order::{Order, Ticket},
     standings::{Next, Standings, Weighable},
+    teller::{EXCLUDED_EVERY_NS, Teller},
 };
+pub use self::{standings::Counting, teller::Delivery};
 use crate::{
-    alert::{Document, Renderer},
     assess::{self, Context},
     fold::{Fold, Folded},
     inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},
-    ledger::Ledger,
-    model::{
-        Agent, Clock, ClockStep, Content, FileChange, FileReport, Host, LossReason, Observation, SensorState, Verdict,
-    },
-    output::{Output, Priority, Sent},
+    model::{Agent, Content, FileChange, FileReport, Host, LossReason, Observation, SensorState, Verdict},
+    output::Output,
     prevalence::Answered,
     select::{Exclusions, WatchList},
     sensor::{decode, files::Files, join::Join, losses::Totals, rings::Rings, tools::Tools},
 };
-
-/// How often it is told how much exclusions have kept back, at the most, in nanoseconds.
-const EXCLUDED_EVERY_NS: u64 = 60_000_000_000;
-
-/// A change of the wall clock that is more than slewing and the time between two looks.
-const CLOCK_STEP_NS: u64 = 1_000_000_000;
 
 /// An observation under way.
 #[derive(Debug)]
@@ -75,36 +67,23 @@ pub struct Pipeline {
     standings: Standings,
     order: Order<(Observation, Verdict)>,
     fold: Fold,
-    /// Changes that exclusions had kept back when that was last told, and when it was.
-    excluded_told: (u64, u64),
     running: RunningProcesses,
     accounts: AccountFiles,
     host: Host,
-    renderer: Renderer,
-    clock: Clock,
-    output: Output,
-    ledger: Ledger,
-    /// Telemetry is wanted beside alerts.
-    with_events: bool,
-    documents: u64,
-    output_closed: bool,
-    /// The end: documents wait for room in the output until then.
-    closing_before: Option<Instant>,
+    teller: Teller,
     observations: Vec<Observation>,
 }
 
 impl Pipeline {
     /// Makes the stages ready.
     pub fn new(
-        output: Output,
-        with_events: bool,
+        delivery: Delivery,
         watch: WatchList,
         exclusions: Exclusions,
         contents: Contents,
         (host, agent): (Host, Agent),
         counting: Option<Counting>,
     ) -> Result<Self, HostError> {
-        let clock = inspect::read_clock();
         Ok(Self {
             join: Join::since(boot_ns()),
             files: Files::default(),
@@ -113,18 +92,10 @@ impl Pipeline {
             standings: Standings::new(counting),
             order: Order::default(),
             fold: Fold::default(),
-            excluded_told: (0, 0),
             running: RunningProcesses::collect(Path::new("/proc")).map_err(HostError::Processes)?,
             accounts: AccountFiles::new(Path::new("/etc")),
-            renderer: Renderer::new(host.clone(), agent, clock),
-            clock,
+            teller: Teller::new(delivery, host.clone(), agent, inspect::read_clock()),
             host,
-            output,
-            ledger: Ledger::default(),
-            with_events,
-            documents: 0,
-            output_closed: false,
-            closing_before: None,
             observations: Vec::new(),
         })
     }
@@ -198,7 +169,7 @@ impl Pipeline {
                 let happened_ns = event.boot_ns;
                 match event.kind {
                     EventKind::FileChanged => {
-                        let changes = self.files.push(event, self.clock);
+                        let changes = self.files.push(event, self.teller.clock());
                         changes.into_iter().for_each(|change| self.changed(change));
                     }
                     EventKind::ToolStarted | EventKind::ToolEnded => {
@@ -212,7 +183,7 @@ impl Pipeline {
             }
             Err(error) => {
                 tracing::warn!(%error, bytes = bytes.len(), "event cannot be decoded");
-                self.ledger.add(LossReason::DecodeError, 1, None);
+                self.teller.ledger.add(LossReason::DecodeError, 1, None);
                 0
             }
         };
@@ -235,39 +206,24 @@ impl Pipeline {
 
     /// Follows the wall clock and tells losses. `totals` are the probes' counters.
     pub fn tick(&mut self, totals: Option<Totals>) {
-        self.follow_clock(inspect::read_clock());
+        self.teller.follow_clock(inspect::read_clock());
         if let Some(totals) = totals {
-            self.ledger.observe(totals, self.join.evicted() + self.tools.evicted());
+            self.teller.observe(totals, self.join.evicted() + self.tools.evicted());
         }
-        self.ledger.set(LossReason::NotLookedAt, self.looks.not_looked_at());
-        self.ledger.set(LossReason::NotCounted, self.standings.not_counted());
-        self.tell_losses();
-        self.tell_excluded(EXCLUDED_EVERY_NS);
-    }
-
-    /// Tells how much exclusions have kept back, if that grew and was not told for `every_ns`.
-    fn tell_excluded(&mut self, every_ns: u64) {
-        let (told, told_ns) = self.excluded_told;
-        let counts = self.looks.excluded();
-        let total: u64 = counts.iter().map(|excluded| excluded.count).sum();
-        if total == told || boot_ns().saturating_sub(told_ns) < every_ns {
-            return;
-        }
-        let document = self.renderer.render_excluded(&counts, boot_ns());
-        if self.send(document, Priority::Ordinary, 0) {
-            self.excluded_told = (total, boot_ns());
-        }
+        self.teller.ledger.set(LossReason::NotLookedAt, self.looks.not_looked_at());
+        self.teller.ledger.set(LossReason::NotCounted, self.standings.not_counted());
+        self.teller.tell_losses();
+        self.teller.tell_excluded(&self.looks.excluded(), EXCLUDED_EVERY_NS);
     }
 
     /// Sends what the sensor can see. Whether that was possible.
     pub fn tell_state(&mut self, state: &SensorState) -> bool {
-        let document = self.renderer.render_state(state, &assess::assess_sensor(state));
-        self.send(document, Priority::Reserved, 0)
+        self.teller.tell_state(state)
     }
 
     /// From now on nothing more comes in, and the output gets until `deadline` to take what there is.
     pub const fn close_before(&mut self, deadline: Instant) {
-        self.closing_before = Some(deadline);
+        self.teller.close_before(deadline);
     }
 
     /// Passes on every call that is still waited for. The rings are empty.
@@ -277,7 +233,7 @@ impl Pipeline {
         for change in self.files.drain() {
             self.changed(change);
         }
-        let deadline = self.closing_before.unwrap_or_else(Instant::now);
+        let deadline = self.teller.closing_before().unwrap_or_else(Instant::now);
         while let Some((id, content)) = self.looks.answer_before(deadline) {
             self.take_answer(StageAnswer::Content(id, Box::new(content)));
         }
@@ -295,45 +251,34 @@ impl Pipeline {
         }
         let folded = self.fold.drain();
         self.told(folded);
-        self.tell_excluded(0);
+        self.teller.tell_excluded(&self.looks.excluded(), 0);
     }
 
     /// Whether there is a loss that no document tells of.
     pub fn owes_losses(&self) -> bool {
-        !self.ledger.grown(boot_ns()).is_empty()
+        self.teller.owes_losses()
     }
 
     /// Whether nobody can take documents any more.
     pub const fn output_is_closed(&self) -> bool {
-        self.output_closed
+        self.teller.output_is_closed()
     }
 
     /// What the daemon itself counted since the start, by name.
     pub fn counters(&self) -> [(&'static str, u64); 4] {
         let excluded = self.looks.excluded().iter().map(|excluded| excluded.count).sum();
         let groups_evicted = ("groups_evicted", self.standings.evicted());
-        [("documents", self.documents), ("folded", self.fold.folded()), ("excluded", excluded), groups_evicted]
+        [("documents", self.teller.documents()), ("folded", self.fold.folded()), ("excluded", excluded), groups_evicted]
     }
 
     /// Documents sent so far.
     pub const fn documents(&self) -> u64 {
-        self.documents
+        self.teller.documents()
     }
 
     /// Gives the output back, to be finished.
     pub fn into_output(self) -> Output {
-        self.output
-    }
-
-    /// Uses the wall clock as it is now, and tells when it jumped: documents seem to be from another time then.
-    fn follow_clock(&mut self, clock: Clock) {
-        let step = ClockStep { before: self.clock, after: clock, boot_ns: boot_ns() };
-        self.clock = clock;
-        self.renderer.set_clock(clock);
-        if step.before.realtime_offset_ns.abs_diff(clock.realtime_offset_ns) >= CLOCK_STEP_NS {
-            let document = self.renderer.render_clock_step(&step);
-            self.send(document, Priority::Reserved, 0);
-        }
+        self.teller.into_output()
     }
 
     fn pass_on(&mut self) {
@@ -422,74 +367,13 @@ impl Pipeline {
             match folded {
                 Folded::Alert(report, verdict) => self.tell(&Observation::File(report), &verdict),
                 Folded::Event(report) => self.tell(&Observation::File(report), &Verdict::default()),
-                Folded::Burst(burst, verdict) => {
-                    let accounts = self.accounts.refresh();
-                    let document = self.renderer.render_burst(&burst, &verdict, accounts);
-                    self.send(document, Priority::Reserved, 0);
-                }
+                Folded::Burst(burst, verdict) => self.teller.tell_burst(&burst, &verdict, self.accounts.refresh()),
             }
         }
     }
 
     fn tell(&mut self, observation: &Observation, verdict: &Verdict) {
-        if verdict.findings.is_empty() && !self.with_events {
-            return;
-        }
-        let accounts = self.accounts.refresh();
-        let document = self.renderer.render_observation(observation, verdict, accounts);
-        let (priority, calls) = match observation {
-            Observation::Call(call) if call.is_confirmed() => (Priority::Reserved, 1),
-            Observation::Call(_) => (Priority::Ordinary, 1),
-            // What everybody can do to files of their own is no reason to lose what only root can.
-            Observation::File(report) if report.change.process.caller.ids.is_some_and(|ids| ids.euid == 0) => {
-                let priority = if verdict.findings.is_empty() { Priority::Ordinary } else { Priority::Reserved };
-                (priority, 0)
-            }
-            _ => (Priority::Ordinary, 0),
-        };
-        self.send(document, priority, calls);
-    }
-
-    /// Sends one document, which tells of so many calls. One that cannot be sent is counted.
-    fn send(&mut self, document: Document, priority: Priority, calls: u64) -> bool {
-        match self.queue(document, priority) {
-            Sent::Queued => {
-                self.documents += 1;
-                return true;
-            }
-            Sent::Full => {}
-            Sent::Closed => self.output_closed = true,
-        }
-        self.ledger.add(LossReason::OutputFull, 1, Some(calls));
-        false
-    }
-
-    fn queue(&self, document: Document, priority: Priority) -> Sent {
-        match self.closing_before {
-            None => self.output.send(document.line, priority),
-            Some(deadline) => self.output.send_before(deadline, document.line),
-        }
-    }
-
-    /// Sends a document for every loss that grew; one that cannot be sent is tried again at the next tick.
-    fn tell_losses(&mut self) {
-        for loss in self.ledger.grown(boot_ns()) {
-            let document = self.renderer.render_loss(&loss);
-            match self.queue(document, Priority::Reserved) {
-                Sent::Queued => {
-                    tracing::error!(
-                        reason = loss.reason.name(),
-                        count = loss.count,
-                        total = loss.total,
-                        "events were lost"
-                    );
-                    self.documents += 1;
-                    self.ledger.told(&loss);
-                }
-                Sent::Full => {}
-                Sent::Closed => self.output_closed = true,
-            }
-        }
+        self.teller.tell(observation, verdict, self.accounts.refresh());
     }
 }
 

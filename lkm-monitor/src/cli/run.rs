@@ -21,7 +21,7 @@ use crate::{
     lifecycle::{DRAIN, Shutdown, exit},
     model::{Agent, InstalledTool},
     output::Output,
-    pipeline::{Counting, Pipeline, boot_ns},
+    pipeline::{Counting, Delivery, Pipeline, boot_ns},
     prevalence::{Service, Settings, groups::KeyNames},
     select::{Exclusions, WatchList},
     sensor::{
@@ -90,11 +90,12 @@ async fn watch(
 ) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::listen().context("cannot listen for signals")?;
     let output = Output::start(std::io::stdout()).context("cannot start the output")?;
+    let delivery = Delivery { output, with_events: args.events };
     let contents = Contents::start(baseline(&watch_list)).context("cannot start to look at files")?;
     let host = inspect::read_host(&watch_list.places())?;
     let agent = inspect::identify_agent(&host, std::process::id(), boot_ns());
     let counting = counting(rarity, &agent)?;
-    let mut pipeline = Pipeline::new(output, args.events, watch_list, exclusions, contents, (host, agent), counting)?;
+    let mut pipeline = Pipeline::new(delivery, watch_list, exclusions, contents, (host, agent), counting)?;
     let mut counters = Counters::open(&mut programs)?;
     let mut rings = Rings::open(&mut programs)?;
 
