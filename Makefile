@@ -3,7 +3,7 @@
 # rustup's default place, for shells that were open before it was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-CHORES := setup build demo test bench bench-hunt report-test lint
+CHORES := setup build demo test bench bench-hunt bench-store bench-fleet report-test lint
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
@@ -19,6 +19,8 @@ test: ## Test on this machine and on four kernels
 bench: ## Count what the daemon costs other processes, in guest instructions
 bench-hunt: ## Compare the hunt's speed with DuckDB's
 report-test: ## Try the hunt's report in a browser
+bench-store: ## Measure the prevalence store of a host
+bench-fleet: ## Let ten thousand hosts install a kernel package, with one Redis
 lint: ## Check format, clippy, dependencies, spelling
 
 # More arguments go through ARGS: make test ARGS='--kernel 6.1'

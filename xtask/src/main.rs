@@ -4,6 +4,7 @@
 
 mod bench;
 mod bench_hunt;
+mod bench_prevalence;
 mod build;
 mod demo;
 mod lint;
@@ -62,6 +63,10 @@ enum Chore {
         #[arg(long, default_value_t = 10_000_000)]
         documents: u64,
     },
+    /// Measures this host's prevalence store
+    BenchStore,
+    /// Lets ten thousand hosts install a kernel package, with one store: half an hour
+    BenchFleet,
     /// Tries the hunt's report in a browser
     ReportTest,
     /// Format, clippy, dependencies, spelling
@@ -117,6 +122,8 @@ fn run(chore: Chore) -> Result<ExitCode> {
         Chore::Demo { kernel, limits } => demo::demo(kernel, limits.deadline())?,
         Chore::Bench { kernel, beside, limits } => bench::bench(kernel, beside, limits.deadline())?,
         Chore::BenchHunt { documents } => bench_hunt::bench(documents)?,
+        Chore::BenchStore => bench_prevalence::store()?,
+        Chore::BenchFleet => bench_prevalence::fleet()?,
         Chore::Test(arguments) => {
             return test::test(&test::Selection {
                 deadline: arguments.limits.deadline(),

@@ -32,10 +32,16 @@ pub(crate) const MACHINES: &[Package] = &[
     package("debian-archive-keyring", "keys of Debian's kernel packages"),
     package("qemu-system-x86", "test machines"),
     package("busybox-static", "a second kind of module tools in the guest"),
-    package("kmod", "modprobe in the guest, depmod on the host"),
     package("xz-utils", "to unpack and pack kernel modules"),
     package("zstd", "to unpack kernel modules"),
-    package("redis-server", "the store that a fleet shares, on the host and in the guest"),
+];
+
+/// What tests on this machine and in test machines ask.
+pub(crate) const TESTS: &[Package] = &[
+    package("kmod", "modprobe, to ask and in the guest; depmod"),
+    package("openssl", "keys to sign with"),
+    package("redis-server", "the store that a fleet shares, here and in the guest"),
+    package("redis-tools", "to make a cluster of it"),
 ];
 
 pub(crate) const COMPARISON: &[Package] = &[package("python3-venv", "a folder for DuckDB")];

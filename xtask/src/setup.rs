@@ -19,7 +19,7 @@ pub(crate) fn setup(lines: &[&'static KernelLine]) -> Result<()> {
     println!("setup");
     let mut wanted = vec![packages::BUILD];
     if !lines.is_empty() {
-        wanted.push(packages::MACHINES);
+        wanted.extend([packages::MACHINES, packages::TESTS]);
     }
     packages::ensure(&wanted)?;
     install_tool(

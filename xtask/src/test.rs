@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    build, process, report_test, setup,
+    build, packages, process, report_test, setup,
     vm::{self, Mode, Request, Verdict, kernels::KernelLine},
 };
 
@@ -36,6 +36,7 @@ struct Row {
 pub(crate) fn test(selection: &Selection) -> Result<ExitCode> {
     let lines: &[&KernelLine] = if selection.machines { &selection.lines } else { &[] };
     setup::setup(lines)?;
+    packages::ensure(&[packages::TESTS])?;
     let mut rows = Vec::new();
     if selection.host {
         rows.push(host()?);
