@@ -21,7 +21,10 @@ use super::{
     store::{self, StoreError},
     tally::{Tally, Window, day_of},
 };
-use crate::model::{Kind, text::hex};
+use crate::model::{
+    Kind,
+    text::{hex, unhex},
+};
 
 /// Says what the file is.
 const FORMAT: &str = "lkm-monitor baseline";
@@ -197,8 +200,8 @@ fn trust(signed: Option<Signed>, named: Option<&VerifyingKey>, digest: &[u8]) ->
     let Some(signed) = signed else {
         return if named.is_some() { Err(BaselineError::Unsigned) } else { Ok(Trust::Unsigned) };
     };
-    let key = bytes(&signed.key).and_then(|bytes| VerifyingKey::from_bytes(&bytes.try_into().ok()?).ok());
-    let signature = bytes(&signed.signature).and_then(|bytes| Some(Signature::from_bytes(&bytes.try_into().ok()?)));
+    let key = unhex(&signed.key).and_then(|bytes| VerifyingKey::from_bytes(&bytes.try_into().ok()?).ok());
+    let signature = unhex(&signed.signature).and_then(|bytes| Some(Signature::from_bytes(&bytes.try_into().ok()?)));
     let (Some(key), Some(signature)) = (key, signature) else { return Err(BaselineError::BadSignature) };
     key.verify_strict(digest, &signature).map_err(|_| BaselineError::BadSignature)?;
     match named {
@@ -212,16 +215,9 @@ fn name(line: &Line) -> Option<GroupName> {
     let kind = line.kind.into();
     match (&line.parts, &line.bytes) {
         (Some(parts), None) => Some(GroupName::new(kind, parts.iter().map(String::as_str))),
-        (None, Some(digits)) => Some(GroupName::from_bytes(&bytes(digits)?)).filter(|name| name.kind() == Some(kind)),
+        (None, Some(digits)) => Some(GroupName::from_bytes(&unhex(digits)?)).filter(|name| name.kind() == Some(kind)),
         _ => None,
     }
-}
-
-/// From hexadecimal digits.
-fn bytes(digits: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u32> = digits.chars().map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
-    let pairs = digits.chunks_exact(2);
-    pairs.remainder().is_empty().then(|| pairs.map(|pair| (pair[0] << 4 | pair[1]) as u8).collect())
 }
 
 /// A private key, in PKCS #8 and PEM (`openssl genpkey -algorithm ed25519`).

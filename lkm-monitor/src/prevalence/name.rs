@@ -2,13 +2,16 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::Kind;
+use crate::model::{
+    Kind,
+    text::{hex, unhex},
+};
 
 /// Longer names are cut and end with a hash of the whole.
 const MAX_BYTES: usize = 1024;
 
-/// The name of a group. Parts hold no control character, so that a NUL can part them; names of files that lie beside each other do so
-/// in the store, too.
+/// The name of a group: a letter for its kind, and its parts, each with a NUL behind it. Parts are texts, which hold no control
+/// character; a hash is kept as its bytes. Names of files that lie beside each other do so in the store, too.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct GroupName(Box<[u8]>);
 
@@ -17,7 +20,13 @@ impl GroupName {
     pub fn new<'a>(kind: Kind, parts: impl IntoIterator<Item = &'a str>) -> Self {
         let mut bytes = vec![letter(kind)];
         for part in parts {
-            bytes.extend(part.bytes().map(|byte| if byte == 0 { b' ' } else { byte }));
+            match sha256(part) {
+                Some(hash) => {
+                    bytes.push(HASH);
+                    bytes.extend(hash);
+                }
+                None => bytes.extend(part.bytes().map(|byte| if MARKS.contains(&byte) { b' ' } else { byte })),
+            }
             bytes.push(0);
         }
         if bytes.len() > MAX_BYTES {
@@ -51,10 +60,22 @@ impl GroupName {
 
     /// Its parts. Of a name that was cut, the last one is not whole.
     pub fn parts(&self) -> Vec<String> {
-        let cut = self.0.len() == MAX_BYTES && self.0.get(MAX_BYTES - 33) == Some(&CUT);
-        let shown = if cut { &self.0[1..MAX_BYTES - 33] } else { self.0.get(1..).unwrap_or_default() };
-        let shown = shown.strip_suffix(b"\0").unwrap_or(shown);
-        shown.split(|&byte| byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+        let cut = self.0.len() == MAX_BYTES && self.0.get(MAX_BYTES - 1 - HASH_BYTES) == Some(&CUT);
+        let mut rest = if cut { &self.0[1..MAX_BYTES - 1 - HASH_BYTES] } else { self.0.get(1..).unwrap_or_default() };
+        let mut parts = Vec::new();
+        while !rest.is_empty() {
+            let hash = rest.strip_prefix(&[HASH]).and_then(|rest| rest.split_at_checked(HASH_BYTES));
+            let (part, behind) = match hash {
+                Some((hash, behind)) => (hex(hash), behind.get(1..).unwrap_or_default()),
+                None => {
+                    let end = rest.iter().position(|&byte| byte == 0).unwrap_or(rest.len());
+                    (String::from_utf8_lossy(&rest[..end]).into_owned(), rest.get(end + 1..).unwrap_or_default())
+                }
+            };
+            parts.push(part);
+            rest = behind;
+        }
+        parts
     }
 
     /// A short name that is the same on all hosts.
@@ -65,8 +86,16 @@ impl GroupName {
     }
 }
 
-/// Stands in no text.
+/// What stands in no text: between parts, before the hash of a name that was cut, before a part that is a hash.
+const MARKS: [u8; 3] = [0, CUT, HASH];
 const CUT: u8 = 1;
+const HASH: u8 = 2;
+const HASH_BYTES: usize = 32;
+
+/// The bytes of a hash in hexadecimal digits, as we write them.
+fn sha256(part: &str) -> Option<Vec<u8>> {
+    (part.len() == 2 * HASH_BYTES).then(|| unhex(part)).flatten().filter(|bytes| hex(bytes) == part)
+}
 
 const fn letter(kind: Kind) -> u8 {
     match kind {
@@ -85,8 +114,8 @@ mod tests {
     proptest! {
         #[test]
         fn names_are_read_back_and_differ(
-            parts in proptest::collection::vec("[a-z/ ]{0,12}", 1..4),
-            others in proptest::collection::vec("[a-z/ ]{0,12}", 1..4),
+            parts in proptest::collection::vec("[a-z/ ]{0,12}|[0-9a-f]{64}|[0-9A-F]{64}", 1..4),
+            others in proptest::collection::vec("[a-z/ ]{0,12}|[0-9a-f]{64}|[0-9A-F]{64}", 1..4),
         ) {
             let name = |parts: &[String]| GroupName::new(Kind::Tool, parts.iter().map(String::as_str));
             prop_assert_eq!(name(&parts).parts(), parts.clone());
