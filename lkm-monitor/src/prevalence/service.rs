@@ -110,7 +110,7 @@ impl Answers {
 impl Service {
     /// Opens the store and starts. A store that is damaged is put aside, and another one begun.
     pub fn start(settings: Settings) -> Result<Self, StoreError> {
-        let store = open(&settings)?;
+        let mut store = open(&settings)?;
         if let Some(before) = store.name_keys(&settings.keys)? {
             tracing::warn!(?before, now = ?settings.keys, "groups are made of something else than before: they are counted anew");
         }

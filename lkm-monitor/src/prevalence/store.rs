@@ -76,7 +76,8 @@ pub struct Counted {
 /// See the module.
 pub struct Store {
     path: PathBuf,
-    database: Database,
+    /// After a failure redb has to open the file anew; `None` when that failed as well.
+    database: Option<Database>,
     limits: Limits,
     epoch: u64,
     /// What changed since the last write.
@@ -105,7 +106,7 @@ impl Store {
         }
         Ok(Self {
             path: path.to_owned(),
-            database,
+            database: Some(database),
             limits,
             epoch,
             unwritten: HashMap::new(),
@@ -121,9 +122,9 @@ impl Store {
     }
 
     /// Says what groups are made of. What they were made of before, where that is something else: older groups are found no more then.
-    pub fn name_keys(&self, names: &KeyNames) -> Result<Option<KeyNames>, StoreError> {
-        let name = || -> Result<Option<KeyNames>, redb::Error> {
-            let transaction = self.database.begin_write()?;
+    pub fn name_keys(&mut self, names: &KeyNames) -> Result<Option<KeyNames>, StoreError> {
+        let mut name = || -> Result<Option<KeyNames>, redb::Error> {
+            let transaction = self.opened()?.begin_write()?;
             let before = {
                 let mut meta = transaction.open_table(META)?;
                 let before = keys(&meta)?;
@@ -134,7 +135,8 @@ impl Store {
             transaction.commit()?;
             Ok(before.filter(|before| before != names))
         };
-        name().map_err(|source| self.named(source))
+        let named = name();
+        named.map_err(|source| self.named(source))
     }
 
     /// Groups that were given up though they were within the window, since the start.
@@ -197,25 +199,12 @@ impl Store {
     }
 
     /// Up to `most` groups behind `from` that the fleet's store does not know all of, in order, with their tallies.
-    pub fn unsent(&self, from: &GroupName, most: usize) -> Result<Vec<(GroupName, Tally)>, StoreError> {
+    pub fn unsent(&mut self, from: &GroupName, most: usize) -> Result<Vec<(GroupName, Tally)>, StoreError> {
         let fresh = self.unsent.range::<GroupName, _>((Bound::Excluded(from), Bound::Unbounded));
         let fresh = fresh.filter(|(_, unsent)| **unsent).map(|(name, _)| name.clone());
         let mut names: Vec<_> = fresh.take(most).collect();
-        let stored = || -> Result<Vec<GroupName>, redb::Error> {
-            let table = self.database.begin_read()?.open_table(UNSENT)?;
-            let mut stored = Vec::new();
-            for entry in table.range::<&[u8]>((Bound::Excluded(from.as_bytes()), Bound::Unbounded))? {
-                if stored.len() >= most {
-                    break;
-                }
-                let name = GroupName::from_bytes(entry?.0.value());
-                if !self.unsent.contains_key(&name) {
-                    stored.push(name);
-                }
-            }
-            Ok(stored)
-        };
-        names.extend(stored().map_err(|source| self.named(source))?);
+        let stored = self.stored_unsent(from, most).map_err(|source| self.named(source))?;
+        names.extend(stored);
         names.sort_unstable();
         names.truncate(most);
         let mut found = Vec::new();
@@ -227,6 +216,21 @@ impl Store {
             found.push((name, tally.unwrap_or_default()));
         }
         Ok(found)
+    }
+
+    fn stored_unsent(&mut self, from: &GroupName, most: usize) -> Result<Vec<GroupName>, redb::Error> {
+        let table = self.opened()?.begin_read()?.open_table(UNSENT)?;
+        let mut stored = Vec::new();
+        for entry in table.range::<&[u8]>((Bound::Excluded(from.as_bytes()), Bound::Unbounded))? {
+            if stored.len() >= most {
+                break;
+            }
+            let name = GroupName::from_bytes(entry?.0.value());
+            if !self.unsent.contains_key(&name) {
+                stored.push(name);
+            }
+        }
+        Ok(stored)
     }
 
     /// Says that groups are normal, as of `now_s`.
@@ -254,6 +258,9 @@ impl Store {
     /// process caused, then the oldest, of some that are looked at in turn. With `sweep`, groups that are over go in any case.
     pub fn write(&mut self, now_s: u64, sweep: bool) -> Result<(), StoreError> {
         let written = self.try_write(now_s, sweep);
+        if written.is_err() {
+            self.database = None;
+        }
         let (swept_to, evicted) = written.map_err(|source| self.named(source))?;
         self.swept_to = swept_to;
         self.evicted += evicted;
@@ -262,8 +269,8 @@ impl Store {
         Ok(())
     }
 
-    fn try_write(&self, now_s: u64, sweep: bool) -> Result<(Vec<u8>, u64), redb::Error> {
-        let mut transaction = self.database.begin_write()?;
+    fn try_write(&mut self, now_s: u64, sweep: bool) -> Result<(Vec<u8>, u64), redb::Error> {
+        let mut transaction = self.opened()?.begin_write()?;
         transaction.set_quick_repair(true);
         let swept;
         {
@@ -298,13 +305,25 @@ impl Store {
         Ok(swept)
     }
 
-    fn get(&self, name: &GroupName) -> Result<Option<Tally>, StoreError> {
+    /// The database, opened anew where it has failed before.
+    fn opened(&mut self) -> Result<&Database, redb::Error> {
+        match &mut self.database {
+            Some(database) => Ok(database),
+            failed => Ok(failed.insert(builder().create(&self.path)?)),
+        }
+    }
+
+    fn get(&mut self, name: &GroupName) -> Result<Option<Tally>, StoreError> {
         read(&self.groups()?, name).map_err(|source| self.named(source))
     }
 
-    fn groups(&self) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>, StoreError> {
-        let open = || -> Result<_, redb::Error> { Ok(self.database.begin_read()?.open_table(GROUPS)?) };
-        open().map_err(|source| self.named(source))
+    fn groups(&mut self) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>, StoreError> {
+        let mut open = || -> Result<_, redb::Error> { Ok(self.opened()?.begin_read()?.open_table(GROUPS)?) };
+        let opened = open();
+        if opened.is_err() {
+            self.database = None;
+        }
+        opened.map_err(|source| self.named(source))
     }
 
     fn named(&self, source: redb::Error) -> StoreError {

@@ -19,7 +19,7 @@ fn opened(folder: &tempfile::TempDir, limits: Limits) -> Store {
     Store::open(&folder.path().join("new/store.redb"), limits).unwrap()
 }
 
-fn count_of(store: &Store, number: usize, now_s: u64) -> u64 {
+fn count_of(store: &mut Store, number: usize, now_s: u64) -> u64 {
     store.get(&name(number)).unwrap().unwrap_or_default().count(day_of(now_s), LIMITS.window)
 }
 
@@ -92,8 +92,8 @@ fn it_lasts_and_has_one_epoch() {
     store.count(&[(name(1), true), (name(1), false)], NOW_S).unwrap();
     store.write(NOW_S, false).unwrap();
     drop(store);
-    let store = opened(&folder, LIMITS);
-    assert_eq!((store.epoch(), count_of(&store, 1, NOW_S), count_of(&store, 2, NOW_S)), (epoch, 2, 0));
+    let mut store = opened(&folder, LIMITS);
+    assert_eq!((store.epoch(), count_of(&mut store, 1, NOW_S), count_of(&mut store, 2, NOW_S)), (epoch, 2, 0));
     let elsewhere = tempfile::tempdir().unwrap();
     assert_ne!(opened(&elsewhere, LIMITS).epoch(), epoch);
 }
