@@ -20,7 +20,10 @@ const VOLATILE: &[&str] = &[
     "entity_id",
     "event.id",
     "group_leader",
+    // Whether a file was still there to be read after the load.
+    "hash",
     "inode",
+    "load.content",
     "namespace_pid",
     "namespaces",
     "pid",

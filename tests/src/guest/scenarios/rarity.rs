@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::{
     document::Document,
     module_file::{Image, fixture},
-    process::{forked, program},
+    process::{become_analyst, forked, program},
     sensor::{PROGRAM, Sensor},
     stage::Stage,
 };
@@ -73,6 +73,20 @@ pub(super) fn files(stage: &mut Stage) {
     again(&other).contains(on_this_host(false, 2)).has_findings(&[]);
     again(&image).contains(on_this_host(false, 3)).has_findings(&[]);
 
+    // What cannot be read may be anything, each time.
+    for _ in 0..2 {
+        let pid = forked(|| {
+            fs::write("/tmp/gone.ko", &image).expect("write a module");
+            fs::remove_file("/tmp/gone.ko").expect("remove the module");
+            Ok(())
+        })
+        .succeeded()
+        .pid;
+        let document = created(&sensor, pid, "/tmp/gone.ko");
+        document.contains(json!({ "lkm_monitor": { "rarity": { "rare": true, "content_unknown": true } } }));
+        assert!(document.text("event.reason").ends_with(", and its content could not be read"), "{}", document.value());
+    }
+
     // A kernel that is upgraded has the same files in another place.
     let module = "kernel/drivers/net/lkm_rare.ko";
     let installed = |release: &str| {
@@ -112,6 +126,19 @@ pub(super) fn loads_and_runs(stage: &mut Stage) {
     let listing = program("/sbin/modprobe", ["-n", "dummy"]).succeeded();
     let ran = |document: &Document| document.text("event.action") == "ran-module-tool" && document.is_by(listing.pid);
     sensor.expect("the dry run", ran).contains(json!({ "lkm_monitor": { "rarity": null } })).has_findings(&[]);
+    // Nor does what a user may not do.
+    let analyst = forked(|| {
+        become_analyst();
+        let status = std::process::Command::new("/sbin/insmod").arg(path).status().expect("run insmod");
+        assert!(!status.success(), "the kernel forbids it");
+        Ok(())
+    })
+    .succeeded();
+    let ran = |document: &Document| {
+        document.text("event.action") == "ran-module-tool"
+            && document.number("process.parent.pid") == Some(u64::from(analyst.pid))
+    };
+    sensor.expect("the forbidden run", ran).contains(json!({ "lkm_monitor": { "rarity": null } })).has_findings(&[]);
     // The same name, other bytes.
     Image::of("dummy").unsigned().write("/tmp/dummy.ko");
     let insmod = program("/sbin/insmod", ["/tmp/dummy.ko"]).succeeded();
