@@ -368,7 +368,7 @@ fn prepare(database: &Database) -> Result<(u64, bool), redb::Error> {
         let epoch = match epoch {
             Some(epoch) => epoch,
             None => {
-                let epoch = random().map_err(|error| redb::Error::Io(error))?;
+                let epoch = random().map_err(redb::Error::Io)?;
                 meta.insert(EPOCH, epoch.to_le_bytes().as_slice())?;
                 epoch
             }

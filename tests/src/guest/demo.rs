@@ -31,7 +31,12 @@ pub(crate) fn run() -> Tally {
         .expect("start the display");
     let mut sensor = Sensor::start_for_show(show.stdin.take().expect("piped"));
 
-    step("modprobe dummy      (an ordinary load: nothing to report)");
+    step("modprobe dummy      (an ordinary load, but the first one here: it is rare)");
+    let modprobe = program("/sbin/modprobe", ["dummy"]).succeeded();
+    alert(&sensor, &modprobe, Document::is_load);
+
+    step("modprobe -r dummy, modprobe dummy      (known by now: the removal is all there is to report)");
+    let _ = program("/sbin/modprobe", ["-r", "dummy"]).succeeded();
     let _ = program("/sbin/modprobe", ["dummy"]).succeeded();
     thread::sleep(READING_PAUSE);
 

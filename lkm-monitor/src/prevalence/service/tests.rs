@@ -82,10 +82,11 @@ const CHILD: &str = "LKM_MONITOR_TEST_COUNTS_IN";
 
 /// Counts without end, and says how far it is.
 #[test]
+#[allow(clippy::print_stdout, reason = "another process reads it")]
 fn counts_until_it_is_killed() {
     let Some(folder) = std::env::var_os(CHILD) else { return };
     let mut service = Service::start(settings(Path::new(&folder))).unwrap();
-    for number in 1_u64.. {
+    for number in 1..u64::MAX {
         println!("asked {number}");
         ask(&mut service, number, &format!("{}", number % 7));
         println!("counted {number}");

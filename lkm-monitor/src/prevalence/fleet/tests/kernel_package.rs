@@ -109,6 +109,7 @@ fn few_files_on_ten_thousand_hosts() {
 }
 
 #[test]
+#[allow(clippy::print_stdout, reason = "a figure for people")]
 #[ignore = "forty million events; `make bench-fleet` runs it"]
 fn a_whole_package_on_ten_thousand_hosts() {
     let began = std::time::Instant::now();
