@@ -3,6 +3,7 @@
 use super::{Context, attack, files, phrase};
 use crate::model::{
     Answer, Finding, ModuleCall, Observation, Rarity, Rule, Scope, Severity, Standing, Threshold, ToolRun, Verdict,
+    text::brief,
 };
 
 pub(super) static RARE_MODULE: Rule = Rule {
@@ -88,8 +89,9 @@ fn loaded(call: &ModuleCall, context: &Context<'_>) -> String {
 }
 
 fn ran(run: &ToolRun, context: &Context<'_>) -> String {
-    let tool = run.tool().unwrap_or("of another name");
-    format!("module tool {tool} was run: {}", phrase::process(&run.process.caller, context))
+    let caller = &run.process.caller;
+    let line: Vec<_> = caller.arguments.iter().map(|argument| argument.bytes.as_slice()).collect();
+    format!("`{}` was run: {}", brief(&line.join(&b' ')), phrase::process(caller, context))
 }
 
 /// `1 event on 1 agent of the fleet in 30 days`.
@@ -110,7 +112,7 @@ fn figures(standing: &Standing) -> String {
     let plural = |number: u64| if number == 1 { "" } else { "s" };
     let Standing { count, agents, .. } = *standing;
     match standing.scope {
-        Scope::Host if count == 1 => "the first one on this host".to_owned(),
+        Scope::Host if count == 1 => "the first such event on this host".to_owned(),
         Scope::Host => format!("{count} such events on this host"),
         Scope::Fleet => format!("{count} such event{} on {agents} agent{} of the fleet", plural(count), plural(agents)),
     }
@@ -192,7 +194,11 @@ mod tests {
         let file = created(FileAction::Created, "/tmp/x.ko");
         let found = weighed(&file, Kind::File, rarity(true, FIRST));
         assert_eq!((found.len(), found[0].0, found[0].1), (1, 301, Severity::Medium));
-        assert!(found[0].2.ends_with("outside /lib/modules; the first one on this host in 30 days"), "{}", found[0].2);
+        assert!(
+            found[0].2.ends_with("outside /lib/modules; the first such event on this host in 30 days"),
+            "{}",
+            found[0].2
+        );
         assert_eq!(weighed(&file, Kind::File, rarity(false, FIRST)), []);
         let mounted = created(FileAction::MountedOver, "/usr/lib/modules/6.1.0/kernel/foo.ko");
         assert_eq!(weighed(&mounted, Kind::File, rarity(false, FIRST)).len(), 1, "grave by itself");
@@ -212,8 +218,9 @@ mod tests {
         let silent = Rarity { answer: Answer::FleetSilent(FIRST), ..rarity(true, FIRST) };
         let found = weighed(&run, Kind::Tool, silent);
         assert_eq!(found[0].0, 502);
+        assert!(found[0].2.starts_with("`modprobe -n foo` was run: /usr/bin/kmod run by root"), "{}", found[0].2);
         assert!(
-            found[0].2.ends_with("; the first one on this host in 30 days; the fleet's store did not answer"),
+            found[0].2.ends_with("; the first such event on this host in 30 days; the fleet's store did not answer"),
             "{}",
             found[0].2
         );

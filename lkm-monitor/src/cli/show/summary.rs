@@ -90,6 +90,7 @@ fn rows(fields: &Fields<'_>) -> Vec<(&'static str, String)> {
         ("danger", fields.list("/lkm_monitor/change/dangers", "; ")),
         ("burst", burst(fields)),
         ("tool", tool(fields)),
+        ("rarity", rarity(fields)),
         ("request", request(fields)),
         ("process", process(fields)),
         ("ancestry", ancestry(fields)),
@@ -147,6 +148,16 @@ fn tool(fields: &Fields<'_>) -> String {
         ("", "/lkm_monitor/tool/name"),
         ("did: ", "/lkm_monitor/tool/effect"),
         ("exit status ", "/process/exit_code"),
+    ])
+}
+
+fn rarity(fields: &Fields<'_>) -> String {
+    fields.join(&[
+        ("of a ", "/lkm_monitor/rarity/scope"),
+        ("events ", "/lkm_monitor/rarity/count"),
+        ("agents ", "/lkm_monitor/rarity/agents"),
+        ("days ", "/lkm_monitor/rarity/window_days"),
+        ("first ", "/lkm_monitor/rarity/first_seen"),
     ])
 }
 

@@ -66,7 +66,7 @@ pub(super) fn files(stage: &mut Stage) {
     let first = again(&image);
     first.contains(on_this_host(true, 1)).has_findings(&["module-file-created"]);
     let reason = first.text("event.reason");
-    assert!(reason.ends_with("; the first one on this host in 30 days"), "{reason}");
+    assert!(reason.ends_with("; the first such event on this host in 30 days"), "{reason}");
     again(&image).contains(on_this_host(false, 2)).has_findings(&[]);
     let other = [image.as_slice(), b"x"].concat();
     again(&other).contains(on_this_host(true, 1)).has_findings(&["module-file-created"]);
