@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::{FileBurst, FileReport, Finding, Severity, Subject, Verdict, text::brief};
+use crate::model::{FileAction, FileBurst, FileReport, Finding, Rarity, Severity, Subject, Verdict, text::brief};
 
 /// So many alerts of one kind are told one by one.
 const SINGLE: usize = 8;
@@ -22,7 +22,7 @@ pub enum Folded {
     /// An alert of its own.
     Alert(Box<FileReport>, Verdict),
     /// Telemetry: an alert tells, or will tell, of it together with others.
-    Event(Box<FileReport>),
+    Event(Box<FileReport>, Option<Rarity>),
     /// The alert on all of them.
     Burst(Box<FileBurst>, Verdict),
 }
@@ -81,9 +81,11 @@ impl Fold {
             group.waiting.push((report, verdict));
             return Vec::new();
         }
-        let waiting = std::mem::take(&mut group.waiting);
-        self.folded += waiting.len() as u64 + 1;
-        waiting.into_iter().map(|(report, _)| Folded::Event(report)).chain([Folded::Event(report)]).collect()
+        let mut folded = std::mem::take(&mut group.waiting);
+        folded.push((report, verdict));
+        self.folded += folded.len() as u64;
+        group.burst.settles.extend(folded.iter().filter_map(|(_, verdict)| verdict.rarity?.settles));
+        folded.into_iter().map(|(report, verdict)| Folded::Event(report, verdict.rarity)).collect()
     }
 
     /// Tells of bursts that are over, or last too long.
@@ -148,10 +150,9 @@ impl Group {
             // What follows is few, too, until it is many.
         } else if self.burst.count > 0 {
             let finding = Finding { reason: reason(&self.burst, &self.by), ..self.lead.clone() };
-            out.push(Folded::Burst(
-                Box::new(self.burst.clone()),
-                Verdict { findings: vec![finding], ..Verdict::default() },
-            ));
+            let settles = std::mem::take(&mut self.burst.settles);
+            let burst = FileBurst { settles, ..self.burst.clone() };
+            out.push(Folded::Burst(Box::new(burst), Verdict { findings: vec![finding], ..Verdict::default() }));
             self.burst.continued = true;
         }
         self.burst.count = 0;
@@ -159,9 +160,11 @@ impl Group {
 }
 
 /// Rules on module files that packages match by the thousand. Writing an installed module in place is not among them, and
-/// nothing severe is.
+/// nothing that is severe by itself is; the severity of what is rare is a setting.
 fn is_foldable(report: &FileReport, lead: &Finding) -> bool {
-    report.subject == Subject::Module && lead.severity <= Severity::Medium
+    let action = report.change.action;
+    let is_grave = action == FileAction::MountedOver || (!action.makes_name() && lead.severity > Severity::Medium);
+    report.subject == Subject::Module && !is_grave
 }
 
 fn kind(report: &FileReport, lead: &Finding) -> Kind {
@@ -180,7 +183,7 @@ fn burst(report: &FileReport) -> FileBurst {
     let change = &report.change;
     let path = shown(report);
     let event_type = match () {
-        () if report.has_left() || change.action == crate::model::FileAction::Removed => "deletion",
+        () if report.has_left() || change.action == FileAction::Removed => "deletion",
         () if change.action.makes_name() => "creation",
         () => "change",
     };
@@ -201,6 +204,7 @@ fn burst(report: &FileReport) -> FileBurst {
         last: name(path),
         process: change.process.clone(),
         continued: false,
+        settles: Vec::new(),
     }
 }
 

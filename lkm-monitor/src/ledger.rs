@@ -5,7 +5,7 @@ use crate::{
     sensor::losses::Totals,
 };
 
-const REASONS: [LossReason; 12] = [
+const REASONS: [LossReason; 13] = [
     LossReason::RingFull,
     LossReason::ScratchExhausted,
     LossReason::InFlightFull,
@@ -17,6 +17,7 @@ const REASONS: [LossReason; 12] = [
     LossReason::JoinEvicted,
     LossReason::NotLookedAt,
     LossReason::NotCounted,
+    LossReason::GroupEvicted,
     LossReason::OutputFull,
 ];
 

@@ -136,7 +136,7 @@ impl Pipeline {
         let Self { looks, standings, .. } = self;
         tokio::select! {
             biased;
-            standing = standings.answer() => standing.map(StageAnswer::Standing),
+            answered = standings.answer() => Some(StageAnswer::Standing(answered)),
             content = looks.answer() => content.map(|(id, content)| StageAnswer::Content(id, Box::new(content))),
         }
     }
@@ -212,6 +212,7 @@ impl Pipeline {
         }
         self.teller.ledger.set(LossReason::NotLookedAt, self.looks.not_looked_at());
         self.teller.ledger.set(LossReason::NotCounted, self.standings.not_counted());
+        self.teller.ledger.set(LossReason::GroupEvicted, self.standings.evicted());
         self.teller.tell_losses();
         self.teller.tell_excluded(&self.looks.excluded(), EXCLUDED_EVERY_NS);
     }
@@ -265,10 +266,9 @@ impl Pipeline {
     }
 
     /// What the daemon itself counted since the start, by name.
-    pub fn counters(&self) -> [(&'static str, u64); 4] {
+    pub fn counters(&self) -> [(&'static str, u64); 3] {
         let excluded = self.looks.excluded().iter().map(|excluded| excluded.count).sum();
-        let groups_evicted = ("groups_evicted", self.standings.evicted());
-        [("documents", self.teller.documents()), ("folded", self.fold.folded()), ("excluded", excluded), groups_evicted]
+        [("documents", self.teller.documents()), ("folded", self.fold.folded()), ("excluded", excluded)]
     }
 
     /// Documents sent so far.
@@ -366,14 +366,27 @@ impl Pipeline {
         for folded in folded {
             match folded {
                 Folded::Alert(report, verdict) => self.tell(&Observation::File(report), &verdict),
-                Folded::Event(report) => self.tell(&Observation::File(report), &Verdict::default()),
-                Folded::Burst(burst, verdict) => self.teller.tell_burst(&burst, &verdict, self.accounts.refresh()),
+                Folded::Event(report, rarity) => {
+                    // Whether it was told is settled by the alert on all of them.
+                    let verdict = Verdict { rarity, ..Verdict::default() };
+                    self.teller.tell(&Observation::File(report), &verdict, self.accounts.refresh());
+                }
+                Folded::Burst(burst, verdict) => {
+                    let told = self.teller.tell_burst(&burst, &verdict, self.accounts.refresh());
+                    burst.settles.iter().for_each(|id| self.standings.settle(*id, told));
+                }
             }
         }
     }
 
     fn tell(&mut self, observation: &Observation, verdict: &Verdict) {
-        self.teller.tell(observation, verdict, self.accounts.refresh());
+        let told = self.teller.tell(observation, verdict, self.accounts.refresh());
+        if let Some(rarity) = &verdict.rarity
+            && let Some(id) = rarity.settles
+        {
+            // What is common is no cause to tell.
+            self.standings.settle(id, told || !rarity.rare);
+        }
     }
 }
 

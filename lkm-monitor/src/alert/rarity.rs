@@ -23,7 +23,6 @@ pub(super) fn render(rarity: &Rarity) -> Value {
         "window_days": rarity.window_days,
         "scope": standing.map(|standing| standing.scope.name()),
         "first_seen": standing.and_then(|standing| time(standing.first_s)),
-        "last_seen": standing.and_then(|standing| time(standing.last_s)),
         "seen_before": standing.map(|standing| standing.seen_before),
         "baseline": standing.is_some_and(|standing| standing.in_baseline).then_some(true),
         "content_unknown": rarity.content_unknown.then_some(true),

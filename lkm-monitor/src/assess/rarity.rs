@@ -35,8 +35,10 @@ pub fn judge(answer: Answer, threshold: &Threshold, arguments: Option<u64>, cont
         Answer::Unknown => true,
         Answer::Known(_) | Answer::FleetSilent(_) if content_unknown => true,
         Answer::Known(standing) | Answer::FleetSilent(standing) => {
-            let few = standing.agents <= threshold.max_agents
-                && threshold.max_count.is_none_or(|most| standing.count <= most);
+            // Of what only this agent has seen, and has not told of, earlier events were not told: a crash, or a full queue.
+            let is_untold = standing.agents <= 1 && !standing.seen_before;
+            let is_once = threshold.max_count.is_none_or(|most| standing.count <= most);
+            let few = standing.agents <= threshold.max_agents && (is_once || is_untold);
             few && !standing.seen_before && !standing.in_baseline
         }
     };
@@ -57,7 +59,8 @@ pub fn weigh_rarity(
         Observation::File(_) if rarity.rare => {
             for finding in verdict.findings.iter_mut().filter(|finding| is_of_appearance(finding)) {
                 finding.reason.push_str(&format!("; {phrase}"));
-                finding.severity = threshold.severity.unwrap_or(finding.severity);
+                let is_grave = finding.severity >= Severity::High;
+                finding.severity = threshold.severity.filter(|_| !is_grave).unwrap_or(finding.severity);
             }
         }
         Observation::File(_) => {
@@ -126,15 +129,8 @@ mod tests {
         model::{FileAction, FileChange, Kind, Subject, samples as model},
     };
 
-    const FIRST: Standing = Standing {
-        scope: Scope::Host,
-        count: 1,
-        agents: 1,
-        first_s: 1,
-        last_s: 1,
-        seen_before: false,
-        in_baseline: false,
-    };
+    const FIRST: Standing =
+        Standing { scope: Scope::Host, count: 1, agents: 1, first_s: 1, seen_before: false, in_baseline: false };
 
     fn is_rare(kind: Kind, standing: Standing) -> bool {
         judge(Answer::Known(standing), &Threshold::of(kind), Some(2), false)
@@ -155,7 +151,8 @@ mod tests {
     fn a_run_is_rare_once_and_with_few_arguments() {
         assert!(is_rare(Kind::Tool, FIRST));
         assert!(!is_rare(Kind::Tool, Standing { count: 2, agents: 2, scope: Scope::Fleet, ..FIRST }));
-        assert!(!is_rare(Kind::Tool, Standing { count: 2, ..FIRST }));
+        assert!(!is_rare(Kind::Tool, Standing { count: 2, seen_before: true, ..FIRST }));
+        assert!(is_rare(Kind::Tool, Standing { count: 2, ..FIRST }), "the first one was not told");
         let threshold = Threshold::of(Kind::Tool);
         assert!(judge(Answer::Known(FIRST), &threshold, Some(3), false));
         assert!(!judge(Answer::Known(FIRST), &threshold, Some(4), false));
@@ -181,7 +178,7 @@ mod tests {
     }
 
     fn rarity(rare: bool, standing: Standing) -> Rarity {
-        Rarity { rare, answer: Answer::Known(standing), window_days: 30, content_unknown: false }
+        Rarity { rare, answer: Answer::Known(standing), window_days: 30, content_unknown: false, settles: None }
     }
 
     fn created(action: FileAction, path: &str) -> Observation {

@@ -1,9 +1,8 @@
 //! `lkm-monitor baseline`: what is normal, from one host to others.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, BufReader},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
@@ -11,6 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use tempfile::NamedTempFile;
 
 use crate::{
     config,
@@ -85,11 +85,14 @@ fn export(args: &Export) -> anyhow::Result<ExitCode> {
     let export = |to: &mut dyn io::Write| baseline::export(store, window, now_s(), &host, key.as_ref(), to);
     let groups = match &args.output {
         None => export(&mut io::stdout().lock())?,
-        // It names paths and command lines of this host.
+        // It names paths and command lines of this host: for its owner alone. Who looks sees the old file, or the whole new one.
         Some(path) => {
-            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path);
-            let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
-            export(&mut file).with_context(|| format!("cannot write {}", path.display()))?
+            let refused = || format!("cannot write {}", path.display());
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let mut file = NamedTempFile::with_prefix_in(".baseline-", folder).with_context(refused)?;
+            let groups = export(&mut file)?;
+            file.persist(path).with_context(refused)?;
+            groups
         }
     };
     tracing::info!(groups, signed = key.is_some(), "the baseline is written");
@@ -125,7 +128,8 @@ fn import(args: &Import) -> anyhow::Result<ExitCode> {
             groups.push(name);
             Ok(())
         })?;
-        let imported = store.import(groups.into_iter(), now_s())?;
+        store.import(&groups, now_s())?;
+        let imported = groups.len();
         tracing::info!(file = %path.display(), imported, from = header.host, made_at = header.made_at, "the baseline is taken in");
     }
     Ok(ExitCode::SUCCESS)

@@ -122,7 +122,7 @@ async fn watch(
             () = tokio::time::sleep_until(closes.next()), if closes.are_awaited() => closes.look(&mut programs),
             answer = pipeline.answer() => match answer {
                 Some(answer) => pipeline.take_answer(answer),
-                None => anyhow::bail!("those who look at files, or count, have ended"),
+                None => anyhow::bail!("those who look at files have ended"),
             },
             // Not a ready future: without a rest the runtime never looks at timers and signals.
             () = tokio::task::yield_now(), if more => {}

@@ -136,6 +136,14 @@ pub enum RarityError {
     Address { address: String, problem: String },
     #[error("rarity.redis.{key}: {path}: {source}")]
     File { key: &'static str, path: PathBuf, source: io::Error },
+    #[error("rarity.redis.addresses: an address holds a user or password; they belong into user and password_file")]
+    Secret,
+    #[error("rarity.redis.addresses: some begin with rediss:// and some do not")]
+    Mixed,
+    #[error("rarity.redis.addresses: an address asks not to look at the server's certificate (#insecure)")]
+    Insecure,
+    #[error("rarity.redis.password_file: {path}: it is no text")]
+    NoText { path: PathBuf },
     #[error("rarity.redis.{key} is set without {other}")]
     Pair { key: &'static str, other: &'static str },
     #[error("rarity.redis.{key} is set, but the address `{address}` does not begin with rediss://")]
@@ -169,8 +177,18 @@ impl RarityConfig {
         if redis.addresses.is_empty() {
             return Err(RarityError::NoAddress);
         }
-        let password = redis.password_file.as_deref().map(|path| read("password_file", path)).transpose()?;
-        let password = password.map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned());
+        // Addresses are named in the log.
+        if redis.addresses.iter().any(|address| address.contains('@')) {
+            return Err(RarityError::Secret);
+        }
+        if redis.addresses.iter().any(|address| address.contains('#')) {
+            return Err(RarityError::Insecure);
+        }
+        let is_tls = |address: &String| address.starts_with("rediss://");
+        if redis.addresses.iter().any(is_tls) && !redis.addresses.iter().all(is_tls) {
+            return Err(RarityError::Mixed);
+        }
+        let password = redis.password_file.as_deref().map(password).transpose()?;
         let certificate = match (&redis.certificate_file, &redis.key_file) {
             (Some(certificate), Some(key)) => Some((read("certificate_file", certificate)?, read("key_file", key)?)),
             (None, None) => None,
@@ -245,6 +263,13 @@ fn in_range(key: &str, value: u64, min: u64, max: u64) -> Result<(), RarityError
     if (min..=max).contains(&value) { Ok(()) } else { Err(RarityError::Range { key: key.to_owned(), value, min, max }) }
 }
 
+/// The first line of a file, without its end.
+fn password(path: &Path) -> Result<String, RarityError> {
+    let text = String::from_utf8(read("password_file", path)?);
+    let text = text.map_err(|_| RarityError::NoText { path: path.to_owned() })?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, RarityError> {
     fs::read(path).map_err(|source| RarityError::File { key, path: path.to_owned(), source })
 }
@@ -292,6 +317,10 @@ mod tests {
         assert_eq!(limits, "rarity.window_days is 0, but must be from 1 to 366");
         let fleet = |text: &str| parse(&format!("store = \"redis\"\n[redis]\n{text}")).fleet().unwrap_err().to_string();
         assert_eq!(fleet(""), "rarity.redis.addresses is empty, but rarity.store is \"redis\"");
+        assert!(fleet("addresses = [\"redis://me:hush@a\"]\n").contains("password_file"));
+        assert!(!fleet("addresses = [\"redis://me:hush@a\"]\n").contains("hush"));
+        assert!(fleet("addresses = [\"rediss://a\", \"redis://b\"]\n").contains("some begin with rediss://"));
+        assert!(fleet("addresses = [\"rediss://a/#insecure\"]\n").contains("#insecure"));
         assert!(fleet("addresses = [\"http://a\"]\n").starts_with("rarity.redis.addresses: `http://a`: "));
         let redis = "addresses = [\"redis://127.0.0.1\"]\n";
         assert!(fleet(&format!("{redis}password_file = \"/none\"")).starts_with("rarity.redis.password_file: /none: "));

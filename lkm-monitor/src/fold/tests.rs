@@ -30,7 +30,7 @@ fn counts(folded: &[Folded]) -> (usize, usize, usize) {
     let count = |wanted: fn(&Folded) -> bool| folded.iter().filter(|folded| wanted(folded)).count();
     (
         count(|folded| matches!(folded, Folded::Alert(..))),
-        count(|folded| matches!(folded, Folded::Event(_))),
+        count(|folded| matches!(folded, Folded::Event(..))),
         count(|folded| matches!(folded, Folded::Burst(..))),
     )
 }

@@ -18,17 +18,15 @@ use crate::{
 /// Counts what a store has for all `queries`, while a daemon may be writing it. Days count whole: the store knows no times of single
 /// events but the first and the last.
 pub fn groups(path: &Path, queries: &[Query]) -> Result<Vec<Groups>, StoreError> {
-    let mut read = Vec::new();
-    let names = store::read_all(path, |name, tally| read.push((name, tally)))?;
     let mut all: Vec<_> = queries.iter().map(|query| Groups::new(query.max_agents)).collect();
-    for (name, tally) in &read {
-        let Some(key) = key(name, &names) else { continue };
+    store::read_all(path, |names, name, tally| {
+        let Some(key) = key(&name, names) else { return };
         for (query, groups) in queries.iter().zip(&mut all).filter(|(query, _)| is_of(query.subject, &key)) {
-            if let Some(counted) = counted(tally, query).filter(|_| !query.excludes(&key)) {
+            if let Some(counted) = counted(&tally, query).filter(|_| !query.excludes(&key)) {
                 groups.put(key.clone(), counted);
             }
         }
-    }
+    })?;
     Ok(all)
 }
 
@@ -59,11 +57,7 @@ fn counted(tally: &Tally, query: &Query) -> Option<Counted> {
 /// The group of the hunt that a group of the store belongs to: of files, whatever they held.
 fn key(name: &GroupName, names: &KeyNames) -> Option<GroupKey> {
     let (kind, parts) = (name.kind()?, name.parts());
-    let keys = match kind {
-        Kind::File => &names.files,
-        Kind::Tool => &names.tools,
-        Kind::Module => &names.modules,
-    };
+    let keys = names.of(kind);
     let part = |wanted: KeyPart| {
         let at = keys.iter().position(|key| *key == wanted);
         at.and_then(|at| parts.get(at)).cloned().unwrap_or_default()

@@ -344,7 +344,7 @@ fn a_store_says_what_documents_say() {
         prevalence::{
             groups::KeyNames,
             name::GroupName,
-            store::{Limits, Store},
+            store::{Expiry, Limits, Store},
             tally::Window,
         },
     };
@@ -364,7 +364,7 @@ fn a_store_says_what_documents_say() {
     at(8, &[file("/tmp/a.ko", "b"), file("/lib/modules/*/b.ko", "c"), tool("insmod\u{1f}b", "2")]);
     at(7, &[tool("insmod\u{1f}b", "2"), tool("insmod\u{1f}a\u{1f}b\u{1f}c", "4")]);
     at(6, &[GroupName::new(Kind::Module, ["dummy", "abc"])]);
-    store.write(now, false).unwrap();
+    store.write(now, Expiry::Doubtful).unwrap();
     let found = |subject, since_days: i64| {
         let mut query = Query::new(subject, Timestamp::from_second(NOW).unwrap());
         query.since = Timestamp::from_second(NOW - since_days * DAY).unwrap();

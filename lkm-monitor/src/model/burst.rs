@@ -23,4 +23,6 @@ pub struct FileBurst {
     pub process: ProcessTree,
     /// An earlier burst of the same kind was told already: this one goes on.
     pub continued: bool,
+    /// The first events of groups that are told by this: see [`super::Rarity::settles`].
+    pub settles: Vec<u64>,
 }

@@ -39,6 +39,8 @@ pub enum LossReason {
     NotLookedAt,
     /// How often, and where, things like an event happened could not be found out in time: it was told as rare.
     NotCounted,
+    /// There were too many groups: some were given up, and will seem to be new.
+    GroupEvicted,
     /// Nobody took the documents.
     OutputFull,
 }
@@ -58,6 +60,7 @@ impl LossReason {
             Self::JoinEvicted => "join_evicted",
             Self::NotLookedAt => "not_looked_at",
             Self::NotCounted => "not_counted",
+            Self::GroupEvicted => "group_evicted",
             Self::OutputFull => "output_full",
         }
     }
@@ -72,7 +75,12 @@ impl LossReason {
             | Self::WriterNotFollowed
             | Self::LinkNotFollowed
             | Self::ToolNotFollowed => "kernel",
-            Self::DecodeError | Self::JoinEvicted | Self::NotLookedAt | Self::NotCounted | Self::OutputFull => "daemon",
+            Self::DecodeError
+            | Self::JoinEvicted
+            | Self::NotLookedAt
+            | Self::NotCounted
+            | Self::GroupEvicted
+            | Self::OutputFull => "daemon",
         }
     }
 }

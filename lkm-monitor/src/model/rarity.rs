@@ -128,10 +128,9 @@ pub struct Standing {
     pub count: u64,
     /// Distinct agents within the window. The fleet's store stops counting at its limit of members.
     pub agents: u64,
-    /// Seconds since 1970 of the first event of the group, and of the last one.
+    /// Seconds since 1970 of the first event of the group.
     pub first_s: u64,
-    pub last_s: u64,
-    /// This agent has seen the group before, within the window.
+    /// This agent has seen the group before, within the window, and told of it where that was due.
     pub seen_before: bool,
     /// A baseline says that it is normal.
     pub in_baseline: bool,
@@ -157,4 +156,6 @@ pub struct Rarity {
     pub window_days: u32,
     /// What the file holds is part of the group, and could not be read: nobody can say that it was there before.
     pub content_unknown: bool,
+    /// The question of a first event: who counts wants to know whether it was told.
+    pub settles: Option<u64>,
 }

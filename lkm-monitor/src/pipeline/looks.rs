@@ -20,7 +20,7 @@ const MAX_WAITING: usize = 2048;
 const PATIENCE_NS: u64 = 30_000_000_000;
 
 /// How long a load waits: what is in the kernel now is told soon, with or without the hash of its file.
-const LOAD_PATIENCE_NS: u64 = 2_000_000_000;
+const LOAD_PATIENCE_NS: u64 = 500_000_000;
 
 #[derive(Debug)]
 pub(super) struct Looks {
@@ -170,7 +170,7 @@ impl Looks {
 fn look_of_load(call: &ModuleCall, host: &Host) -> Option<Look> {
     let file = call.file.as_ref().filter(|file| !file.unlinked && !file.path.anonymous)?;
     let process = call.process.as_ref()?;
-    if !call.operation.is_load() || call.told > 0 || call.stage.init_ran() != Some(true) {
+    if !call.operation.is_load() || call.stage.init_ran() != Some(true) {
         return None;
     }
     let change = FileChange {

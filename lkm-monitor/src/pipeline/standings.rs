@@ -1,6 +1,10 @@
 //! Observations on their way: kept until it is known how often, and where, things like them happened.
 
+mod counted;
+
 use std::{collections::BTreeMap, time::Instant};
+
+use self::counted::Counted;
 
 use super::Pending;
 use crate::{
@@ -13,7 +17,7 @@ use crate::{
 const MAX_WAITING: usize = 2048;
 
 /// How long one waits for the host's own store, in nanoseconds. A disk may be slow.
-const HOST_PATIENCE_NS: u64 = 2_000_000_000;
+const HOST_PATIENCE_NS: u64 = 500_000_000;
 
 /// How observations are counted.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub struct Counting {
 
 #[derive(Debug)]
 struct Waiting {
+    /// Of the question.
+    id: u64,
     pending: Pending,
     verdict: Verdict,
     grouped: Grouped,
@@ -53,6 +59,8 @@ pub(super) struct Standings {
     waiting: BTreeMap<u64, Waiting>,
     last: u64,
     not_counted: u64,
+    /// Calls and runs that were counted before they were told in full.
+    counted: Counted,
 }
 
 /// Where an observation goes on.
@@ -65,8 +73,8 @@ pub(super) enum Next {
 }
 
 impl Standings {
-    pub(super) const fn new(counting: Option<Counting>) -> Self {
-        Self { counting, waiting: BTreeMap::new(), last: 0, not_counted: 0 }
+    pub(super) fn new(counting: Option<Counting>) -> Self {
+        Self { counting, waiting: BTreeMap::new(), last: 0, not_counted: 0, counted: Counted::new() }
     }
 
     /// Asks how an observation stands.
@@ -75,12 +83,16 @@ impl Standings {
         let Some(grouped) = group_of(&pending.observation, &counting.thresholds) else {
             return Next::Uncounted(pending, verdict);
         };
+        if self.counted.is_again(&pending.observation) {
+            return Next::Uncounted(pending, verdict);
+        }
         self.last += 1;
         let question = Question { id: self.last, name: grouped.name.clone(), privileged: grouped.privileged };
         let deadline_ns = now_ns.saturating_add(HOST_PATIENCE_NS);
         let asked =
             self.waiting.len() < MAX_WAITING && counting.service.as_ref().is_some_and(|service| service.ask(question));
-        let waiting = Waiting { pending, verdict, grouped, answer: Answer::Unknown, deadline_ns };
+        let id = self.last;
+        let waiting = Waiting { id, pending, verdict, grouped, answer: Answer::Unknown, deadline_ns };
         if asked {
             self.waiting.insert(self.last, waiting);
             return Next::Waits;
@@ -90,7 +102,7 @@ impl Standings {
     }
 
     /// The next answer. Without a service it never comes.
-    pub(super) async fn answer(&mut self) -> Option<Answered> {
+    pub(super) async fn answer(&mut self) -> Answered {
         match self.service() {
             Some(service) => service.answer().await,
             None => std::future::pending().await,
@@ -104,6 +116,13 @@ impl Standings {
 
     fn service(&mut self) -> Option<&mut Service> {
         self.counting.as_mut()?.service.as_mut()
+    }
+
+    /// Says that a first event was told, or was no cause to; or that it could not be.
+    pub(super) fn settle(&self, id: u64, told: bool) {
+        if let Some(service) = self.counting.as_ref().and_then(|counting| counting.service.as_ref()) {
+            service.settle(id, told);
+        }
     }
 
     /// Groups that the host's store has given up though they were within the window.
@@ -146,10 +165,25 @@ impl Standings {
     }
 }
 
+/// Whether who counts waits for the event to be told.
+const fn is_first(answer: Answer) -> bool {
+    match answer {
+        Answer::Known(standing) | Answer::FleetSilent(standing) => !standing.seen_before,
+        // It may have been counted all the same.
+        Answer::Unknown => true,
+    }
+}
+
 fn weighable(counting: &Counting, waiting: Waiting) -> Weighable {
-    let Waiting { pending, verdict, grouped, answer, .. } = waiting;
+    let Waiting { id, pending, verdict, grouped, answer, .. } = waiting;
     let threshold = counting.thresholds.of(grouped.kind).clone();
     let rare = judge(answer, &threshold, argument_count(&pending.observation), grouped.content_unknown);
-    let rarity = Rarity { rare, answer, window_days: counting.window_days, content_unknown: grouped.content_unknown };
+    let rarity = Rarity {
+        rare,
+        answer,
+        window_days: counting.window_days,
+        content_unknown: grouped.content_unknown,
+        settles: is_first(answer).then_some(id),
+    };
     Weighable { pending, verdict, rarity, threshold }
 }

@@ -8,7 +8,8 @@ use crate::{
     assess,
     ledger::Ledger,
     model::{
-        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Host, LossReason, Observation, SensorState, Verdict,
+        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Host, LossReason, Observation, ProcessTree,
+        SensorState, Verdict,
     },
     output::{Output, Priority, Sent},
     sensor::losses::Totals,
@@ -81,28 +82,19 @@ impl Teller {
         self.delivery.output
     }
 
-    /// Tells of an observation, if there is somebody who wants to know.
-    pub(super) fn tell(&mut self, observation: &Observation, verdict: &Verdict, accounts: &Accounts) {
+    /// Tells of an observation, if there is somebody who wants to know. False where it is lost.
+    pub(super) fn tell(&mut self, observation: &Observation, verdict: &Verdict, accounts: &Accounts) -> bool {
         if verdict.findings.is_empty() && !self.delivery.with_events {
-            return;
+            return true;
         }
         let document = self.renderer.render_observation(observation, verdict, accounts);
-        let (priority, calls) = match observation {
-            Observation::Call(call) if call.is_confirmed() => (Priority::Reserved, 1),
-            Observation::Call(_) => (Priority::Ordinary, 1),
-            // What everybody can do to files of their own is no reason to lose what only root can.
-            Observation::File(report) if report.change.process.caller.ids.is_some_and(|ids| ids.euid == 0) => {
-                let priority = if verdict.findings.is_empty() { Priority::Ordinary } else { Priority::Reserved };
-                (priority, 0)
-            }
-            _ => (Priority::Ordinary, 0),
-        };
-        self.send(document, priority, calls);
+        self.send(document, priority(observation, verdict), u64::from(matches!(observation, Observation::Call(_))))
     }
 
-    pub(super) fn tell_burst(&mut self, burst: &FileBurst, verdict: &Verdict, accounts: &Accounts) {
+    /// False where it is lost.
+    pub(super) fn tell_burst(&mut self, burst: &FileBurst, verdict: &Verdict, accounts: &Accounts) -> bool {
         let document = self.renderer.render_burst(burst, verdict, accounts);
-        self.send(document, Priority::Reserved, 0);
+        self.send(document, Priority::Reserved, 0)
     }
 
     /// Whether that was possible.
@@ -185,5 +177,41 @@ impl Teller {
             None => self.delivery.output.send(document.line, priority),
             Some(deadline) => self.delivery.output.send_before(deadline, document.line),
         }
+    }
+}
+
+/// What everybody can do is no reason to lose what only root can: it has no part in the room that is reserved.
+fn priority(observation: &Observation, verdict: &Verdict) -> Priority {
+    let is_root = |process: &ProcessTree| process.caller.ids.is_some_and(|ids| ids.euid == 0);
+    let is_alert = !verdict.findings.is_empty();
+    let is_reserved = match observation {
+        Observation::Call(call) => call.is_confirmed(),
+        Observation::File(report) => is_alert && is_root(&report.change.process),
+        Observation::Tool(run) => is_alert && is_root(&run.process),
+        Observation::Request(_) => false,
+    };
+    if is_reserved { Priority::Reserved } else { Priority::Ordinary }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Finding, Ids, Severity, samples};
+
+    #[test]
+    fn what_only_root_can_do_has_room() {
+        let rule = assess::rules().next().unwrap();
+        let finding = Finding { rule, severity: Severity::Low, reason: String::new() };
+        let alert = Verdict { findings: vec![finding], ..Verdict::default() };
+        let run = |euid: u32| {
+            let mut run = samples::tool_run();
+            run.process.caller.ids = Some(Ids { euid, ..Ids::default() });
+            Observation::Tool(Box::new(run))
+        };
+        assert_eq!(priority(&run(0), &alert), Priority::Reserved);
+        assert_eq!(priority(&run(0), &Verdict::default()), Priority::Ordinary);
+        assert_eq!(priority(&run(1000), &alert), Priority::Ordinary);
+        let load = Observation::Call(Box::new(samples::load()));
+        assert_eq!(priority(&load, &Verdict::default()), Priority::Reserved);
     }
 }

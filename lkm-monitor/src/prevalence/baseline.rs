@@ -125,7 +125,7 @@ pub fn export(
 ) -> Result<u64, BaselineError> {
     let today = day_of(now_s);
     let mut groups = Vec::new();
-    let keys = store::read_all(store, |name, tally: Tally| {
+    let keys = store::read_all(store, |_, name, tally: Tally| {
         let count = tally.count(today, window);
         if count > 0 || tally.in_baseline(today, window) {
             groups.push((name, count));

@@ -3,12 +3,19 @@
 -- KEYS[1]  the group
 -- ARGV[1]  the agent; ARGV[2] its store, which is another one when it began anew
 -- ARGV[3]  days of the window; ARGV[4] agents that are kept of a group: one with more is common
--- ARGV[5…] for each day: its number, this agent's events of it, and how many of these were confirmed to it before
+-- ARGV[5…] for each day, the earliest first: its number, this agent's events of it, and how many of these were confirmed to it before
 --
--- An agent sends totals and not increments, so that saying something twice changes nothing. For each agent that is kept the last
--- day and its total are known here; for the others their own word counts, of what was confirmed.
+-- Returns events and agents within the window, and when the first event was (seconds since 1970); 0 events where the key holds
+-- something else than a group.
 --
--- The time is the server's: a host with a wrong clock can make nothing expire.
+-- An agent sends totals and not increments, so that saying something twice changes nothing: of each agent that is kept the totals
+-- of its last days are known here; for other agents and days its own word counts, of what was confirmed.
+--
+-- The time is the server's: a host with a wrong clock can make nothing expire. What is no number is thrown away.
+
+local DAYS_KEPT = 4
+-- Numbers beyond it are not exact.
+local LARGEST = 2 ^ 53
 
 local key, agent, store = KEYS[1], 'a' .. ARGV[1], ARGV[2]
 local window, most = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -16,64 +23,82 @@ local now = tonumber(redis.call('TIME')[1])
 local today = math.floor(now / 86400)
 local oldest = today - window + 1
 
-local fields = redis.call('HGETALL', key)
+local fields = redis.pcall('HGETALL', key)
+if fields.err then
+  return { 0, 0, 0 }
+end
+
+local function number(text)
+  local value = tonumber(text)
+  return value and value >= 0 and value < LARGEST and value or nil
+end
+
 local count, agents, first, mine, gone = 0, 0, now, nil, {}
 for at = 1, #fields, 2 do
   local name, value = fields[at], fields[at + 1]
   local kind = string.sub(name, 1, 1)
+  local kept = false
   if kind == 'd' then
-    if tonumber(string.sub(name, 2)) < oldest then
-      gone[#gone + 1] = name
-    else
-      count = count + tonumber(value)
+    local day, events = number(string.sub(name, 2)), number(value)
+    if day and events and day >= oldest then
+      count = count + events
+      kept = true
     end
   elseif kind == 'a' then
-    local day, total, of_store, seen = string.match(value, '^(%d+) (%d+) (%x+) (%d+)$')
-    if not seen or tonumber(seen) < oldest then
-      gone[#gone + 1] = name
-    else
+    local of_store, seen, days = string.match(value, '^(%x+) (%d+)(.*)$')
+    if seen and number(seen) and number(seen) >= oldest then
       agents = agents + 1
+      kept = true
       if name == agent then
-        mine = { day = tonumber(day), total = tonumber(total), same = of_store == store }
+        mine = {}
+        if of_store == store then
+          for day, total in string.gmatch(days, ' (%d+):(%d+)') do
+            mine[day] = number(total)
+          end
+        end
       end
     end
   elseif name == 'first' then
-    first = tonumber(value)
+    first = number(value) or now
+    kept = true
+  end
+  if not kept then
+    gone[#gone + 1] = name
   end
 end
-if #gone > 0 then
-  redis.call('HDEL', key, unpack(gone))
+for at = 1, #gone, 100 do
+  redis.call('HDEL', key, unpack(gone, at, math.min(at + 99, #gone)))
 end
 if count == 0 then
   first = now
 end
 
-local last_day, last_total = 0, 0
+local known = mine or {}
 for at = 5, #ARGV, 3 do
-  local day, total, confirmed = tonumber(ARGV[at]), tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-  local base = confirmed
-  if mine and mine.same and mine.day == day then
-    base = mine.total
-  end
-  if total > base and day >= oldest then
+  local day, total, confirmed = ARGV[at], tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local base = math.max(known[day] or 0, confirmed)
+  if total > base and tonumber(day) >= oldest then
     count = count + total - base
-    redis.call('HINCRBY', key, 'd' .. math.min(day, today), total - base)
+    redis.call('HINCRBY', key, 'd' .. math.min(tonumber(day), today), string.format('%.0f', total - base))
   end
-  if day >= last_day then
-    last_day, last_total = day, total
-  end
+  known[day] = math.max(known[day] or 0, total)
 end
 
-if mine and mine.same and mine.day >= last_day then
-  last_total = mine.day == last_day and math.max(mine.total, last_total) or mine.total
-  last_day = mine.day
-end
 if mine or agents < most then
-  redis.call('HSET', key, agent, string.format('%d %d %s %d', last_day, last_total, store, today))
+  local days = {}
+  for day in pairs(known) do
+    days[#days + 1] = day
+  end
+  table.sort(days, function(one, other) return tonumber(one) > tonumber(other) end)
+  local text = store .. ' ' .. today
+  for at = 1, math.min(DAYS_KEPT, #days) do
+    text = text .. ' ' .. days[at] .. ':' .. string.format('%.0f', known[days[at]])
+  end
+  redis.call('HSET', key, agent, text)
 end
 if not mine then
   agents = agents + 1
 end
-redis.call('HSET', key, 'first', first, 'last', now)
+redis.call('HSET', key, 'first', first)
 redis.call('EXPIRE', key, (window + 1) * 86400)
-return { count, agents, mine and 1 or 0, first }
+return { count, agents, first }

@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     link::{Link, LinkError, LinkSettings},
     name::GroupName,
-    service::{Answered, Answers, Message, Settings, now_s},
+    service::{Answered, Answers, Message, Settings},
     tally::Bucket,
 };
 use crate::model::{Answer, Scope, Standing, text::hex};
@@ -76,6 +76,7 @@ impl Fleet {
             agent: hex(&Sha256::digest(&whole.agent)[..8]),
             store: format!("{:08x}", epoch as u32),
             window_days: whole.limits.window.days,
+            keys: serde_json::to_string(&whole.keys)?,
             settings,
             waiting,
             messages,
@@ -103,6 +104,8 @@ struct Messenger {
     agent: String,
     store: String,
     window_days: u32,
+    /// What groups are made of: with other keys a name says something else.
+    keys: String,
     waiting: Receiver<Told>,
     messages: Sender<Message>,
     answers: Answers,
@@ -183,7 +186,8 @@ impl Messenger {
                 }
             };
             let batch: Vec<_> = std::iter::once(first).chain(self.waiting.try_iter().take(BATCH - 1)).collect();
-            let calls: Vec<_> = batch.iter().map(|told| self.call(&told.days, &hex(&told.name.digest()))).collect();
+            let calls: Vec<_> =
+                batch.iter().map(|told| self.call(&told.days, &hex(&told.name.digest(&self.keys)))).collect();
             let began = Instant::now();
             let stands = match link.call(&calls) {
                 // A server that was started anew has forgotten the connection. Saying it twice changes nothing.
@@ -208,32 +212,39 @@ impl Messenger {
         if let Some((id, host)) = told.question {
             self.answers.send(Answered { id, answer: Answer::FleetSilent(host), more: false });
         }
+        let _ = self.messages.send(Message::Confirmed { name: told.name, days: told.days, done: false });
     }
 
-    fn answer(&self, told: Told, [count, agents, seen_before, first_s]: [u64; 4]) {
+    fn answer(&self, told: Told, [count, agents, first_s]: [u64; 3]) {
+        // The script counts at least this event, unless the key holds something else.
+        if count == 0 {
+            return self.give_up(told);
+        }
         if let Some((id, host)) = told.question {
             let standing = Standing {
                 scope: Scope::Fleet,
                 count,
                 agents,
                 first_s,
-                last_s: now_s(),
-                seen_before: seen_before != 0 || host.seen_before,
+                // The host knows what it has seen. The server may have heard of this very event before, if an answer was lost.
+                seen_before: host.seen_before,
                 in_baseline: host.in_baseline,
             };
             self.answers.send(Answered { id, answer: Answer::Known(standing), more: false });
         }
         // Fails at the end only: then it is told once more, which changes nothing.
-        let _ = self.messages.send(Message::Confirmed(told.name, told.days));
+        let _ = self.messages.send(Message::Confirmed { name: told.name, days: told.days, done: true });
     }
 
     /// Key and arguments of the script.
     fn call(&self, days: &[Bucket], group: &str) -> Vec<String> {
+        let window_days = self.window_days;
         let head = [
-            format!("{}{{{group}}}", self.settings.prefix),
+            // Hosts with another window have other counts.
+            format!("{}{window_days}:{{{group}}}", self.settings.prefix),
             self.agent.clone(),
             self.store.clone(),
-            self.window_days.to_string(),
+            window_days.to_string(),
             MAX_MEMBERS.to_string(),
         ];
         let days = days

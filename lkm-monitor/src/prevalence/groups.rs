@@ -43,6 +43,17 @@ pub struct KeyNames {
     pub modules: Vec<KeyPart>,
 }
 
+impl KeyNames {
+    /// Those of one kind.
+    pub fn of(&self, kind: Kind) -> &[KeyPart] {
+        match kind {
+            Kind::File => &self.files,
+            Kind::Tool => &self.tools,
+            Kind::Module => &self.modules,
+        }
+    }
+}
+
 impl From<&Thresholds> for KeyNames {
     fn from(thresholds: &Thresholds) -> Self {
         let [files, tools, modules] = [&thresholds.files, &thresholds.tools, &thresholds.modules];
@@ -77,7 +88,8 @@ pub fn group_of(observation: &Observation, thresholds: &Thresholds) -> Option<Gr
     Some(Grouped {
         kind,
         name: GroupName::new(kind, parts.iter().map(String::as_str)),
-        privileged: caller.and_then(|caller| caller.ids).is_none_or(|ids| ids.euid == 0),
+        // Nobody else gets a module into the kernel.
+        privileged: kind == Kind::Module || caller.is_none_or(is_privileged),
         content_unknown,
     })
 }
@@ -100,16 +112,23 @@ fn is_counted_file(report: &FileReport) -> bool {
     report.subject == Subject::Module && appeared && finished && !report.is_without_effect()
 }
 
-/// Code of a module ran. A call that was told before it returned was counted then.
+/// Code of a module ran.
 fn is_counted_load(call: &ModuleCall) -> bool {
-    call.operation.is_load() && call.told == 0 && call.stage.init_ran() == Some(true)
+    call.operation.is_load() && call.stage.init_ran() == Some(true)
 }
 
 /// A tool asked something of the kernel, which is not the mere attempt of somebody who may not.
 fn is_counted_run(run: &ToolRun) -> bool {
-    let is_root = run.process.caller.ids.is_none_or(|ids| ids.euid == 0);
-    let forbidden = |errno: Option<i32>| errno == Some(libc::EPERM);
-    run.told == 0 && run.operations.iter().any(|done| is_root || !forbidden(done.errno))
+    let may = is_privileged(&run.process.caller);
+    run.operations.iter().any(|done| may || done.errno != Some(libc::EPERM))
+}
+
+/// CAP_SYS_MODULE (include/uapi/linux/capability.h).
+const MAY_LOAD: u64 = 1 << 16;
+
+/// Root as the host's, and not a container's, which lacks what loading takes.
+fn is_privileged(process: &Process) -> bool {
+    process.ids.is_none_or(|ids| ids.euid == 0) && process.capabilities & MAY_LOAD != 0
 }
 
 fn tree(observation: &Observation) -> Option<&ProcessTree> {
@@ -183,3 +202,6 @@ pub fn argument_count(observation: &Observation) -> Option<u64> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

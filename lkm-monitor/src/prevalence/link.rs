@@ -63,7 +63,7 @@ impl Link {
     }
 
     /// Calls the script for each of these keys with arguments, in one round trip to each node; what each returned.
-    pub(super) fn call(&mut self, calls: &[Vec<String>]) -> Result<Vec<[u64; 4]>, LinkError> {
+    pub(super) fn call(&mut self, calls: &[Vec<String>]) -> Result<Vec<[u64; 3]>, LinkError> {
         let answers: Result<Vec<Vec<u64>>, _> = match &mut self.server {
             Server::Single(connection) => {
                 let mut pipe = redis::pipe();
@@ -81,7 +81,7 @@ impl Link {
             }
         };
         let answers = answers.map_err(|source| LinkError::Redis { address: self.address.clone(), source })?;
-        let answers = answers.into_iter().map(|answer| <[u64; 4]>::try_from(answer.as_slice()).ok());
+        let answers = answers.into_iter().map(|answer| <[u64; 3]>::try_from(answer.as_slice()).ok());
         let answers: Option<Vec<_>> = answers.collect();
         answers
             .filter(|answers| answers.len() == calls.len())

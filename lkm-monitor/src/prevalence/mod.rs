@@ -4,6 +4,7 @@
 //! stands: from the [`store`] of this host, and then, where one is set, from the [`fleet`]'s. A [`baseline`] tells a store what is normal.
 
 pub mod baseline;
+mod file;
 pub mod fleet;
 pub mod groups;
 pub mod link;

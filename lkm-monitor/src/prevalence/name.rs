@@ -8,7 +8,7 @@ use crate::model::{
 };
 
 /// Longer names are cut and end with a hash of the whole.
-const MAX_BYTES: usize = 1024;
+const MAX_BYTES: usize = 384;
 
 /// The name of a group: a letter for its kind, and its parts, each with a NUL behind it. Parts are texts, which hold no control
 /// character; a hash is kept as its bytes. Names of files that lie beside each other do so in the store, too.
@@ -78,10 +78,12 @@ impl GroupName {
         parts
     }
 
-    /// A short name that is the same on all hosts.
-    pub fn digest(&self) -> [u8; 16] {
+    /// A short name that is the same on all hosts whose groups are made of the same `keys`.
+    pub fn digest(&self, keys: &str) -> [u8; 16] {
         let mut short = [0; 16];
-        short.copy_from_slice(&Sha256::digest(&self.0)[..16]);
+        short.copy_from_slice(
+            &Sha256::new().chain_update(keys).chain_update([0]).chain_update(&self.0).finalize()[..16],
+        );
         short
     }
 }
@@ -126,7 +128,7 @@ mod tests {
         #[test]
         fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
             let name = GroupName::from_bytes(&bytes);
-            let _ = (name.kind(), name.parts(), name.digest());
+            let _ = (name.kind(), name.parts(), name.digest(""));
         }
     }
 

@@ -8,6 +8,7 @@
 //! ```
 
 use std::{
+    collections::{HashMap, HashSet},
     io,
     panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    thread::{self, JoinHandle},
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -26,8 +27,8 @@ use super::{
     fleet::{Fleet, FleetSettings, Told},
     groups::KeyNames,
     name::GroupName,
-    store::{Limits, SYNC, Store, StoreError},
-    tally::{Bucket, day_of},
+    store::{Expiry, Limits, SYNC, Store, StoreError},
+    tally::{Bucket, Tally, day_of},
 };
 use crate::model::{Answer, Scope, Standing};
 
@@ -41,6 +42,12 @@ const RESENT: usize = 256;
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// So long a clock has to go on as it does before anything is thrown away by what it says.
 const TRUSTED_AFTER: Duration = Duration::from_secs(3600);
+/// So long the end waits for what was counted to be written.
+const LAST_WRITE: Duration = Duration::from_secs(3);
+/// First events that wait to be told. Of further ones the next one like it is told again.
+const MAX_UNSETTLED: usize = 16_384;
+/// New groups that unprivileged processes of this host may add to the fleet's store in an hour. Further ones are this host's alone.
+const UNPRIVILEGED_PER_HOUR: u32 = 1000;
 
 /// What has to be counted.
 #[derive(Debug)]
@@ -62,8 +69,17 @@ pub struct Answered {
 #[derive(Debug)]
 pub(super) enum Message {
     Count(Question),
-    /// The fleet's store has confirmed these days of a group.
-    Confirmed(GroupName, Vec<Bucket>),
+    /// The document on the event with this question was sent, or nobody wanted one; or it was lost.
+    Settled {
+        id: u64,
+        told: bool,
+    },
+    /// The fleet's store has confirmed these days of a group, or not.
+    Confirmed {
+        name: GroupName,
+        days: Vec<Bucket>,
+        done: bool,
+    },
     /// The fleet's store can be reached again.
     FleetIsBack,
     /// Write everything, and end.
@@ -89,7 +105,8 @@ pub struct Service {
     answers: Receiver<Answered>,
     answered: Arc<Notify>,
     evicted: Arc<AtomicU64>,
-    thread: Option<JoinHandle<()>>,
+    /// Closed when everything is written.
+    ended: Receiver<()>,
 }
 
 /// The way of answers to the pipeline.
@@ -110,15 +127,14 @@ impl Answers {
 impl Service {
     /// Opens the store and starts. A store that is damaged is put aside, and another one begun.
     pub fn start(settings: Settings) -> Result<Self, StoreError> {
-        let mut store = open(&settings)?;
-        if let Some(before) = store.name_keys(&settings.keys)? {
-            tracing::warn!(?before, now = ?settings.keys, "groups are made of something else than before: they are counted anew");
-        }
+        let store = open(&settings)?;
         let (messages, receiver) = bounded(QUESTIONS);
         let (sender, answers) = unbounded();
+        let (end, ended) = bounded(0);
         let answered = Arc::new(Notify::new());
         let answers_to = Answers { sender, answered: Arc::clone(&answered) };
-        let file = |source: io::Error| StoreError::File { path: settings.path.clone(), source };
+        let path = settings.path.clone();
+        let file = |source: io::Error| StoreError::File { path: path.clone(), source };
         let fleet = match &settings.fleet {
             Some(fleet) => {
                 let fleet = Fleet::start(fleet.clone(), &settings, store.epoch(), messages.clone(), answers_to.clone());
@@ -130,18 +146,28 @@ impl Service {
         let worker = Worker {
             store,
             fleet,
-            limits: settings.limits,
             messages: receiver,
             answers: answers_to,
             unsynced_since: None,
             clock: TrustedClock::default(),
             swept: Instant::now(),
+            unsettled: HashMap::new(),
+            under_way: HashSet::new(),
+            told: HashSet::new(),
+            allowance: Allowance::new(),
             resend_from: None,
             evicted: Arc::clone(&evicted),
             failing: false,
+            settings,
         };
-        let thread = thread::Builder::new().name("prevalence".to_owned()).spawn(move || worker.work()).map_err(file)?;
-        Ok(Self { messages, answers, answered, evicted, thread: Some(thread) })
+        thread::Builder::new()
+            .name("prevalence".to_owned())
+            .spawn(move || {
+                worker.work();
+                drop(end);
+            })
+            .map_err(file)?;
+        Ok(Self { messages, answers, answered, evicted, ended })
     }
 
     /// Groups that the store has given up though they were within the window, since the start.
@@ -154,11 +180,17 @@ impl Service {
         self.messages.try_send(Message::Count(question)).is_ok()
     }
 
-    /// The next answer. It is always `Some`; when nobody is left to answer, it never comes. Cancel-safe.
-    pub async fn answer(&mut self) -> Option<Answered> {
+    /// Says what became of the document on an event: whether it was sent, or nobody wanted one. Until then an event like it is a first
+    /// one, too. Never waits; where there is no room, the next one like it will be told again.
+    pub fn settle(&self, id: u64, told: bool) {
+        let _ = self.messages.try_send(Message::Settled { id, told });
+    }
+
+    /// The next answer; when nobody is left to answer, it never comes. Cancel-safe.
+    pub async fn answer(&mut self) -> Answered {
         loop {
             if let Ok(answered) = self.answers.try_recv() {
-                return Some(answered);
+                return answered;
             }
             self.answered.notified().await;
         }
@@ -171,45 +203,48 @@ impl Service {
 }
 
 impl Drop for Service {
-    /// Everything that was counted is on disk afterwards.
+    /// Everything that was counted is on disk afterwards, unless the disk keeps us waiting.
     fn drop(&mut self) {
-        // Waits for room behind the questions. Fails when the thread has ended, which it has said.
-        let _ = self.messages.send(Message::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let deadline = Instant::now() + LAST_WRITE;
+        // Both fail when the thread has ended.
+        let _ = self.messages.send_deadline(Message::Stop, deadline);
+        if self.ended.recv_deadline(deadline) == Err(RecvTimeoutError::Timeout) {
+            tracing::error!("the prevalence store is not written in time: what was counted last is lost");
         }
     }
 }
 
 /// Opens the store. What is damaged is put aside: a host that cannot count must not be one that tells nothing.
 fn open(settings: &Settings) -> Result<Store, StoreError> {
-    let attempt = || Store::open(&settings.path, settings.limits);
-    // redb panics on some damaged files.
-    let opened = panic::catch_unwind(AssertUnwindSafe(attempt));
-    let damage = match opened {
-        Ok(Err(StoreError::Database { source, .. })) if is_damage(&source) => source.to_string(),
-        Ok(opened) => return opened,
-        Err(_) => "it cannot be read".to_owned(),
+    let attempt = || -> Result<(Store, Option<KeyNames>), StoreError> {
+        let mut store = Store::open(&settings.path, settings.limits)?;
+        let before = store.name_keys(&settings.keys)?;
+        Ok((store, before))
     };
-    let aside = damaged_name(&settings.path);
-    let file = |source| StoreError::File { path: settings.path.clone(), source };
-    std::fs::rename(&settings.path, &aside).map_err(file)?;
-    tracing::error!(damage, put_aside = %aside.display(), "the prevalence store is damaged: counting begins anew");
-    attempt()
+    // redb panics on some damaged files.
+    let opened = match panic::catch_unwind(AssertUnwindSafe(attempt)) {
+        Ok(Err(error)) if error.is_damage() => put_aside(&settings.path, &error.to_string()).and_then(|()| attempt()),
+        Ok(opened) => opened,
+        Err(_) => put_aside(&settings.path, "it cannot be read").and_then(|()| attempt()),
+    };
+    let (store, before) = opened?;
+    if let Some(before) = before {
+        tracing::warn!(?before, now = ?settings.keys, "groups are made of something else than before: they are counted anew");
+    }
+    Ok(store)
 }
 
-fn is_damage(error: &redb::Error) -> bool {
-    match error {
-        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted => true,
-        redb::Error::Io(error) => matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
-        redb::Error::TableTypeMismatch { .. } | redb::Error::TypeDefinitionChanged { .. } => true,
-        _ => false,
-    }
+/// The last one that was damaged is kept.
+fn put_aside(path: &Path, damage: &str) -> Result<(), StoreError> {
+    let aside = damaged_name(path);
+    std::fs::rename(path, &aside).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+    tracing::error!(damage, put_aside = %aside.display(), "the prevalence store is damaged: counting begins anew");
+    Ok(())
 }
 
 fn damaged_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".damaged-{}", now_s()));
+    name.push(".damaged");
     name.into()
 }
 
@@ -241,17 +276,45 @@ impl TrustedClock {
     }
 }
 
+/// New groups that may still be added.
+#[derive(Debug)]
+struct Allowance {
+    hour: Instant,
+    left: u32,
+}
+
+impl Allowance {
+    fn new() -> Self {
+        Self { hour: Instant::now(), left: UNPRIVILEGED_PER_HOUR }
+    }
+
+    fn take(&mut self) -> bool {
+        if self.hour.elapsed() >= Duration::from_secs(3600) {
+            *self = Self::new();
+        }
+        let is_left = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        is_left
+    }
+}
+
 /// The state of the store's thread.
 struct Worker {
+    settings: Settings,
     store: Store,
     fleet: Option<Fleet>,
-    limits: Limits,
     messages: Receiver<Message>,
     answers: Answers,
     /// When the first event was counted that is not on disk.
     unsynced_since: Option<Instant>,
     clock: TrustedClock,
     swept: Instant,
+    /// First events of which it is not known whether they were told, and their groups.
+    unsettled: HashMap<u64, GroupName>,
+    under_way: HashSet<GroupName>,
+    /// What the fleet was told and has not confirmed. A group is told again afterwards only, so that nothing is on its way twice.
+    told: HashSet<GroupName>,
+    allowance: Allowance,
     /// The fleet's store is to be told what it does not know, of the groups behind this one.
     resend_from: Option<GroupName>,
     evicted: Arc<AtomicU64>,
@@ -262,15 +325,37 @@ struct Worker {
 impl Worker {
     fn work(mut self) {
         loop {
-            let (questions, stop) = self.take();
-            self.count(questions);
-            if stop {
-                break;
+            let (questions, mut stop) = self.take();
+            let turn = panic::catch_unwind(AssertUnwindSafe(|| {
+                self.count(&questions);
+                self.sync(stop);
+                self.tell_fleet();
+            }));
+            // redb panics on some damaged files.
+            if turn.is_err() {
+                let unknown = |question: &Question| Answered { id: question.id, answer: Answer::Unknown, more: false };
+                questions.iter().map(unknown).for_each(|answered| self.answers.send(answered));
+                stop |= !self.begin_anew("it cannot be read");
             }
-            self.sync(false);
-            self.tell_fleet();
+            if stop {
+                return;
+            }
         }
-        self.sync(true);
+    }
+
+    /// Puts the store aside and goes on with another one. Whether that was possible.
+    fn begin_anew(&mut self, damage: &str) -> bool {
+        let again = put_aside(&self.settings.path, damage).and_then(|()| open(&self.settings));
+        match again {
+            Ok(store) => {
+                self.store = store;
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "the prevalence store cannot be made anew: all is told as rare");
+                false
+            }
+        }
     }
 
     /// Waits for something to do; questions, and whether to stop.
@@ -285,11 +370,8 @@ impl Worker {
         loop {
             match next {
                 Ok(Message::Count(question)) => questions.push(question),
-                Ok(Message::Confirmed(name, days)) => {
-                    let confirmed = self.store.confirm(&name, &days);
-                    self.note(confirmed);
-                    self.unsynced_since.get_or_insert_with(Instant::now);
-                }
+                Ok(Message::Settled { id, told }) => self.settled(id, told),
+                Ok(Message::Confirmed { name, days, done }) => self.confirmed(&name, &days, done),
                 Ok(Message::FleetIsBack) => self.resend_from = Some(GroupName::first()),
                 // Our own end holds a sender, through the fleet's thread.
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return (questions, true),
@@ -302,7 +384,34 @@ impl Worker {
         }
     }
 
-    fn count(&mut self, questions: Vec<Question>) {
+    fn settled(&mut self, id: u64, told: bool) {
+        let Some(name) = self.unsettled.remove(&id) else { return };
+        self.under_way.remove(&name);
+        if !told {
+            return;
+        }
+        let settled = self.store.settle(&name);
+        self.note(settled);
+        self.unsynced_since.get_or_insert_with(Instant::now);
+    }
+
+    fn confirmed(&mut self, name: &GroupName, days: &[Bucket], done: bool) {
+        self.told.remove(name);
+        if !done {
+            return;
+        }
+        self.unsynced_since.get_or_insert_with(Instant::now);
+        match self.store.confirm(name, days) {
+            // More has happened meanwhile.
+            Ok(left) if !left.is_empty() => {
+                self.tell(None, name, left);
+            }
+            Ok(_) => {}
+            Err(error) => self.note(Err(error)),
+        }
+    }
+
+    fn count(&mut self, questions: &[Question]) {
         if questions.is_empty() {
             return;
         }
@@ -311,7 +420,11 @@ impl Worker {
         let counted = match self.store.count(&events, now_s) {
             Ok(counted) => counted,
             Err(error) => {
+                let damage = error.is_damage().then(|| error.to_string());
                 self.note(Err(error));
+                if let Some(damage) = damage {
+                    self.begin_anew(&damage);
+                }
                 for question in questions {
                     self.answers.send(Answered { id: question.id, answer: Answer::Unknown, more: false });
                 }
@@ -319,30 +432,50 @@ impl Worker {
             }
         };
         self.unsynced_since.get_or_insert_with(Instant::now);
-        let (today, window) = (day_of(now_s), self.limits.window);
-        for (question, counted) in questions.into_iter().zip(counted) {
+        let (today, window) = (day_of(now_s), self.settings.limits.window);
+        for (question, counted) in questions.iter().zip(counted) {
+            let is_first = !counted.seen_before && !self.under_way.contains(&question.name);
+            if is_first && self.unsettled.len() < MAX_UNSETTLED {
+                self.unsettled.insert(question.id, question.name.clone());
+                self.under_way.insert(question.name.clone());
+            }
             let standing = Standing {
                 scope: Scope::Host,
                 count: counted.tally.count(today, window),
                 agents: 1,
                 first_s: counted.tally.first_s,
-                last_s: counted.tally.last_s,
-                seen_before: counted.seen_before,
+                seen_before: !is_first,
                 in_baseline: counted.tally.in_baseline(today, window),
             };
-            let Some(fleet) = &self.fleet else {
-                self.answers.send(Answered { id: question.id, answer: Answer::Known(standing), more: false });
-                continue;
-            };
-            self.store.mark_unsent(&question.name);
-            let told = Told {
-                question: Some((question.id, standing)),
-                days: counted.tally.unsent().collect(),
-                name: question.name,
-            };
-            let more = fleet.tell(told);
-            self.answers.send(Answered { id: question.id, answer: Answer::FleetSilent(standing), more });
+            self.answer(question, &counted.tally, standing);
         }
+    }
+
+    /// Answers for this host, and asks the fleet.
+    fn answer(&mut self, question: &Question, tally: &Tally, standing: Standing) {
+        let id = question.id;
+        let is_new = standing.count == 1 && !question.privileged;
+        // What is under way already says of this event, too, that the group was seen; the fleet is told of it afterwards.
+        if self.fleet.is_none() || self.told.contains(&question.name) || (is_new && !self.allowance.take()) {
+            return self.answers.send(Answered { id, answer: Answer::Known(standing), more: false });
+        }
+        self.store.mark_unsent(&question.name);
+        let more = self.tell(Some((id, standing)), &question.name, tally.unsent().collect());
+        self.answers.send(Answered { id, answer: Answer::FleetSilent(standing), more });
+    }
+
+    /// Tells the fleet's store of a group; whether there may be an answer.
+    fn tell(&mut self, question: Option<(u64, Standing)>, name: &GroupName, days: Vec<Bucket>) -> bool {
+        let Some(fleet) = &self.fleet else { return false };
+        if fleet.tell(Told { question, days, name: name.clone() }) {
+            self.told.insert(name.clone());
+            return true;
+        }
+        if fleet.is_up() {
+            // There is no room: it will be told with all that was not.
+            self.resend_from.get_or_insert_with(GroupName::first);
+        }
+        false
     }
 
     /// Writes what has waited long enough.
@@ -353,33 +486,42 @@ impl Worker {
         if !due && !sweep && !(now && self.store.is_unwritten()) {
             return;
         }
-        let written = self.store.write(now_s(), sweep);
+        let expiry = match (trusted, sweep) {
+            (false, _) => Expiry::Doubtful,
+            (true, false) => Expiry::WhenFull,
+            (true, true) => Expiry::Now,
+        };
+        let written = self.store.write(now_s(), expiry);
         if sweep {
             self.swept = Instant::now();
         }
         self.evicted.store(self.store.evicted(), Ordering::Relaxed);
         // Tried again after as long as at first.
-        self.unsynced_since = written.is_err().then(Instant::now);
-        self.note(written);
+        self.unsynced_since = (!matches!(written, Ok(true))).then(Instant::now);
+        if let Some(damage) = written.as_ref().err().filter(|error| error.is_damage()).map(ToString::to_string) {
+            self.begin_anew(&damage);
+        }
+        self.note(written.map(drop));
     }
 
     /// Tells the fleet's store what it does not know, some groups at a time.
     fn tell_fleet(&mut self) {
-        let (Some(fleet), Some(from)) = (&self.fleet, self.resend_from.take()) else { return };
+        let Some(from) = self.resend_from.take() else { return };
         let unsent = match self.store.unsent(&from, RESENT) {
             Ok(unsent) => unsent,
             Err(error) => return self.note(Err(error)),
         };
+        let mut last = from;
         for (name, tally) in unsent {
-            let told = Told { question: None, days: tally.unsent().collect(), name: name.clone() };
-            if !fleet.tell(told) {
-                // No room: the same again, soon. A server that is lost asks for everything when it is back.
-                if fleet.is_up() {
-                    self.resend_from.get_or_insert(from);
+            if !self.told.contains(&name) && !self.tell(None, &name, tally.unsent().collect()) {
+                // No room: on from here, soon. A server that is lost asks for everything when it is back.
+                if self.resend_from.is_some() {
+                    self.resend_from = Some(last);
                 }
                 return;
             }
-            self.resend_from = Some(name);
+            self.resend_from = Some(name.clone());
+            last = name;
         }
     }
 

@@ -6,56 +6,32 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
-    io::{self, Read as _},
     ops::Bound,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     time::Duration,
 };
 
 use redb::{
-    Builder, ConcurrencyMode, Database, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase as _, ReadableTable,
-    ReadableTableMetadata as _, TableDefinition,
+    ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table, WriteTransaction,
 };
 
+pub use super::file::{StoreError, read_all};
 use super::{
+    file::{OTHERS, ROOTS, StoreFile, UNSENT, decode, encode},
     groups::KeyNames,
     name::GroupName,
-    tally::{Tally, Window, day_of},
+    sweep::{Sweep, sweep},
+    tally::{Bucket, Tally, Window, day_of},
 };
 
 /// How long what was counted may stay in memory only.
 pub const SYNC: Duration = Duration::from_secs(1);
 /// Groups that may wait in memory. More are written at once.
 const MAX_UNWRITTEN: usize = 8192;
-/// Pages that redb keeps in memory, in bytes.
-const CACHE_BYTES: usize = 1 << 20;
-/// Groups that are looked at in one write for whether they are over.
-const SWEPT: usize = 512;
-
-const GROUPS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("groups");
-/// Groups of which the fleet's store does not know all.
-const UNSENT: TableDefinition<'_, &[u8], ()> = TableDefinition::new("unsent");
-const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
-/// A number of its own for each store.
-const EPOCH: &str = "epoch";
-/// What groups are made of.
-const KEYS: &str = "keys";
-/// The layout of the tables.
-const FORMAT: &str = "format";
-const FORMAT_NOW: &[u8] = b"1";
-
-/// Why the store cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("{path}: {source}")]
-    File { path: PathBuf, source: io::Error },
-    #[error("{path}: {source}")]
-    Database { path: PathBuf, source: Box<redb::Error> },
-    #[error("{path}: it is of another version of lkm-monitor")]
-    Format { path: PathBuf },
-}
+/// Groups of a baseline that are written together.
+const IMPORTED: usize = 8192;
+/// Of all groups, so many may be such that no privileged process caused: one of so many.
+const OTHERS_SHARE: u64 = 4;
 
 /// What bounds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,74 +45,60 @@ pub struct Limits {
 pub struct Counted {
     /// With the event.
     pub tally: Tally,
-    /// It was seen within the window before.
+    /// An event of the group was told, or was no cause to, within the window before.
     pub seen_before: bool,
+}
+
+/// What the wall clock is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// It may be wrong: nothing is thrown away by what it says.
+    Doubtful,
+    /// Groups that are over go where there is no room for others.
+    WhenFull,
+    /// They go in any case.
+    Now,
 }
 
 /// See the module.
 pub struct Store {
-    path: PathBuf,
-    /// After a failure redb has to open the file anew; `None` when that failed as well.
-    database: Option<Database>,
+    file: StoreFile,
     limits: Limits,
-    epoch: u64,
     /// What changed since the last write.
     unwritten: HashMap<GroupName, Tally>,
     /// Groups that have to go into the table of what is unsent, and out of it.
     unsent: BTreeMap<GroupName, bool>,
-    /// The last group that was looked at for whether it is over.
-    swept_to: Vec<u8>,
+    /// The last groups that were looked at for whether they are over: root's, and the others.
+    swept_to: [Vec<u8>; 2],
     evicted: u64,
 }
 
 impl Store {
     /// Opens it, or makes it and its folder.
     pub fn open(path: &Path, limits: Limits) -> Result<Self, StoreError> {
-        let file = |source| StoreError::File { path: path.to_owned(), source };
-        if let Some(folder) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(file)?;
-        }
-        // Made here, so that nobody else may read it.
-        fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(file)?;
-        let named = |source: redb::Error| StoreError::Database { path: path.to_owned(), source: Box::new(source) };
-        let database = builder().create(path).map_err(|error| named(error.into()))?;
-        let (epoch, is_ours) = prepare(&database).map_err(named)?;
-        if !is_ours {
-            return Err(StoreError::Format { path: path.to_owned() });
-        }
         Ok(Self {
-            path: path.to_owned(),
-            database: Some(database),
+            file: StoreFile::open(path)?,
             limits,
-            epoch,
             unwritten: HashMap::new(),
             unsent: BTreeMap::new(),
-            swept_to: Vec::new(),
+            swept_to: Default::default(),
             evicted: 0,
         })
     }
 
     /// Tells this store from one that the same host had before.
     pub const fn epoch(&self) -> u64 {
-        self.epoch
+        self.file.epoch()
     }
 
-    /// Says what groups are made of. What they were made of before, where that is something else: older groups are found no more then.
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Says what groups are made of. What they were made of before, where that is something else: those are gone then.
     pub fn name_keys(&mut self, names: &KeyNames) -> Result<Option<KeyNames>, StoreError> {
-        let mut name = || -> Result<Option<KeyNames>, redb::Error> {
-            let transaction = self.opened()?.begin_write()?;
-            let before = {
-                let mut meta = transaction.open_table(META)?;
-                let before = keys(&meta)?;
-                // Into memory this cannot fail.
-                meta.insert(KEYS, serde_json::to_vec(names).unwrap_or_default().as_slice())?;
-                before
-            };
-            transaction.commit()?;
-            Ok(before.filter(|before| before != names))
-        };
-        let named = name();
-        named.map_err(|source| self.named(source))
+        self.file.name_keys(names)
     }
 
     /// Groups that were given up though they were within the window, since the start.
@@ -153,26 +115,31 @@ impl Store {
     pub fn count(&mut self, events: &[(GroupName, bool)], now_s: u64) -> Result<Vec<Counted>, StoreError> {
         let (window, today) = (self.limits.window, day_of(now_s));
         let mut counted = Vec::with_capacity(events.len());
-        let mut groups = None;
+        let mut stored = None;
         for (name, privileged) in events {
             if !self.unwritten.contains_key(name) {
                 if self.unwritten.len() >= MAX_UNWRITTEN {
-                    groups = None;
-                    self.write(now_s, false)?;
+                    stored = None;
+                    self.write(now_s, Expiry::Doubtful)?;
                 }
-                if groups.is_none() {
-                    groups = Some(self.groups()?);
+                if stored.is_none() {
+                    stored = Some(self.stored()?);
                 }
-                let found = groups.as_ref().map_or(Ok(None), |groups| read(groups, name));
-                let tally = found.map_err(|source| self.named(source))?.unwrap_or_default();
+                let found = stored.as_ref().map_or(Ok(None), |stored| stored.get(name));
+                let tally = self.file.with(|_| found)?.unwrap_or_default();
                 self.unwritten.insert(name.clone(), tally);
             }
             let Some(tally) = self.unwritten.get_mut(name) else { continue };
-            let seen_before = tally.count(today, window) > 0;
+            let seen_before = tally.settled && tally.count(today, window) > 0;
             tally.add(now_s, *privileged, window);
             counted.push(Counted { tally: tally.clone(), seen_before });
         }
         Ok(counted)
+    }
+
+    /// Notes that the first event of a group was told, or was no cause to: the next one is not the first.
+    pub fn settle(&mut self, name: &GroupName) -> Result<(), StoreError> {
+        self.change(name, |tally| tally.settled = true)
     }
 
     /// Notes that the fleet's store does not know all of a group.
@@ -180,20 +147,29 @@ impl Store {
         self.unsent.insert(name.clone(), true);
     }
 
-    /// Notes what the fleet's store has confirmed.
-    pub fn confirm(&mut self, name: &GroupName, confirmed: &[super::tally::Bucket]) -> Result<(), StoreError> {
+    /// Notes what the fleet's store has confirmed. What it does not know yet.
+    pub fn confirm(&mut self, name: &GroupName, confirmed: &[Bucket]) -> Result<Vec<Bucket>, StoreError> {
+        let mut left = Vec::new();
+        self.change(name, |tally| {
+            tally.confirm(confirmed);
+            left = tally.unsent().collect();
+        })?;
+        if left.is_empty() {
+            self.unsent.insert(name.clone(), false);
+        }
+        Ok(left)
+    }
+
+    /// Changes a group that is there: it may have been given up meanwhile.
+    fn change(&mut self, name: &GroupName, change: impl FnOnce(&mut Tally)) -> Result<(), StoreError> {
         let mut tally = match self.unwritten.remove(name) {
             Some(tally) => tally,
             None => match self.get(name)? {
                 Some(tally) => tally,
-                // Given up meanwhile.
                 None => return Ok(()),
             },
         };
-        tally.confirm(confirmed);
-        if tally.unsent().next().is_none() {
-            self.unsent.insert(name.clone(), false);
-        }
+        change(&mut tally);
         self.unwritten.insert(name.clone(), tally);
         Ok(())
     }
@@ -203,7 +179,21 @@ impl Store {
         let fresh = self.unsent.range::<GroupName, _>((Bound::Excluded(from), Bound::Unbounded));
         let fresh = fresh.filter(|(_, unsent)| **unsent).map(|(name, _)| name.clone());
         let mut names: Vec<_> = fresh.take(most).collect();
-        let stored = self.stored_unsent(from, most).map_err(|source| self.named(source))?;
+        let known = &self.unsent;
+        let stored = self.file.with(|database| {
+            let table = database.begin_read()?.open_table(UNSENT)?;
+            let mut stored = Vec::new();
+            for entry in table.range::<&[u8]>((Bound::Excluded(from.as_bytes()), Bound::Unbounded))? {
+                if stored.len() >= most {
+                    break;
+                }
+                let name = GroupName::from_bytes(entry?.0.value());
+                if !known.contains_key(&name) {
+                    stored.push(name);
+                }
+            }
+            Ok(stored)
+        })?;
         names.extend(stored);
         names.sort_unstable();
         names.truncate(most);
@@ -218,193 +208,165 @@ impl Store {
         Ok(found)
     }
 
-    fn stored_unsent(&mut self, from: &GroupName, most: usize) -> Result<Vec<GroupName>, redb::Error> {
-        let table = self.opened()?.begin_read()?.open_table(UNSENT)?;
-        let mut stored = Vec::new();
-        for entry in table.range::<&[u8]>((Bound::Excluded(from.as_bytes()), Bound::Unbounded))? {
-            if stored.len() >= most {
-                break;
-            }
-            let name = GroupName::from_bytes(entry?.0.value());
-            if !self.unsent.contains_key(&name) {
-                stored.push(name);
-            }
+    /// Says that groups are normal, as of `now_s`. Waits for its turn to write.
+    pub fn import(&mut self, names: &[GroupName], now_s: u64) -> Result<(), StoreError> {
+        for names in names.chunks(IMPORTED) {
+            self.file.with(|database| {
+                let mut transaction = database.begin_write()?;
+                transaction.set_quick_repair(true);
+                {
+                    let mut groups = OpenGroups::of(&transaction)?;
+                    for name in names {
+                        let fresh = Tally { first_s: now_s, last_s: now_s, ..Tally::default() };
+                        let mut tally = groups.get(name)?.unwrap_or(fresh);
+                        tally.baseline_day = Some(day_of(now_s));
+                        // Whoever runs the host says so.
+                        tally.privileged = true;
+                        groups.put(name, &tally)?;
+                    }
+                }
+                Ok(transaction.commit()?)
+            })?;
         }
-        Ok(stored)
+        Ok(())
     }
 
-    /// Says that groups are normal, as of `now_s`.
-    pub fn import(&mut self, names: impl Iterator<Item = GroupName>, now_s: u64) -> Result<u64, StoreError> {
-        let mut imported = 0;
-        for name in names {
-            let mut tally = match self.unwritten.remove(&name) {
-                Some(tally) => tally,
-                None => self.get(&name)?.unwrap_or(Tally { first_s: now_s, last_s: now_s, ..Tally::default() }),
+    /// Writes what changed, unless another process is writing: whether that was done. Where there are too many groups of a kind of
+    /// callers some are given up: those that are over, then the oldest, of some that are looked at in turn.
+    pub fn write(&mut self, now_s: u64, expiry: Expiry) -> Result<bool, StoreError> {
+        let (unwritten, unsent, limits, swept_to) = (&self.unwritten, &self.unsent, self.limits, &self.swept_to);
+        let written = self.file.with(|database| {
+            let mut transaction = match database.try_begin_write() {
+                Ok(transaction) => transaction,
+                Err(redb::TransactionError::WouldBlock) => return Ok(None),
+                Err(error) => return Err(error.into()),
             };
-            tally.baseline_day = Some(day_of(now_s));
-            // Whoever runs the host says so.
-            tally.privileged = true;
-            self.unwritten.insert(name, tally);
-            imported += 1;
-            if self.unwritten.len() >= MAX_UNWRITTEN {
-                self.write(now_s, false)?;
-            }
-        }
-        self.write(now_s, false)?;
-        Ok(imported)
-    }
-
-    /// Writes what changed. Where there are too many groups some are given up: those that are over, then those that no privileged
-    /// process caused, then the oldest, of some that are looked at in turn. With `sweep`, groups that are over go in any case.
-    pub fn write(&mut self, now_s: u64, sweep: bool) -> Result<(), StoreError> {
-        let written = self.try_write(now_s, sweep);
-        if written.is_err() {
-            self.database = None;
-        }
-        let (swept_to, evicted) = written.map_err(|source| self.named(source))?;
+            transaction.set_quick_repair(true);
+            let swept = {
+                let mut groups = OpenGroups::of(&transaction)?;
+                let mut table = transaction.open_table(UNSENT)?;
+                for (name, tally) in unwritten {
+                    groups.put_ours(name, tally.clone())?;
+                }
+                for (name, is_unsent) in unsent {
+                    if *is_unsent {
+                        table.insert(name.as_bytes(), ())?;
+                    } else {
+                        table.remove(name.as_bytes())?;
+                    }
+                }
+                groups.sweep(&mut table, limits, now_s, expiry, swept_to)?
+            };
+            transaction.commit()?;
+            Ok(Some(swept))
+        })?;
+        let Some((swept_to, evicted)) = written else { return Ok(false) };
         self.swept_to = swept_to;
         self.evicted += evicted;
         self.unwritten.clear();
         self.unsent.clear();
-        Ok(())
-    }
-
-    fn try_write(&mut self, now_s: u64, sweep: bool) -> Result<(Vec<u8>, u64), redb::Error> {
-        let mut transaction = self.opened()?.begin_write()?;
-        transaction.set_quick_repair(true);
-        let swept;
-        {
-            let mut groups = transaction.open_table(GROUPS)?;
-            let mut unsent = transaction.open_table(UNSENT)?;
-            for (name, tally) in &self.unwritten {
-                let mut tally = tally.clone();
-                // Only an import by another process writes besides us, and that is all it writes.
-                if let Some(stored) = groups.get(name.as_bytes())? {
-                    let imported = decode(stored.value()).baseline_day;
-                    tally.baseline_day = tally.baseline_day.max(imported);
-                }
-                groups.insert(name.as_bytes(), encode(&tally).as_slice())?;
-            }
-            for (name, is_unsent) in &self.unsent {
-                if *is_unsent {
-                    unsent.insert(name.as_bytes(), ())?;
-                } else {
-                    unsent.remove(name.as_bytes())?;
-                }
-            }
-            let surplus = groups.len()?.saturating_sub(self.limits.max_groups);
-            swept = if surplus > 0 || sweep {
-                super::sweep::sweep(&mut groups, &mut unsent, &self.swept_to, (surplus, SWEPT), |tally| {
-                    tally.is_over(day_of(now_s), self.limits.window)
-                })?
-            } else {
-                (self.swept_to.clone(), 0)
-            };
-        }
-        transaction.commit()?;
-        Ok(swept)
-    }
-
-    /// The database, opened anew where it has failed before.
-    fn opened(&mut self) -> Result<&Database, redb::Error> {
-        match &mut self.database {
-            Some(database) => Ok(database),
-            failed => Ok(failed.insert(builder().create(&self.path)?)),
-        }
+        Ok(true)
     }
 
     fn get(&mut self, name: &GroupName) -> Result<Option<Tally>, StoreError> {
-        read(&self.groups()?, name).map_err(|source| self.named(source))
+        let stored = self.stored()?;
+        self.file.with(|_| stored.get(name))
     }
 
-    fn groups(&mut self) -> Result<ReadOnlyTable<&'static [u8], &'static [u8]>, StoreError> {
-        let mut open = || -> Result<_, redb::Error> { Ok(self.opened()?.begin_read()?.open_table(GROUPS)?) };
-        let opened = open();
-        if opened.is_err() {
-            self.database = None;
-        }
-        opened.map_err(|source| self.named(source))
-    }
-
-    fn named(&self, source: redb::Error) -> StoreError {
-        StoreError::Database { path: self.path.clone(), source: Box::new(source) }
+    fn stored(&mut self) -> Result<Stored, StoreError> {
+        self.file.with(|database| {
+            let transaction = database.begin_read()?;
+            Ok(Stored { tables: [transaction.open_table(ROOTS)?, transaction.open_table(OTHERS)?] })
+        })
     }
 }
 
-/// Reads all groups of a store, while a daemon may be writing it. Returns what they are made of.
-pub fn read_all(path: &Path, mut each: impl FnMut(GroupName, Tally)) -> Result<KeyNames, StoreError> {
-    let mut read = || -> Result<KeyNames, redb::Error> {
-        let database: ReadOnlyDatabase = builder().open_read_only(path)?;
-        let transaction = database.begin_read()?;
-        let groups = transaction.open_table(GROUPS)?;
-        for entry in groups.iter()? {
-            let (name, tally) = entry?;
-            each(GroupName::from_bytes(name.value()), decode(tally.value()));
-        }
-        Ok(keys(&transaction.open_table(META)?)?.unwrap_or_default())
-    };
-    read().map_err(|source| StoreError::Database { path: path.to_owned(), source: Box::new(source) })
+/// What is on disk at one moment.
+struct Stored {
+    tables: [ReadOnlyTable<&'static [u8], &'static [u8]>; 2],
 }
 
-fn keys(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<KeyNames>, redb::Error> {
-    Ok(meta.get(KEYS)?.and_then(|value| serde_json::from_slice(value.value()).ok()))
-}
-
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(ConcurrencyMode::MultiWriter);
-    builder
-}
-
-/// Makes the tables; the store's epoch, and whether its layout is ours.
-fn prepare(database: &Database) -> Result<(u64, bool), redb::Error> {
-    let transaction = database.begin_write()?;
-    let found = {
-        transaction.open_table(GROUPS)?;
-        transaction.open_table(UNSENT)?;
-        let mut meta = transaction.open_table(META)?;
-        let format = meta.get(FORMAT)?.map(|value| value.value().to_vec());
-        let epoch = meta.get(EPOCH)?.and_then(|value| value.value().try_into().ok().map(u64::from_le_bytes));
-        let epoch = match epoch {
-            Some(epoch) => epoch,
-            None => {
-                let epoch = random().map_err(redb::Error::Io)?;
-                meta.insert(EPOCH, epoch.to_le_bytes().as_slice())?;
-                epoch
+impl Stored {
+    fn get(&self, name: &GroupName) -> Result<Option<Tally>, redb::Error> {
+        for table in &self.tables {
+            if let Some(value) = table.get(name.as_bytes())? {
+                return Ok(Some(decode(value.value())));
             }
-        };
-        if format.is_none() {
-            meta.insert(FORMAT, FORMAT_NOW)?;
         }
-        (epoch, format.is_none_or(|format| format == FORMAT_NOW))
-    };
-    transaction.commit()?;
-    Ok(found)
+        Ok(None)
+    }
 }
 
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(u64::from_le_bytes(bytes))
+/// The tables of groups, to be changed: root's, and the others.
+struct OpenGroups<'t> {
+    tables: [Table<'t, &'static [u8], &'static [u8]>; 2],
 }
 
-fn read(groups: &ReadOnlyTable<&[u8], &[u8]>, name: &GroupName) -> Result<Option<Tally>, redb::Error> {
-    Ok(groups.get(name.as_bytes())?.map(|value| decode(value.value())))
-}
+impl<'t> OpenGroups<'t> {
+    fn of(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self { tables: [transaction.open_table(ROOTS)?, transaction.open_table(OTHERS)?] })
+    }
 
-fn encode(tally: &Tally) -> Vec<u8> {
-    // Into memory this cannot fail.
-    postcard::to_allocvec(tally).unwrap_or_default()
-}
+    fn get(&self, name: &GroupName) -> Result<Option<Tally>, redb::Error> {
+        for table in &self.tables {
+            if let Some(value) = table.get(name.as_bytes())? {
+                return Ok(Some(decode(value.value())));
+            }
+        }
+        Ok(None)
+    }
 
-/// What is no tally is a group that was never seen, which is told as rare.
-pub(super) fn decode(bytes: &[u8]) -> Tally {
-    postcard::from_bytes(bytes).unwrap_or_default()
+    fn put(&mut self, name: &GroupName, tally: &Tally) -> Result<(), redb::Error> {
+        let [roots, others] = &mut self.tables;
+        if tally.privileged {
+            others.remove(name.as_bytes())?;
+            roots.insert(name.as_bytes(), encode(tally).as_slice())?;
+        } else {
+            others.insert(name.as_bytes(), encode(tally).as_slice())?;
+        }
+        Ok(())
+    }
+
+    /// The same with what we have counted. An import by another process may have said something of the group meanwhile.
+    fn put_ours(&mut self, name: &GroupName, mut tally: Tally) -> Result<(), redb::Error> {
+        if let Some(stored) = self.get(name)? {
+            tally.baseline_day = tally.baseline_day.max(stored.baseline_day);
+            tally.privileged |= stored.privileged;
+        }
+        self.put(name, &tally)
+    }
+
+    /// Where it came to, and how many groups within the window were given up.
+    fn sweep(
+        &mut self,
+        unsent: &mut Table<'_, &'static [u8], ()>,
+        limits: Limits,
+        now_s: u64,
+        expiry: Expiry,
+        swept_to: &[Vec<u8>; 2],
+    ) -> Result<([Vec<u8>; 2], u64), redb::Error> {
+        let shares = [limits.max_groups - limits.max_groups / OTHERS_SHARE, limits.max_groups / OTHERS_SHARE];
+        let is_over = |tally: &Tally| expiry != Expiry::Doubtful && tally.is_over(day_of(now_s), limits.window);
+        let (mut came_to, mut evicted) = (swept_to.clone(), 0);
+        for ((table, share), from) in self.tables.iter_mut().zip(shares).zip(&mut came_to) {
+            let surplus = table.len()?.saturating_sub(share);
+            if surplus > 0 || expiry == Expiry::Now {
+                let swept = sweep(table, unsent, Sweep { from, surplus }, is_over)?;
+                *from = swept.to;
+                evicted += swept.evicted;
+            }
+        }
+        Ok((came_to, evicted))
+    }
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Store").field("path", &self.path).field("limits", &self.limits).finish_non_exhaustive()
+        formatter
+            .debug_struct("Store")
+            .field("path", &self.path())
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Tally {
     pub days: Vec<Bucket>,
     /// A privileged process caused an event of it.
     pub privileged: bool,
+    /// The first event within the window was told, or was no cause to.
+    pub settled: bool,
     /// The day on which a baseline said that it is normal.
     pub baseline_day: Option<u32>,
 }
@@ -54,6 +56,7 @@ impl Tally {
         if self.count(today, window) == 0 {
             self.first_s = now_s;
             self.last_s = now_s;
+            self.settled = false;
         }
         self.first_s = self.first_s.min(now_s);
         self.last_s = self.last_s.max(now_s);

@@ -116,17 +116,17 @@ pub(super) fn any_call() -> impl Strategy<Value = ModuleCall> {
 }
 
 pub(super) fn any_rarity() -> impl Strategy<Value = Rarity> {
-    (any::<[u64; 4]>(), any::<[bool; 4]>(), any::<u32>()).prop_map(
+    (any::<[u64; 3]>(), any::<[bool; 4]>(), any::<u32>()).prop_map(
         |(numbers, [rare, seen_before, known, silent], days)| {
-            let [count, agents, first_s, last_s] = numbers;
+            let [count, agents, first_s] = numbers;
             let scope = if silent { Scope::Host } else { Scope::Fleet };
-            let standing = Standing { scope, count, agents, first_s, last_s, seen_before, in_baseline: !seen_before };
+            let standing = Standing { scope, count, agents, first_s, seen_before, in_baseline: !seen_before };
             let answer = match (known, silent) {
                 (false, _) => Answer::Unknown,
                 (true, false) => Answer::Known(standing),
                 (true, true) => Answer::FleetSilent(standing),
             };
-            Rarity { rare, answer, window_days: days, content_unknown: seen_before }
+            Rarity { rare, answer, window_days: days, content_unknown: seen_before, settles: None }
         },
     )
 }

@@ -200,20 +200,13 @@ fn runs() -> Vec<Observation> {
 
 /// The same of how an event stands.
 fn rarities() -> Vec<Document> {
-    let standing = Standing {
-        scope: Scope::Fleet,
-        count: 5,
-        agents: 2,
-        first_s: 1,
-        last_s: 2,
-        seen_before: true,
-        in_baseline: true,
-    };
+    let standing =
+        Standing { scope: Scope::Fleet, count: 5, agents: 2, first_s: 1, seen_before: true, in_baseline: true };
     let answers = [Answer::Known(standing), Answer::FleetSilent(standing), Answer::Unknown];
     let load = Observation::Call(Box::new(load_from_tmp()));
     answers
         .map(|answer| {
-            let rarity = Rarity { rare: true, answer, window_days: 30, content_unknown: true };
+            let rarity = Rarity { rare: true, answer, window_days: 30, content_unknown: true, settles: None };
             let verdict = Verdict { rarity: Some(rarity), ..Verdict::default() };
             renderer().render_observation(&load, &verdict, &samples::accounts())
         })
@@ -236,13 +229,14 @@ fn others() -> Vec<Document> {
         last: b"b.ko".to_vec(),
         process: tree(),
         continued: true,
+        settles: Vec::new(),
     };
     let excluded = Excluded { path: "/x/*".to_owned(), executable: Some("/usr/bin/ld".to_owned()), count: 3 };
     let loss = Loss { reason: LossReason::RingFull, count: 3, total: 10, calls_unseen: Some(1), boot_ns: SECOND_NS };
     let after = Clock { realtime_offset_ns: CLOCK.realtime_offset_ns + 1 };
     let mut stopped = state(SensorChange::Stopped);
     stopped.counters = crate::sensor::report::counters(&Default::default());
-    stopped.counters.extend(["documents", "folded", "excluded", "groups_evicted"].map(|name| (name, 1)));
+    stopped.counters.extend(["documents", "folded", "excluded"].map(|name| (name, 1)));
     vec![
         renderer.render_burst(&burst, &Verdict::default(), &samples::accounts()),
         renderer.render_excluded(&[excluded], SECOND_NS),

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::prevalence::{
-    store::{Limits, Store},
+    store::{Expiry, Limits, Store},
     tally::DAY_S,
 };
 
@@ -14,7 +14,7 @@ fn store(folder: &tempfile::TempDir, name: &str, groups: &[GroupName]) -> Store 
     store.name_keys(&KeyNames::default()).unwrap();
     let events: Vec<_> = groups.iter().map(|name| (name.clone(), true)).collect();
     store.count(&events, NOW_S).unwrap();
-    store.write(NOW_S, false).unwrap();
+    store.write(NOW_S, Expiry::Doubtful).unwrap();
     store
 }
 

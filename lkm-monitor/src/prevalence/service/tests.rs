@@ -40,11 +40,57 @@ fn events_are_counted_and_last() {
     let folder = tempfile::tempdir().unwrap();
     let mut service = Service::start(settings(folder.path())).unwrap();
     assert_eq!(of(ask(&mut service, 1, "x")), (1, false));
-    assert_eq!(of(ask(&mut service, 2, "x")), (2, true));
+    assert_eq!(of(ask(&mut service, 2, "x")), (2, true), "the first one is being told");
     assert_eq!(of(ask(&mut service, 3, "y")), (1, false));
+    service.settle(1, true);
+    service.settle(3, false);
+    assert_eq!(of(ask(&mut service, 4, "y")), (2, false), "the first one could not be told");
     drop(service);
     let mut service = Service::start(settings(folder.path())).unwrap();
     assert_eq!(of(ask(&mut service, 1, "x")), (3, true));
+    assert_eq!(of(ask(&mut service, 2, "y")), (3, false));
+}
+
+#[test]
+fn a_store_that_is_damaged_inside_costs_its_counts_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(settings(folder.path())).unwrap();
+    for number in 0..300 {
+        ask(&mut service, number, &format!("group {number}"));
+    }
+    drop(service);
+    let path = folder.path().join("store.redb");
+    let whole = std::fs::read(&path).unwrap();
+    for begin in (0..whole.len()).step_by(whole.len() / 24) {
+        let mut damaged = whole.clone();
+        let end = (begin + 2048).min(damaged.len());
+        damaged[begin..end].iter_mut().for_each(|byte| *byte ^= 0xa5);
+        std::fs::write(&path, damaged).unwrap();
+        let mut service = Service::start(settings(folder.path())).unwrap();
+        let mut asked = 0;
+        let end = Instant::now() + PATIENCE;
+        loop {
+            asked += 1;
+            let answer = ask(&mut service, asked, &format!("group {}", asked % 300));
+            // All of them are read, so that what is damaged is met.
+            if asked > 300 && matches!(answer, Answer::Known(_)) {
+                break;
+            }
+            assert!(Instant::now() < end, "damage at {begin}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn the_end_waits_for_nobody_for_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(settings(folder.path())).unwrap();
+    super::super::file::hold(&folder.path().join("store.redb"), || {
+        assert_eq!(of(ask(&mut service, 1, "x")), (1, false), "while another process is writing");
+        let began = Instant::now();
+        drop(service);
+        assert!(began.elapsed() < LAST_WRITE * 2);
+    });
 }
 
 #[test]
@@ -138,7 +184,7 @@ fn total(folder: &tempfile::TempDir) -> u64 {
     let mut total = 0;
     let store = Store::open(&folder.path().join("store.redb"), settings(folder.path()).limits).unwrap();
     drop(store);
-    super::super::store::read_all(&folder.path().join("store.redb"), |_, tally| {
+    super::super::store::read_all(&folder.path().join("store.redb"), |_, _, tally| {
         total += tally.count(day_of(now_s()), WINDOW);
     })
     .unwrap();

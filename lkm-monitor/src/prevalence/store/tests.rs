@@ -25,7 +25,7 @@ fn count_of(store: &mut Store, number: usize, now_s: u64) -> u64 {
 
 fn all(folder: &tempfile::TempDir) -> BTreeMap<GroupName, Tally> {
     let mut all = BTreeMap::new();
-    read_all(&folder.path().join("new/store.redb"), |name, tally| drop(all.insert(name, tally))).unwrap();
+    read_all(&folder.path().join("new/store.redb"), |_, name, tally| drop(all.insert(name, tally))).unwrap();
     all
 }
 
@@ -61,16 +61,23 @@ proptest! {
                 Step::Count(groups) => {
                     let asked: Vec<_> = groups.iter().map(|&group| (name(group), true)).collect();
                     let counted = store.count(&asked, now_s).unwrap();
+                    // What is told at once.
+                    let mut settled: Vec<usize> = Vec::new();
                     for (&group, counted) in groups.iter().zip(counted) {
                         let since = (now_s / DAY_S - 29) * DAY_S;
                         let before = events[group].iter().filter(|&&at| at >= since).count() as u64;
                         events[group].push(now_s);
                         prop_assert_eq!(counted.tally.count(day_of(now_s), LIMITS.window), before + 1);
-                        prop_assert_eq!(counted.seen_before, before > 0);
+                        // Within one batch nothing can have been told.
+                        prop_assert_eq!(counted.seen_before, before > 0 && !settled.contains(&group));
+                        if !counted.seen_before {
+                            settled.push(group);
+                        }
+                        store.settle(&name(group)).unwrap();
                     }
                 }
                 Step::Write => {
-                    store.write(now_s, false).unwrap();
+                    store.write(now_s, Expiry::WhenFull).unwrap();
                     written.clone_from(&events);
                 }
                 Step::Crash => {
@@ -90,7 +97,7 @@ fn it_lasts_and_has_one_epoch() {
     let mut store = opened(&folder, LIMITS);
     let epoch = store.epoch();
     store.count(&[(name(1), true), (name(1), false)], NOW_S).unwrap();
-    store.write(NOW_S, false).unwrap();
+    store.write(NOW_S, Expiry::WhenFull).unwrap();
     drop(store);
     let mut store = opened(&folder, LIMITS);
     assert_eq!((store.epoch(), count_of(&mut store, 1, NOW_S), count_of(&mut store, 2, NOW_S)), (epoch, 2, 0));
@@ -113,28 +120,104 @@ fn groups_that_are_over_go_when_they_are_swept() {
     let mut store = opened(&folder, LIMITS);
     store.count(&[(name(1), true)], NOW_S).unwrap();
     store.count(&[(name(2), true)], NOW_S + 20 * DAY_S).unwrap();
-    store.write(NOW_S + 31 * DAY_S, false).unwrap();
+    store.write(NOW_S + 31 * DAY_S, Expiry::WhenFull).unwrap();
     assert_eq!(all(&folder).len(), 2, "only when it is asked for");
-    store.write(NOW_S + 31 * DAY_S, true).unwrap();
+    store.write(NOW_S + 31 * DAY_S, Expiry::Now).unwrap();
     assert_eq!((all(&folder).into_keys().collect::<Vec<_>>(), store.evicted()), (vec![name(2)], 0));
 }
 
 #[test]
-fn when_there_are_too_many_what_everybody_can_cause_goes_first() {
+fn what_everybody_can_cause_does_not_push_out_what_only_root_can() {
     let folder = tempfile::tempdir().unwrap();
-    let mut store = opened(&folder, Limits { max_groups: 100, ..LIMITS });
-    let of_root: Vec<_> = (0..80).map(|number| (name(number), true)).collect();
+    let mut store = opened(&folder, Limits { max_groups: 10_000, ..LIMITS });
+    let of_root: Vec<_> = (0..7_000).map(|number| (name(number), true)).collect();
     store.count(&of_root, NOW_S).unwrap();
-    store.write(NOW_S, false).unwrap();
+    store.write(NOW_S, Expiry::WhenFull).unwrap();
     for round in 0..20 {
-        let flood: Vec<_> = (0..50).map(|number| (name(1000 + round * 50 + number), false)).collect();
+        let flood: Vec<_> = (0..400).map(|number| (name(100_000 + round * 400 + number), false)).collect();
         store.count(&flood, NOW_S + 1 + round as u64).unwrap();
-        store.write(NOW_S + 100, false).unwrap();
-        assert!(all(&folder).len() <= 100, "bounded after each write");
+        store.write(NOW_S + 100, Expiry::WhenFull).unwrap();
+        assert!(all(&folder).len() <= 7_000 + 2_500, "bounded after each write");
     }
     let all = all(&folder);
     assert!(of_root.iter().all(|(name, _)| all.contains_key(name)), "root's are all there");
-    assert_eq!(store.evicted(), 80 + 20 * 50 - 100);
+    assert_eq!(store.evicted(), 20 * 400 - 2_500);
+    assert!(all.contains_key(&name(100_000 + 19 * 400)), "the newest are there");
+    // What root does with a group of others makes it one of root's.
+    store.count(&[(name(100_000 + 19 * 400), true)], NOW_S).unwrap();
+    store.write(NOW_S + 100, Expiry::WhenFull).unwrap();
+    assert_eq!(self::all(&folder).values().filter(|tally| tally.privileged).count(), 7_001);
+}
+
+#[test]
+fn a_clock_that_may_be_wrong_makes_nothing_expire() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = opened(&folder, Limits { max_groups: 1_000, ..LIMITS });
+    let groups: Vec<_> = (0..750).map(|number| (name(number), true)).collect();
+    store.count(&groups, NOW_S).unwrap();
+    store.count(&[(name(9_999), true)], NOW_S + 40 * DAY_S).unwrap();
+    store.write(NOW_S + 40 * DAY_S, Expiry::Doubtful).unwrap();
+    assert_eq!((all(&folder).len(), store.evicted()), (750, 1), "only the one that is too many");
+}
+
+#[test]
+fn a_first_event_is_one_until_it_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = opened(&folder, LIMITS);
+    let event = [(name(1), true)];
+    let seen_before = |store: &mut Store| store.count(&event, NOW_S).unwrap()[0].seen_before;
+    assert!(!seen_before(&mut store));
+    store.write(NOW_S, Expiry::WhenFull).unwrap();
+    drop(store);
+    // A crash came before that.
+    let mut store = opened(&folder, LIMITS);
+    assert!(!seen_before(&mut store));
+    store.settle(&name(1)).unwrap();
+    store.write(NOW_S, Expiry::WhenFull).unwrap();
+    drop(store);
+    assert!(seen_before(&mut opened(&folder, LIMITS)));
+}
+
+#[test]
+fn nobody_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = opened(&folder, LIMITS);
+    store.count(&[(name(1), true)], NOW_S).unwrap();
+    super::super::file::hold(&folder.path().join("new/store.redb"), || {
+        assert!(!store.write(NOW_S, Expiry::WhenFull).unwrap(), "another process is writing");
+        assert_eq!(store.count(&[(name(1), true)], NOW_S).unwrap()[0].tally.count(day_of(NOW_S), LIMITS.window), 2);
+    });
+    assert!(store.write(NOW_S, Expiry::WhenFull).unwrap());
+    assert_eq!(count_of(&mut store, 1, NOW_S), 2);
+}
+
+#[test]
+fn groups_that_are_made_of_something_else_are_gone() {
+    use crate::model::KeyPart;
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = opened(&folder, LIMITS);
+    let names = KeyNames::default();
+    assert_eq!(store.name_keys(&names).unwrap(), None);
+    let tool = GroupName::new(Kind::Tool, ["x", "1"]);
+    store.count(&[(name(1), false), (tool.clone(), true)], NOW_S).unwrap();
+    store.write(NOW_S, Expiry::WhenFull).unwrap();
+    let other = KeyNames { files: vec![KeyPart::Path], ..names.clone() };
+    assert_eq!(store.name_keys(&other).unwrap(), Some(names));
+    assert_eq!(all(&folder).into_keys().collect::<Vec<_>>(), [tool]);
+}
+
+#[test]
+fn an_import_changes_no_count() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = opened(&folder, LIMITS);
+    let mut import = opened(&folder, LIMITS);
+    daemon.count(&[(name(1), true)], NOW_S).unwrap();
+    daemon.write(NOW_S, Expiry::WhenFull).unwrap();
+    daemon.count(&vec![(name(1), true); 50], NOW_S).unwrap();
+    import.import(&[name(1), name(2)], NOW_S).unwrap();
+    daemon.write(NOW_S, Expiry::WhenFull).unwrap();
+    assert_eq!((count_of(&mut daemon, 1, NOW_S), count_of(&mut daemon, 2, NOW_S)), (51, 0));
+    assert!(all(&folder).values().all(|tally| tally.baseline_day == Some(20_000)));
 }
 
 #[test]
@@ -143,14 +226,14 @@ fn a_baseline_is_imported_beside_a_daemon() {
     let mut daemon = opened(&folder, LIMITS);
     daemon.count(&[(name(1), true)], NOW_S).unwrap();
     let mut import = opened(&folder, LIMITS);
-    assert_eq!(import.import([name(1), name(2)].into_iter(), NOW_S).unwrap(), 2);
-    daemon.write(NOW_S, false).unwrap();
+    import.import(&[name(1), name(2)], NOW_S).unwrap();
+    daemon.write(NOW_S, Expiry::WhenFull).unwrap();
     let counted = daemon.count(&[(name(1), true), (name(2), true)], NOW_S).unwrap();
     let seen: Vec<_> = counted
         .iter()
         .map(|counted| (counted.seen_before, counted.tally.in_baseline(day_of(NOW_S), LIMITS.window)))
         .collect();
-    assert_eq!(seen, [(true, true), (false, true)]);
+    assert_eq!(seen, [(false, true), (false, true)]);
     assert_eq!(all(&folder).len(), 2);
 }
 
@@ -161,7 +244,7 @@ fn what_the_fleet_does_not_know_is_remembered() {
     store.count(&[(name(1), true), (name(2), true)], NOW_S).unwrap();
     store.mark_unsent(&name(1));
     store.mark_unsent(&name(2));
-    store.write(NOW_S, false).unwrap();
+    store.write(NOW_S, Expiry::WhenFull).unwrap();
     drop(store);
     let mut store = opened(&folder, LIMITS);
     let unsent = store.unsent(&GroupName::first(), 10).unwrap();
@@ -173,7 +256,7 @@ fn what_the_fleet_does_not_know_is_remembered() {
     store.confirm(&name(1), &told).unwrap();
     store.confirm(&name(7), &told).unwrap();
     assert_eq!(store.unsent(&GroupName::first(), 10).unwrap().len(), 1, "before it is written, too");
-    store.write(NOW_S, false).unwrap();
+    store.write(NOW_S, Expiry::WhenFull).unwrap();
     assert_eq!(store.unsent(&GroupName::first(), 10).unwrap()[0].0, name(2));
     assert_eq!(all(&folder)[&name(1)].unsent().count(), 0);
 }
@@ -194,10 +277,6 @@ fn a_store_of_another_version_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.redb");
     drop(Store::open(&path, LIMITS).unwrap());
-    let database = builder().create(&path).unwrap();
-    let transaction = database.begin_write().unwrap();
-    transaction.open_table(META).unwrap().insert(FORMAT, b"2".as_slice()).unwrap();
-    transaction.commit().unwrap();
-    drop(database);
+    super::super::file::make_foreign(&path);
     assert!(matches!(Store::open(&path, LIMITS), Err(StoreError::Format { .. })));
 }
