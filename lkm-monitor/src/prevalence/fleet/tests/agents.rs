@@ -214,6 +214,7 @@ fn an_agent_that_lost_its_store_goes_on_counting() {
     assert_eq!((stands.count, stands.agents, stands.seen_before), (6, 1, false));
 }
 
+/// The user has the rights that docs/rarity.md names.
 #[test]
 fn a_cluster_counts_like_one_server() {
     let folder = tempfile::tempdir().unwrap();
@@ -222,10 +223,10 @@ fn a_cluster_counts_like_one_server() {
             let place = folder.path().join(format!("node-{number}"));
             std::fs::create_dir(&place).unwrap();
             let bus = free_port().to_string();
-            Server::start(&place, &["--cluster-enabled", "yes", "--cluster-port", &bus])
+            Server::start_on_port(&place, &["--cluster-enabled", "yes", "--cluster-port", &bus])
         })
         .collect();
-    let addresses: Vec<_> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+    let addresses: Vec<_> = nodes.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
     let made = std::process::Command::new("redis-cli")
         .args(["--cluster", "create"])
         .args(&addresses)
@@ -233,10 +234,17 @@ fn a_cluster_counts_like_one_server() {
         .output()
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
+    for (node, _) in &nodes {
+        let mut command = redis::cmd("ACL");
+        command.arg("SETUSER").arg(&["lkm", "on", ">hush", "~lkm-monitor:*"]).arg(documented_rights());
+        node.query::<String>(command).unwrap();
+    }
     let whole = LinkSettings {
-        addresses: nodes.iter().map(Server::address).collect(),
+        addresses: nodes.iter().map(|(node, _)| node.address()).collect(),
         cluster: true,
-        ..link(&nodes[0].address())
+        user: Some("lkm".to_owned()),
+        password: Some("hush".to_owned()),
+        ..link(&nodes[0].0.address())
     };
     let mut agents: Vec<_> = (1..=4).map(|number| Agent::start(folder.path(), number, whole.clone())).collect();
     agents.iter_mut().for_each(Agent::reaches);
@@ -245,8 +253,15 @@ fn a_cluster_counts_like_one_server() {
         let rare: Vec<_> = agents.iter_mut().map(|agent| is_rare(agent.sees(&group))).collect();
         assert_eq!(rare, [true, true, true, false]);
     }
-    let keys = |node: &Server| node.query::<u64>(redis::cmd("DBSIZE")).unwrap();
+    let keys = |(node, _): &(Server, u16)| node.query::<u64>(redis::cmd("DBSIZE")).unwrap();
     assert!(nodes.iter().all(|node| keys(node) > 3), "{:?}", nodes.iter().map(keys).collect::<Vec<_>>());
+}
+
+/// Those in the documentation's `ACL SETUSER`, of one server and of a cluster.
+pub(super) fn documented_rights() -> Vec<&'static str> {
+    let text = include_str!("../../../../../docs/rarity.md");
+    let line = text.lines().find(|line| line.starts_with("ACL SETUSER")).unwrap();
+    line.split_whitespace().filter(|word| word.starts_with('+')).collect()
 }
 
 /// What somebody has put into a group's key spoils that group and no other.

@@ -64,7 +64,7 @@ fn tls_server(folder: &Path, authority: &Authority) -> (Server, LinkSettings) {
         certificate: Some(authority.sign("admin")),
         ..link(&format!("rediss://127.0.0.1:{port}"))
     };
-    (Server::start_at(port, folder, &arguments, admin.clone()), admin)
+    (Server::start_at(folder, &arguments, admin.clone()), admin)
 }
 
 /// What reaching the server comes to: nothing, or the error.
@@ -105,7 +105,7 @@ fn users_and_what_they_may_do() {
         command.arg("SETUSER").arg(rule);
         server.query::<String>(command).unwrap();
     };
-    let may = ["+evalsha", "+script|load", "+time", "+hgetall", "+hset", "+hdel", "+hincrby", "+expire"];
+    let may = super::agents::documented_rights();
     set(&[&["lkm", "on", ">hush", "~lkm-monitor:*"], &may[..]].concat());
     set(&[&["elsewhere", "on", ">hush", "~other:*"], &may[..]].concat());
     set(&[&["reader", "on", ">hush", "~lkm-monitor:*"], &may[..4]].concat());

@@ -14,7 +14,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Server {
     child: Option<Child>,
     folder: PathBuf,
-    pub(super) port: u16,
     arguments: Vec<String>,
     admin: LinkSettings,
 }
@@ -37,26 +36,29 @@ pub(super) fn link(address: &str) -> LinkSettings {
 }
 
 impl Server {
-    /// What it was told to store is on disk before it answers.
+    /// What it was told to store is on disk before it answers. It listens on a socket in the folder, which no other test can take.
     pub(super) fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let port = free_port();
-        Self::start_at(
-            port,
-            folder,
-            &[&["--port", &port.to_string()], arguments].concat(),
-            link(&format!("redis://127.0.0.1:{port}")),
-        )
+        let socket = folder.join("redis.sock").display().to_string();
+        let own = ["--port", "0", "--unixsocket", &socket];
+        Self::start_at(folder, &[&own, arguments].concat(), link(&format!("unix://{socket}")))
     }
 
-    pub(super) fn start_at(port: u16, folder: &Path, arguments: &[&str], admin: LinkSettings) -> Self {
+    /// It listens on a port of the loopback.
+    pub(super) fn start_on_port(folder: &Path, arguments: &[&str]) -> (Self, u16) {
+        let port = free_port();
+        let own = ["--port", &port.to_string()];
+        (Self::start_at(folder, &[&own, arguments].concat(), link(&format!("redis://127.0.0.1:{port}"))), port)
+    }
+
+    pub(super) fn start_at(folder: &Path, arguments: &[&str], admin: LinkSettings) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        let mut server = Self { child: None, folder: folder.to_owned(), port, arguments, admin };
+        let mut server = Self { child: None, folder: folder.to_owned(), arguments, admin };
         server.restart();
         server
     }
 
     pub(super) fn address(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        self.admin.addresses[0].clone()
     }
 
     /// Ends it without any notice.
