@@ -13,7 +13,7 @@ use lkm_monitor::{
     model::{Kind, text::hex},
     prevalence::{
         name::GroupName,
-        store::{Limits, Store},
+        store::{Expiry, Limits, Store},
         tally::Window,
     },
 };
@@ -41,7 +41,7 @@ fn fill(store: &mut Store, numbers: std::ops::Range<u64>) -> Duration {
     for batch in groups.chunks(BATCH) {
         store.count(batch, NOW_S).unwrap();
     }
-    store.write(NOW_S, false).unwrap();
+    assert!(store.write(NOW_S, Expiry::WhenFull).unwrap());
     began.elapsed()
 }
 
