@@ -187,3 +187,6 @@ fn weighable(counting: &Counting, waiting: Waiting) -> Weighable {
     };
     Weighable { pending, verdict, rarity, threshold }
 }
+
+#[cfg(test)]
+mod tests;
