@@ -11,9 +11,7 @@ use std::{
     time::Duration,
 };
 
-use redb::{
-    ReadOnlyTable, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, Table, WriteTransaction,
-};
+use redb::{ReadOnlyTable, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _, Table, WriteTransaction};
 
 pub use super::file::{StoreError, read_all};
 use super::{
@@ -281,6 +279,19 @@ impl Store {
     }
 }
 
+/// A group is in one of the tables.
+fn find(
+    tables: &[impl ReadableTable<&'static [u8], &'static [u8]>],
+    name: &GroupName,
+) -> Result<Option<Tally>, redb::Error> {
+    for table in tables {
+        if let Some(value) = table.get(name.as_bytes())? {
+            return Ok(Some(decode(value.value())));
+        }
+    }
+    Ok(None)
+}
+
 /// What is on disk at one moment.
 struct Stored {
     tables: [ReadOnlyTable<&'static [u8], &'static [u8]>; 2],
@@ -288,12 +299,7 @@ struct Stored {
 
 impl Stored {
     fn get(&self, name: &GroupName) -> Result<Option<Tally>, redb::Error> {
-        for table in &self.tables {
-            if let Some(value) = table.get(name.as_bytes())? {
-                return Ok(Some(decode(value.value())));
-            }
-        }
-        Ok(None)
+        find(&self.tables, name)
     }
 }
 
@@ -308,12 +314,7 @@ impl<'t> OpenGroups<'t> {
     }
 
     fn get(&self, name: &GroupName) -> Result<Option<Tally>, redb::Error> {
-        for table in &self.tables {
-            if let Some(value) = table.get(name.as_bytes())? {
-                return Ok(Some(decode(value.value())));
-            }
-        }
-        Ok(None)
+        find(&self.tables, name)
     }
 
     fn put(&mut self, name: &GroupName, tally: &Tally) -> Result<(), redb::Error> {
