@@ -3,14 +3,13 @@
 //! It is read in a second pass over lines that count, so that a hunt without a report does not pay for it.
 
 use std::{
-    borrow::Cow,
     hash::{BuildHasher as _, RandomState},
     num::NonZeroU64,
 };
 
 use serde::Deserialize;
 
-use super::Subject;
+use super::{Subject, text::Text};
 
 /// Who and what, as numbers that are equal where the texts are: a relation asks no more, and a group may have many.
 ///
@@ -80,7 +79,7 @@ impl Tracer {
         if let Some(hit) = document.hit.take() {
             document = *hit;
         }
-        let said = |text: &Option<Cow<'_, str>>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
+        let said = |text: &Option<Text<'_>>| text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned);
         let (host, agent) = (said(&document.host.id).or_else(|| said(&document.host.name)), said(&document.agent.id));
         // Documents of no agent are told apart by their hosts.
         if agent.is_none() && host.is_none() {
@@ -126,33 +125,33 @@ struct Document<'a> {
 #[serde(default)]
 struct Agent<'a> {
     #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Host<'a> {
     #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Process<'a> {
     #[serde(borrow)]
-    entity_id: Option<Cow<'a, str>>,
+    entity_id: Option<Text<'a>>,
     pid: Option<u64>,
     #[serde(borrow)]
-    start: Option<Cow<'a, str>>,
+    start: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct File<'a> {
     #[serde(borrow)]
-    path: Option<Cow<'a, str>>,
+    path: Option<Text<'a>>,
     #[serde(borrow)]
     hash: Hash<'a>,
 }
@@ -161,5 +160,5 @@ struct File<'a> {
 #[serde(default)]
 struct Hash<'a> {
     #[serde(borrow)]
-    sha256: Option<Cow<'a, str>>,
+    sha256: Option<Text<'a>>,
 }

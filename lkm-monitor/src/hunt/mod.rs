@@ -13,6 +13,7 @@ pub mod record;
 pub mod relations;
 pub mod scan;
 pub mod source;
+mod text;
 
 pub use detail::{Day, Detail};
 pub use groups::{Group, Groups};

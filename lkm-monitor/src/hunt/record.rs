@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use memchr::memmem;
 use serde::Deserialize;
 
-use super::Subject;
+use super::{
+    Subject,
+    text::{Text, Texts},
+};
 use crate::model::{GroupKey, group::without_release, tool_run::TOOL_NAMES};
 
 /// Why a line is no document.
@@ -113,7 +116,7 @@ pub fn parse(line: &[u8], subject: Subject) -> Result<Option<Record<'_>>, Record
     }
     let Some(key) = document.key(subject) else { return Ok(None) };
     let time = document.timestamp.as_deref().ok_or(RecordError::NoTime)?.parse().map_err(RecordError::Time)?;
-    let (agent, id) = (document.agent.id.unwrap_or_default(), document.event.id.unwrap_or_default());
+    let (agent, id) = (document.agent.id.unwrap_or_default().0, document.event.id.unwrap_or_default().0);
     Ok(Some(Record { time, agent, id, key }))
 }
 
@@ -148,7 +151,7 @@ struct Document<'a> {
     #[serde(rename = "_source", borrow)]
     hit: Option<Box<Document<'a>>>,
     #[serde(rename = "@timestamp", borrow)]
-    timestamp: Option<Cow<'a, str>>,
+    timestamp: Option<Text<'a>>,
     #[serde(borrow)]
     agent: Agent<'a>,
     #[serde(borrow)]
@@ -167,29 +170,29 @@ struct Document<'a> {
 #[serde(default)]
 struct Agent<'a> {
     #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Event<'a> {
     #[serde(borrow)]
-    id: Option<Cow<'a, str>>,
+    id: Option<Text<'a>>,
     #[serde(borrow)]
     action: Texts<'a>,
     #[serde(rename = "type", borrow)]
     kinds: Texts<'a>,
     #[serde(borrow)]
-    outcome: Option<Cow<'a, str>>,
+    outcome: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct File<'a> {
     #[serde(borrow)]
-    path: Option<Cow<'a, str>>,
+    path: Option<Text<'a>>,
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow)]
     hash: Hash<'a>,
 }
@@ -198,7 +201,7 @@ struct File<'a> {
 #[serde(default)]
 struct Hash<'a> {
     #[serde(borrow)]
-    sha256: Option<Cow<'a, str>>,
+    sha256: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -212,16 +215,16 @@ struct Host<'a> {
 #[serde(default)]
 struct System<'a> {
     #[serde(rename = "type", borrow)]
-    kind: Option<Cow<'a, str>>,
+    kind: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Process<'a> {
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
     #[serde(borrow)]
-    executable: Option<Cow<'a, str>>,
+    executable: Option<Text<'a>>,
     #[serde(borrow)]
     args: Texts<'a>,
     args_count: Option<u64>,
@@ -242,46 +245,14 @@ struct Own<'a> {
 #[serde(default)]
 struct Module<'a> {
     #[serde(borrow)]
-    name: Option<Cow<'a, str>>,
+    name: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Tool<'a> {
     #[serde(borrow)]
-    effect: Option<Cow<'a, str>>,
-}
-
-/// A field with one text or several.
-#[derive(Debug, Default, Deserialize)]
-#[serde(untagged)]
-enum Texts<'a> {
-    One(#[serde(borrow)] Cow<'a, str>),
-    Many(#[serde(borrow)] Vec<Cow<'a, str>>),
-    #[default]
-    None,
-}
-
-impl<'a> Texts<'a> {
-    fn as_slice(&self) -> &[Cow<'a, str>] {
-        match self {
-            Self::One(text) => std::slice::from_ref(text),
-            Self::Many(texts) => texts,
-            Self::None => &[],
-        }
-    }
-
-    fn take(&mut self) -> Vec<Cow<'a, str>> {
-        match std::mem::take(self) {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-            Self::None => Vec::new(),
-        }
-    }
-
-    fn has(&self, wanted: &str) -> bool {
-        self.as_slice().iter().any(|text| text == wanted)
-    }
+    effect: Option<Text<'a>>,
 }
 
 /// Names of a module's file end so.
@@ -289,8 +260,8 @@ pub const ENDINGS: [&str; 4] = [".ko", ".ko.gz", ".ko.xz", ".ko.zst"];
 
 impl<'a> Document<'a> {
     fn key(&mut self, subject: Subject) -> Option<KeyParts<'a>> {
-        let is_linux = self.host.os.kind.as_ref().is_none_or(|kind| kind == "linux");
-        let failed = self.event.outcome.as_ref().is_some_and(|outcome| outcome == "failure");
+        let is_linux = self.host.os.kind.as_deref().is_none_or(|kind| kind == "linux");
+        let failed = self.event.outcome.as_deref() == Some("failure");
         if !is_linux || self.lkm_monitor.late {
             return None;
         }
@@ -303,12 +274,12 @@ impl<'a> Document<'a> {
     }
 
     fn file(&mut self) -> Option<KeyParts<'a>> {
-        let path = self.file.path.take()?;
+        let path = self.file.path.take()?.0;
         let is_module = ENDINGS.iter().any(|ending| path.ends_with(ending));
         if !is_module || !self.event.kinds.has("creation") {
             return None;
         }
-        let executable = self.process.executable.take().unwrap_or_default();
+        let executable = self.process.executable.take().unwrap_or_default().0;
         let (tree, below) = without_release(&path);
         Some(KeyParts::File { path, tree, below, executable })
     }
@@ -318,7 +289,7 @@ impl<'a> Document<'a> {
         let is_run = self.event.action.has("ran-module-tool")
             || self.event.action.has("exec")
                 && self.process.name.as_deref().is_some_and(|name| TOOL_NAMES.contains(&name));
-        let did_nothing = self.lkm_monitor.tool.effect.as_ref().is_some_and(|effect| effect == "nothing");
+        let did_nothing = self.lkm_monitor.tool.effect.as_deref() == Some("nothing");
         if !is_run || did_nothing || !self.event.kinds.has("start") {
             return None;
         }
@@ -331,8 +302,8 @@ impl<'a> Document<'a> {
         if !self.event.action.has("loaded-kernel-module") {
             return None;
         }
-        let name = self.lkm_monitor.module.name.take().or(self.file.name.take())?;
-        let sha256 = self.file.hash.sha256.take().unwrap_or_default();
+        let name = self.lkm_monitor.module.name.take().or(self.file.name.take())?.0;
+        let sha256 = self.file.hash.sha256.take().unwrap_or_default().0;
         Some(KeyParts::Module { name, sha256 })
     }
 }
