@@ -25,7 +25,7 @@ pub(super) fn render(rarity: &Rarity) -> Value {
         "first_seen": standing.and_then(|standing| time(standing.first_s)),
         "seen_before": standing.map(|standing| standing.seen_before),
         "baseline": standing.is_some_and(|standing| standing.in_baseline).then_some(true),
-        "content_unknown": rarity.content_unknown.then_some(true),
+        "not_all_known": rarity.not_all_known.then_some(true),
         "fleet_unreachable": silent.then_some(true),
         "unknown": standing.is_none().then_some(true),
     })

@@ -92,6 +92,7 @@ fn place(report: &FileReport, context: &Context<'_>, applies: bool) -> Option<Op
 fn sentence(report: &FileReport, context: &Context<'_>, place: Option<String>) -> String {
     let sentence = file_sentence(report, context);
     match place {
+        Some(place) if place.starts_with("which ") => format!("{sentence}, {place}"),
         Some(place) => format!("{sentence}; it lies {place}"),
         None => sentence,
     }

@@ -28,12 +28,12 @@ pub(super) static RARE_RUN: Rule = Rule {
 };
 
 /// Whether an event is rare, by how its group stands.
-pub fn judge(answer: Answer, threshold: &Threshold, arguments: Option<u64>, content_unknown: bool) -> bool {
+pub fn judge(answer: Answer, threshold: &Threshold, arguments: Option<u64>, not_all_known: bool) -> bool {
     let few_arguments = threshold.max_args.is_none_or(|most| arguments.is_none_or(|arguments| arguments <= most));
     let is_rare = match answer {
         // Better twice than never.
         Answer::Unknown => true,
-        Answer::Known(_) | Answer::FleetSilent(_) if content_unknown => true,
+        Answer::Known(_) | Answer::FleetSilent(_) if not_all_known => true,
         Answer::Known(standing) | Answer::FleetSilent(standing) => {
             // Of what only this agent has seen, and has not told of, earlier events were not told: a crash, or a full queue.
             let is_untold = standing.agents <= 1 && !standing.seen_before;
@@ -106,7 +106,7 @@ fn phrase_of(rarity: &Rarity) -> String {
     };
     let days = rarity.window_days;
     let figures = figures(&standing);
-    let content = if rarity.content_unknown { ", and its content could not be read" } else { "" };
+    let content = if rarity.not_all_known { ", and not all of it could be read" } else { "" };
     let silent = if silent { "; the fleet's store did not answer" } else { "" };
     format!("{figures} in {days} days{content}{silent}")
 }
@@ -178,7 +178,7 @@ mod tests {
     }
 
     fn rarity(rare: bool, standing: Standing) -> Rarity {
-        Rarity { rare, answer: Answer::Known(standing), window_days: 30, content_unknown: false, settles: None }
+        Rarity { rare, answer: Answer::Known(standing), window_days: 30, not_all_known: false, settles: None }
     }
 
     fn created(action: FileAction, path: &str) -> Observation {

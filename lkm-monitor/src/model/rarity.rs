@@ -154,8 +154,9 @@ pub struct Rarity {
     pub rare: bool,
     pub answer: Answer,
     pub window_days: u32,
-    /// What the file holds is part of the group, and could not be read: nobody can say that it was there before.
-    pub content_unknown: bool,
+    /// What the file holds, or the arguments of a run, are part of the group, and could not be read in full: nobody can say that
+    /// it was there before.
+    pub not_all_known: bool,
     /// The question of a first event: who counts wants to know whether it was told.
     pub settles: Option<u64>,
 }

@@ -177,12 +177,12 @@ const fn is_first(answer: Answer) -> bool {
 fn weighable(counting: &Counting, waiting: Waiting) -> Weighable {
     let Waiting { id, pending, verdict, grouped, answer, .. } = waiting;
     let threshold = counting.thresholds.of(grouped.kind).clone();
-    let rare = judge(answer, &threshold, argument_count(&pending.observation), grouped.content_unknown);
+    let rare = judge(answer, &threshold, argument_count(&pending.observation), grouped.not_all_known);
     let rarity = Rarity {
         rare,
         answer,
         window_days: counting.window_days,
-        content_unknown: grouped.content_unknown,
+        not_all_known: grouped.not_all_known,
         settles: is_first(answer).then_some(id),
     };
     Weighable { pending, verdict, rarity, threshold }

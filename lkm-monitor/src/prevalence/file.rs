@@ -3,12 +3,13 @@
 use std::{
     fs,
     io::{self, Read as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use redb::{
     Builder, ConcurrencyMode, Database, ReadOnlyDatabase, ReadableDatabase as _, ReadableTable, TableDefinition,
+    backends::FileBackend,
 };
 
 use super::{groups::KeyNames, name::GroupName, tally::Tally};
@@ -40,6 +41,8 @@ pub enum StoreError {
     File { path: PathBuf, source: io::Error },
     #[error("{path}: {source}")]
     Database { path: PathBuf, source: Box<redb::Error> },
+    #[error("{path}: another process has been writing for too long")]
+    Busy { path: PathBuf },
     #[error("{path}: it is of another version of lkm-monitor")]
     Format { path: PathBuf },
 }
@@ -63,12 +66,14 @@ pub(super) struct StoreFile {
     /// After a failure redb has to open the file anew; `None` when that failed as well.
     database: Option<Database>,
     epoch: u64,
+    /// Device and inode.
+    identity: (u64, u64),
 }
 
 impl StoreFile {
     /// Opens it, or makes it and its folder.
     pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
-        let mut file = Self { path: path.to_owned(), database: None, epoch: 0 };
+        let mut file = Self { path: path.to_owned(), database: None, epoch: 0, identity: (0, 0) };
         file.database()?;
         Ok(file)
     }
@@ -96,16 +101,31 @@ impl StoreFile {
         done.map_err(|source| database_error(&self.path, source))
     }
 
-    fn opened(&mut self) -> Result<Database, StoreError> {
-        let file = |source| StoreError::File { path: self.path.clone(), source };
-        if let Some(folder) = self.path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(file)?;
+    /// Nobody else lets us write.
+    pub(super) fn busy(&self) -> StoreError {
+        StoreError::Busy { path: self.path.clone() }
+    }
+
+    /// Sees whether the file is still there: what is written to one that was removed is read by nobody.
+    pub(super) fn look_after(&mut self) {
+        let there = fs::symlink_metadata(&self.path).map(|there| (there.dev(), there.ino())).ok();
+        if self.database.is_some() && there != Some(self.identity) {
+            tracing::error!(path = %self.path.display(), "the prevalence store was removed or replaced: counting begins anew");
+            self.database = None;
         }
-        // Nobody else may read it: neither if it is made here, nor if it was there.
-        let made = fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&self.path);
-        made.and_then(|made| made.set_permissions(fs::Permissions::from_mode(0o600))).map_err(file)?;
+    }
+
+    fn opened(&mut self) -> Result<Database, StoreError> {
+        let error = |source| StoreError::File { path: self.path.clone(), source };
+        if let Some(folder) = self.path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(error)?;
+        }
+        let file = regular(&self.path).map_err(error)?;
+        let facts = file.metadata().map_err(error)?;
+        self.identity = (facts.dev(), facts.ino());
         let named = |source: redb::Error| database_error(&self.path, source);
-        let database = builder().create(&self.path).map_err(|error| named(error.into()))?;
+        let backend = FileBackend::new(file).map_err(|error| named(error.into()))?;
+        let database = builder().create_with_backend(backend).map_err(|error| named(error.into()))?;
         let epoch = prepare(&database).map_err(named)?;
         self.epoch = epoch.ok_or_else(|| StoreError::Format { path: self.path.clone() })?;
         Ok(database)
@@ -140,6 +160,20 @@ impl StoreFile {
             Ok(before)
         })
     }
+}
+
+/// The file, made if it is not there, for its owner alone. Nothing that makes who opens it wait, or that is known by another name.
+fn regular(path: &Path) -> io::Result<fs::File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let mut options = fs::OpenOptions::new();
+    let file =
+        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)?;
+    let facts = file.metadata()?;
+    if !facts.is_file() || facts.nlink() != 1 {
+        return Err(io::Error::other("it is no regular file, or has another name besides"));
+    }
+    file.set_permissions(fs::Permissions::from_mode(0o600))?;
+    Ok(file)
 }
 
 /// Reads all groups of a store, while a daemon may be writing it. `each` is told first what they are made of.

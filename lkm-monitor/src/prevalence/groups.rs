@@ -74,8 +74,8 @@ pub struct Grouped {
     pub name: GroupName,
     /// The process is root's: what everybody can cause is not kept as long.
     pub privileged: bool,
-    /// The content is part of the group, and could not be read.
-    pub content_unknown: bool,
+    /// Content or arguments are part of the group, and could not be read in full: it may be another one.
+    pub not_all_known: bool,
 }
 
 /// The group that an observation counts in, if it does in one.
@@ -84,13 +84,14 @@ pub fn group_of(observation: &Observation, thresholds: &Thresholds) -> Option<Gr
     let keys = &thresholds.of(kind).keys;
     let parts: Vec<_> = keys.iter().map(|key| part(*key, observation)).collect();
     let content_unknown = keys.contains(&KeyPart::Sha256) && sha256(observation).is_none();
+    let arguments_unknown = keys.contains(&KeyPart::Args) && !has_all_arguments(observation);
     let caller = tree(observation).map(|tree| &tree.caller);
     Some(Grouped {
         kind,
         name: GroupName::new(kind, parts.iter().map(String::as_str)),
         // Nobody else gets a module into the kernel.
         privileged: kind == Kind::Module || caller.is_none_or(is_privileged),
-        content_unknown,
+        not_all_known: content_unknown || arguments_unknown,
     })
 }
 
@@ -170,7 +171,18 @@ fn part(key: KeyPart, observation: &Observation) -> String {
 /// Between arguments: no text holds it.
 pub const ARGUMENT_END: char = '\u{1f}';
 
-/// As documents show it, without the kernel's release.
+fn has_all_arguments(observation: &Observation) -> bool {
+    let caller = tree(observation).map(|tree| &tree.caller);
+    caller.is_some_and(|caller| {
+        let is_cut = caller.arguments_truncated || caller.arguments.iter().any(|argument| argument.truncated);
+        !is_cut && caller.more_arguments == 0 && !caller.arguments.is_empty()
+    })
+}
+
+/// In front of what a process calls a file that is not the host's of that name.
+const ELSEWHERE: &str = "elsewhere:";
+
+/// As documents show it, without the kernel's release where it is in the host's own tree.
 fn path(observation: &Observation) -> String {
     let shown = match observation {
         Observation::Call(call) => call.file.as_ref().map(|file| file.path.seen.as_slice()),
@@ -182,6 +194,11 @@ fn path(observation: &Observation) -> String {
         Observation::Request(_) | Observation::Tool(_) => None,
     };
     let path = shown.map_or_else(String::new, text);
+    if let Observation::File(report) = observation
+        && !report.of_host
+    {
+        return format!("{ELSEWHERE}{path}");
+    }
     let (tree, below) = group::without_release(&path);
     if tree.is_empty() { path } else { format!("{tree}*/{}", &path[path.len() - below..]) }
 }
@@ -189,7 +206,8 @@ fn path(observation: &Observation) -> String {
 fn sha256(observation: &Observation) -> Option<String> {
     let content = match observation {
         Observation::Call(call) => &call.content,
-        Observation::File(report) => &report.content,
+        // Without the inode of the event nothing says that it is its file that was read.
+        Observation::File(report) => report.change.facts.as_ref().map(|_| &report.content)?,
         Observation::Request(_) | Observation::Tool(_) => return None,
     };
     content.own_sha256().map(|hash| hex(&hash))

@@ -69,11 +69,6 @@ pub struct Answered {
 #[derive(Debug)]
 pub(super) enum Message {
     Count(Question),
-    /// The document on the event with this question was sent, or nobody wanted one; or it was lost.
-    Settled {
-        id: u64,
-        told: bool,
-    },
     /// The fleet's store has confirmed these days of a group, or not.
     Confirmed {
         name: GroupName,
@@ -102,6 +97,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Service {
     messages: Sender<Message>,
+    /// Questions whose documents were sent, or not wanted; or lost. None of these may be lost itself, and there are no more than questions.
+    settled: Sender<(u64, bool)>,
     answers: Receiver<Answered>,
     answered: Arc<Notify>,
     evicted: Arc<AtomicU64>,
@@ -130,6 +127,7 @@ impl Service {
         let store = open(&settings)?;
         let (messages, receiver) = bounded(QUESTIONS);
         let (sender, answers) = unbounded();
+        let (settled, settlements) = unbounded();
         let (end, ended) = bounded(0);
         let answered = Arc::new(Notify::new());
         let answers_to = Answers { sender, answered: Arc::clone(&answered) };
@@ -147,6 +145,7 @@ impl Service {
             store,
             fleet,
             messages: receiver,
+            settlements,
             answers: answers_to,
             unsynced_since: None,
             clock: TrustedClock::default(),
@@ -167,7 +166,7 @@ impl Service {
                 drop(end);
             })
             .map_err(file)?;
-        Ok(Self { messages, answers, answered, evicted, ended })
+        Ok(Self { messages, settled, answers, answered, evicted, ended })
     }
 
     /// Groups that the store has given up though they were within the window, since the start.
@@ -181,9 +180,10 @@ impl Service {
     }
 
     /// Says what became of the document on an event: whether it was sent, or nobody wanted one. Until then an event like it is a first
-    /// one, too. Never waits; where there is no room, the next one like it will be told again.
+    /// one, too. Never waits.
     pub fn settle(&self, id: u64, told: bool) {
-        let _ = self.messages.try_send(Message::Settled { id, told });
+        // Fails when nobody counts any more.
+        let _ = self.settled.send((id, told));
     }
 
     /// The next answer; when nobody is left to answer, it never comes. Cancel-safe.
@@ -304,14 +304,15 @@ struct Worker {
     store: Store,
     fleet: Option<Fleet>,
     messages: Receiver<Message>,
+    settlements: Receiver<(u64, bool)>,
     answers: Answers,
     /// When the first event was counted that is not on disk.
     unsynced_since: Option<Instant>,
     clock: TrustedClock,
     swept: Instant,
-    /// First events of which it is not known whether they were told, and their groups.
-    unsettled: HashMap<u64, GroupName>,
-    under_way: HashSet<GroupName>,
+    /// First events, of privileged processes or not, of which it is not known whether they were told, and their groups.
+    unsettled: HashMap<u64, (GroupName, bool)>,
+    under_way: HashSet<(GroupName, bool)>,
     /// What the fleet was told and has not confirmed. A group is told again afterwards only, so that nothing is on its way twice.
     told: HashSet<GroupName>,
     allowance: Allowance,
@@ -326,7 +327,9 @@ impl Worker {
     fn work(mut self) {
         loop {
             let (questions, mut stop) = self.take();
+            let settled: Vec<_> = self.settlements.try_iter().collect();
             let turn = panic::catch_unwind(AssertUnwindSafe(|| {
+                settled.into_iter().for_each(|(id, told)| self.settled(id, told));
                 self.count(&questions);
                 self.sync(stop);
                 self.tell_fleet();
@@ -364,13 +367,14 @@ impl Worker {
         let patience = match self.unsynced_since {
             _ if self.resend_from.is_some() => Duration::from_millis(20),
             Some(since) => SYNC.saturating_sub(since.elapsed()),
+            // To be told of what was told.
+            None if !self.unsettled.is_empty() => SYNC,
             None => SWEEP_EVERY,
         };
         let mut next = self.messages.recv_timeout(patience);
         loop {
             match next {
                 Ok(Message::Count(question)) => questions.push(question),
-                Ok(Message::Settled { id, told }) => self.settled(id, told),
                 Ok(Message::Confirmed { name, days, done }) => self.confirmed(&name, &days, done),
                 Ok(Message::FleetIsBack) => self.resend_from = Some(GroupName::first()),
                 // Our own end holds a sender, through the fleet's thread.
@@ -385,12 +389,12 @@ impl Worker {
     }
 
     fn settled(&mut self, id: u64, told: bool) {
-        let Some(name) = self.unsettled.remove(&id) else { return };
-        self.under_way.remove(&name);
+        let Some(first) = self.unsettled.remove(&id) else { return };
+        self.under_way.remove(&first);
         if !told {
             return;
         }
-        let settled = self.store.settle(&name);
+        let settled = self.store.settle(&first.0, first.1);
         self.note(settled);
         self.unsynced_since.get_or_insert_with(Instant::now);
     }
@@ -434,10 +438,11 @@ impl Worker {
         self.unsynced_since.get_or_insert_with(Instant::now);
         let (today, window) = (day_of(now_s), self.settings.limits.window);
         for (question, counted) in questions.iter().zip(counted) {
-            let is_first = !counted.seen_before && !self.under_way.contains(&question.name);
+            let first = (question.name.clone(), question.privileged);
+            let is_first = !counted.seen_before && !self.under_way.contains(&first);
             if is_first && self.unsettled.len() < MAX_UNSETTLED {
-                self.unsettled.insert(question.id, question.name.clone());
-                self.under_way.insert(question.name.clone());
+                self.unsettled.insert(question.id, first.clone());
+                self.under_way.insert(first);
             }
             let standing = Standing {
                 scope: Scope::Host,
@@ -498,6 +503,9 @@ impl Worker {
         self.evicted.store(self.store.evicted(), Ordering::Relaxed);
         // Tried again after as long as at first.
         self.unsynced_since = (!matches!(written, Ok(true))).then(Instant::now);
+        if matches!(written, Ok(false)) {
+            return;
+        }
         if let Some(damage) = written.as_ref().err().filter(|error| error.is_damage()).map(ToString::to_string) {
             self.begin_anew(&damage);
         }

@@ -118,7 +118,9 @@ impl Store {
             if !self.unwritten.contains_key(name) {
                 if self.unwritten.len() >= MAX_UNWRITTEN {
                     stored = None;
-                    self.write(now_s, Expiry::Doubtful)?;
+                    if !self.write(now_s, Expiry::Doubtful)? {
+                        return Err(self.file.busy());
+                    }
                 }
                 if stored.is_none() {
                     stored = Some(self.stored()?);
@@ -128,7 +130,7 @@ impl Store {
                 self.unwritten.insert(name.clone(), tally);
             }
             let Some(tally) = self.unwritten.get_mut(name) else { continue };
-            let seen_before = tally.settled && tally.count(today, window) > 0;
+            let seen_before = tally.is_settled(*privileged) && tally.count(today, window) > 0;
             tally.add(now_s, *privileged, window);
             counted.push(Counted { tally: tally.clone(), seen_before });
         }
@@ -136,8 +138,8 @@ impl Store {
     }
 
     /// Notes that the first event of a group was told, or was no cause to: the next one is not the first.
-    pub fn settle(&mut self, name: &GroupName) -> Result<(), StoreError> {
-        self.change(name, |tally| tally.settled = true)
+    pub fn settle(&mut self, name: &GroupName, privileged: bool) -> Result<(), StoreError> {
+        self.change(name, |tally| tally.settle(privileged))
     }
 
     /// Notes that the fleet's store does not know all of a group.
@@ -232,6 +234,7 @@ impl Store {
     /// Writes what changed, unless another process is writing: whether that was done. Where there are too many groups of a kind of
     /// callers some are given up: those that are over, then the oldest, of some that are looked at in turn.
     pub fn write(&mut self, now_s: u64, expiry: Expiry) -> Result<bool, StoreError> {
+        self.file.look_after();
         let (unwritten, unsent, limits, swept_to) = (&self.unwritten, &self.unsent, self.limits, &self.swept_to);
         let written = self.file.with(|database| {
             let mut transaction = match database.try_begin_write() {

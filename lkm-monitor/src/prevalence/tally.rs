@@ -42,8 +42,9 @@ pub struct Tally {
     pub days: Vec<Bucket>,
     /// A privileged process caused an event of it.
     pub privileged: bool,
-    /// The first event within the window was told, or was no cause to.
+    /// The first event within the window was told, or was no cause to; and the first one of a privileged process.
     pub settled: bool,
+    pub settled_for_root: bool,
     /// The day on which a baseline said that it is normal.
     pub baseline_day: Option<u32>,
 }
@@ -57,6 +58,7 @@ impl Tally {
             self.first_s = now_s;
             self.last_s = now_s;
             self.settled = false;
+            self.settled_for_root = false;
         }
         self.first_s = self.first_s.min(now_s);
         self.last_s = self.last_s.max(now_s);
@@ -69,6 +71,20 @@ impl Tally {
             // The earliest, but not the one at hand.
             let at = usize::from(self.days[0].day == today && self.days.len() > 1);
             self.days.remove(at);
+        }
+    }
+
+    /// Whether an event like it has been told. What others did makes it no less of an event when root does it.
+    pub const fn is_settled(&self, privileged: bool) -> bool {
+        if privileged { self.settled_for_root } else { self.settled || self.settled_for_root }
+    }
+
+    /// Notes that one was.
+    pub const fn settle(&mut self, privileged: bool) {
+        if privileged {
+            self.settled_for_root = true;
+        } else {
+            self.settled = true;
         }
     }
 

@@ -126,7 +126,7 @@ pub(super) fn any_rarity() -> impl Strategy<Value = Rarity> {
                 (true, false) => Answer::Known(standing),
                 (true, true) => Answer::FleetSilent(standing),
             };
-            Rarity { rare, answer, window_days: days, content_unknown: seen_before, settles: None }
+            Rarity { rare, answer, window_days: days, not_all_known: seen_before, settles: None }
         },
     )
 }

@@ -206,7 +206,7 @@ fn rarities() -> Vec<Document> {
     let load = Observation::Call(Box::new(load_from_tmp()));
     answers
         .map(|answer| {
-            let rarity = Rarity { rare: true, answer, window_days: 30, content_unknown: true, settles: None };
+            let rarity = Rarity { rare: true, answer, window_days: 30, not_all_known: true, settles: None };
             let verdict = Verdict { rarity: Some(rarity), ..Verdict::default() };
             renderer().render_observation(&load, &verdict, &samples::accounts())
         })

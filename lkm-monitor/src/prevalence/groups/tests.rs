@@ -11,11 +11,13 @@ fn content(status: ContentStatus) -> Content {
     }
 }
 
+/// A file that the host has by this name.
 fn report() -> FileReport {
     FileReport {
         change: FileChange {
             action: FileAction::Created,
             path: samples::path("/usr/lib/modules/6.1.0/kernel/x.ko.xz"),
+            facts: Some(crate::model::FileFacts::default()),
             ..samples::file_change()
         },
         subject: Subject::Module,
@@ -53,7 +55,7 @@ fn asked(errno: Option<i32>) -> ToolRun {
 fn a_file_is_known_by_path_program_and_content() {
     let grouped = file(report()).unwrap();
     assert_eq!(grouped.name.parts(), ["/usr/lib/modules/*/kernel/x.ko.xz", "/usr/bin/kmod", &"ab".repeat(32)]);
-    assert!(grouped.privileged && !grouped.content_unknown);
+    assert!(grouped.privileged && !grouped.not_all_known);
     let mut elsewhere = report();
     elsewhere.change.path = samples::path("/usr/lib/modules/9.9.9/kernel/x.ko.xz");
     assert_eq!(file(elsewhere).unwrap().name, grouped.name, "an upgrade");
@@ -63,7 +65,7 @@ fn a_file_is_known_by_path_program_and_content() {
 fn what_may_hold_something_else_by_now_is_not_known() {
     for status in [ContentStatus::ChangedSince, ContentStatus::Replaced, ContentStatus::Gone, ContentStatus::TimedOut] {
         let grouped = file(FileReport { content: content(status), ..report() }).unwrap();
-        assert!(grouped.content_unknown, "{status:?}");
+        assert!(grouped.not_all_known, "{status:?}");
     }
 }
 
@@ -97,7 +99,7 @@ fn a_module_is_known_by_name_and_content() {
     }
     assert!(load(ModuleCall { stage: LoadStage::InitFailed, ..call.clone() }).is_some(), "its code ran");
     assert!(load(samples::unload()).is_none());
-    assert!(load(ModuleCall { content: Content::default(), ..call }).unwrap().content_unknown);
+    assert!(load(ModuleCall { content: Content::default(), ..call }).unwrap().not_all_known);
 }
 
 #[test]
@@ -134,5 +136,26 @@ fn other_keys_make_other_groups() {
     let thresholds = Thresholds { files, ..Thresholds::default() };
     let grouped = group_of(&Observation::File(Box::new(report())), &thresholds).unwrap();
     assert_eq!(grouped.name.parts(), ["0", "", "/usr/lib/modules/*/kernel/x.ko.xz"]);
-    assert!(!grouped.content_unknown);
+    assert!(!grouped.not_all_known);
+}
+
+#[test]
+fn what_a_chroot_calls_by_a_name_of_the_host_is_another_file() {
+    let elsewhere = file(FileReport { of_host: false, ..report() }).unwrap();
+    assert_eq!(elsewhere.name.parts()[0], "elsewhere:/usr/lib/modules/6.1.0/kernel/x.ko.xz");
+    assert_ne!(elsewhere.name, file(report()).unwrap().name);
+}
+
+#[test]
+fn what_is_not_known_in_full_may_be_anything() {
+    let mut blind = report();
+    blind.change.facts = None;
+    assert!(file(blind).unwrap().not_all_known, "which file was read is not known");
+    let mut cut = asked(None);
+    cut.process.caller.arguments_truncated = true;
+    assert!(tool(cut).unwrap().not_all_known);
+    let mut many = asked(None);
+    many.process.caller.more_arguments = 1;
+    assert!(tool(many).unwrap().not_all_known);
+    assert!(!tool(asked(None)).unwrap().not_all_known);
 }

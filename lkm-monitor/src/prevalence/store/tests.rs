@@ -73,7 +73,7 @@ proptest! {
                         if !counted.seen_before {
                             settled.push(group);
                         }
-                        store.settle(&name(group)).unwrap();
+                        store.settle(&name(group), true).unwrap();
                     }
                 }
                 Step::Write => {
@@ -172,7 +172,7 @@ fn a_first_event_is_one_until_it_was_told() {
     // A crash came before that.
     let mut store = opened(&folder, LIMITS);
     assert!(!seen_before(&mut store));
-    store.settle(&name(1)).unwrap();
+    store.settle(&name(1), true).unwrap();
     store.write(NOW_S, Expiry::WhenFull).unwrap();
     drop(store);
     assert!(seen_before(&mut opened(&folder, LIMITS)));
@@ -279,4 +279,66 @@ fn a_store_of_another_version_is_left_alone() {
     drop(Store::open(&path, LIMITS).unwrap());
     super::super::file::make_foreign(&path);
     assert!(matches!(Store::open(&path, LIMITS), Err(StoreError::Format { .. })));
+}
+
+#[test]
+fn what_others_did_is_a_first_event_when_root_does_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = opened(&folder, LIMITS);
+    let seen_before =
+        |store: &mut Store, privileged| store.count(&[(name(1), privileged)], NOW_S).unwrap()[0].seen_before;
+    assert!(!seen_before(&mut store, false));
+    store.settle(&name(1), false).unwrap();
+    assert!(seen_before(&mut store, false));
+    assert!(!seen_before(&mut store, true), "root's first one");
+    store.settle(&name(1), true).unwrap();
+    assert!(seen_before(&mut store, true) && seen_before(&mut store, false));
+}
+
+#[test]
+fn what_is_no_file_of_ours_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        path("fifo"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    std::fs::write(path("victim"), "x").unwrap();
+    std::fs::set_permissions(path("victim"), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::os::unix::fs::symlink(path("victim"), path("link")).unwrap();
+    std::fs::hard_link(path("victim"), path("second")).unwrap();
+    std::fs::create_dir(path("folder")).unwrap();
+    for name in ["fifo", "link", "second", "folder"] {
+        let error = Store::open(&path(name), LIMITS).unwrap_err();
+        assert!(matches!(error, StoreError::File { .. }) && error.to_string().contains(name), "{error}");
+    }
+    use std::os::unix::fs::MetadataExt as _;
+    assert_eq!(std::fs::metadata(path("victim")).unwrap().mode() & 0o777, 0o644, "left as it was");
+}
+
+#[test]
+fn a_store_that_is_removed_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = opened(&folder, LIMITS);
+    store.count(&[(name(1), true)], NOW_S).unwrap();
+    store.write(NOW_S, Expiry::WhenFull).unwrap();
+    std::fs::remove_file(folder.path().join("new/store.redb")).unwrap();
+    store.count(&[(name(2), true)], NOW_S).unwrap();
+    store.write(NOW_S, Expiry::WhenFull).unwrap();
+    assert_eq!(all(&folder).into_keys().collect::<Vec<_>>(), [name(2)]);
+}
+
+#[test]
+fn who_holds_the_right_to_write_costs_no_memory_without_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = opened(&folder, LIMITS);
+    super::super::file::hold(&folder.path().join("new/store.redb"), || {
+        let many: Vec<_> = (0..=MAX_UNWRITTEN).map(|number| (name(number), false)).collect();
+        assert!(matches!(store.count(&many, NOW_S), Err(StoreError::Busy { .. })));
+        assert!(store.unwritten.len() <= MAX_UNWRITTEN);
+    });
 }

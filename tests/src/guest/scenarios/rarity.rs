@@ -83,8 +83,8 @@ pub(super) fn files(stage: &mut Stage) {
         .succeeded()
         .pid;
         let document = created(&sensor, pid, "/tmp/gone.ko");
-        document.contains(json!({ "lkm_monitor": { "rarity": { "rare": true, "content_unknown": true } } }));
-        assert!(document.text("event.reason").ends_with(", and its content could not be read"), "{}", document.value());
+        document.contains(json!({ "lkm_monitor": { "rarity": { "rare": true, "not_all_known": true } } }));
+        assert!(document.text("event.reason").ends_with(", and not all of it could be read"), "{}", document.value());
     }
 
     // A kernel that is upgraded has the same files in another place.
