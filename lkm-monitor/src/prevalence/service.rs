@@ -459,7 +459,7 @@ impl Worker {
     /// Answers for this host, and asks the fleet.
     fn answer(&mut self, question: &Question, tally: &Tally, standing: Standing) {
         let id = question.id;
-        let is_new = standing.count == 1 && !question.privileged;
+        let is_new = !question.privileged && tally.days.iter().all(|bucket| bucket.sent == 0);
         // What is under way already says of this event, too, that the group was seen; the fleet is told of it afterwards.
         if self.fleet.is_none() || self.told.contains(&question.name) || (is_new && !self.allowance.take()) {
             return self.answers.send(Answered { id, answer: Answer::Known(standing), more: false });
@@ -504,6 +504,9 @@ impl Worker {
         // Tried again after as long as at first.
         self.unsynced_since = (!matches!(written, Ok(true))).then(Instant::now);
         if matches!(written, Ok(false)) {
+            if now {
+                tracing::error!("another process is writing the prevalence store: what was counted last is lost");
+            }
             return;
         }
         if let Some(damage) = written.as_ref().err().filter(|error| error.is_damage()).map(ToString::to_string) {
