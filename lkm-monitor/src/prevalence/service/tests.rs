@@ -1,7 +1,13 @@
-use std::{io::BufRead as _, process::Stdio};
+use std::{io::BufRead as _, path::Path, process::Stdio};
 
 use super::*;
-use crate::{model::Kind, prevalence::tally::Window};
+use crate::{
+    model::Kind,
+    prevalence::{
+        store::{SYNC, Store},
+        tally::{Window, day_of},
+    },
+};
 
 const WINDOW: Window = Window { days: 30 };
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -109,18 +115,6 @@ fn a_damaged_store_is_put_aside() {
         drop(service);
     }
     assert!(count(folder.path()) >= 2, "what was damaged is still there");
-}
-
-#[test]
-fn a_clock_is_trusted_when_it_goes_on_for_long() {
-    let begin = Instant::now();
-    let mut clock = TrustedClock::default();
-    let mut at = |hours: u64, shown_s: u64| clock.is_trusted(begin + Duration::from_secs(3600 * hours), shown_s);
-    assert!(!at(0, 1_000_000));
-    assert!(at(1, 1_003_600));
-    assert!(!at(2, 9_000_000), "it was set");
-    assert!(at(3, 9_003_600));
-    assert!(!at(4, 1_000_000), "and set back");
 }
 
 /// Set in the process that will be killed: the folder of its store.
