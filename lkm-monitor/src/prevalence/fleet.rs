@@ -1,6 +1,6 @@
 //! What the fleet has seen, in Redis or Valkey.
 //!
-//! A group is a hash by itself, so that one script call counts an event and says how it stands: one round trip, atomic, and on one node
+//! A group is two hashes, so that one script call counts an event and says how it stands: one round trip, atomic, and on one node
 //! of a cluster. Agents are kept up to [`MAX_MEMBERS`]. Keys expire by themselves.
 
 use std::{
@@ -236,12 +236,13 @@ impl Messenger {
         let _ = self.messages.send(Message::Confirmed { name: told.name, days: told.days, done: true });
     }
 
-    /// Key and arguments of the script.
+    /// Keys and arguments of the script.
     fn call(&self, days: &[Bucket], group: &str) -> Vec<String> {
         let window_days = self.window_days;
+        // Hosts with another window have other counts. Both keys are on one node of a cluster.
+        let group = format!("{}{window_days}:{{{group}}}", self.settings.prefix);
         let head = [
-            // Hosts with another window have other counts.
-            format!("{}{window_days}:{{{group}}}", self.settings.prefix),
+            format!("{group}:agents"),
             self.agent.clone(),
             self.store.clone(),
             window_days.to_string(),
@@ -250,7 +251,7 @@ impl Messenger {
         let days = days
             .iter()
             .flat_map(|bucket| [bucket.day.into(), bucket.count, bucket.sent].map(|number: u64| number.to_string()));
-        head.into_iter().chain(days).collect()
+        std::iter::once(group).chain(head).chain(days).collect()
     }
 }
 

@@ -35,6 +35,9 @@ pub enum LinkError {
 /// For a connection: longer than for an answer, since names are looked up and keys agreed upon.
 const CONNECT: Duration = Duration::from_secs(3);
 
+/// Keys of the script: the first arguments of a call.
+const KEYS: usize = 2;
+
 /// An open connection.
 pub(super) struct Link {
     server: Server,
@@ -62,20 +65,20 @@ impl Link {
         Ok(Self { script: script.map_err(named)?, server, address })
     }
 
-    /// Calls the script for each of these keys with arguments, in one round trip to each node; what each returned.
+    /// Calls the script for each of these, keys first and then arguments, in one round trip to each node; what each returned.
     pub(super) fn call(&mut self, calls: &[Vec<String>]) -> Result<Vec<[u64; 3]>, LinkError> {
         let answers: Result<Vec<Vec<u64>>, _> = match &mut self.server {
             Server::Single(connection) => {
                 let mut pipe = redis::pipe();
                 for call in calls {
-                    pipe.cmd("EVALSHA").arg(&self.script).arg(1).arg(call);
+                    pipe.cmd("EVALSHA").arg(&self.script).arg(KEYS).arg(call);
                 }
                 pipe.query(connection.as_mut())
             }
             Server::Cluster(connection) => {
                 let mut pipe = cluster_pipe();
                 for call in calls {
-                    pipe.cmd("EVALSHA").arg(&self.script).arg(1).arg(call);
+                    pipe.cmd("EVALSHA").arg(&self.script).arg(KEYS).arg(call);
                 }
                 pipe.query(connection.as_mut())
             }

@@ -44,7 +44,14 @@ impl Agent {
     /// What it has to say of these days.
     fn call(&self, key: &str, number: usize, days: impl Iterator<Item = u32>) -> Vec<String> {
         let store = format!("{:08x}", self.store);
-        let mut call = vec![key.to_owned(), number.to_string(), store, "30".to_owned(), MAX_MEMBERS.to_string()];
+        let mut call = vec![
+            key.to_owned(),
+            format!("{key}:agents"),
+            number.to_string(),
+            store,
+            "30".to_owned(),
+            MAX_MEMBERS.to_string(),
+        ];
         for day in days {
             let (total, confirmed) = self.days.get(&day).copied().unwrap_or_default();
             if total > confirmed {
@@ -102,27 +109,29 @@ fn what_is_older_than_the_window_is_forgotten() {
     let server = Server::start(folder.path(), &[]);
     let mut link = Link::open(&link(&server.address()), SCRIPT).unwrap();
     let today = day_of(now_s());
-    let set = |fields: &[(String, String)]| {
+    let set = |key: &str, fields: &[(String, String)]| {
         let mut command = redis::cmd("HSET");
-        command.arg("k");
+        command.arg(key);
         for (field, value) in fields {
             command.arg(field).arg(value);
         }
         server.query::<u64>(command).unwrap();
     };
-    set(&[
-        (format!("d{}", today - 30), "7".to_owned()),
-        (format!("d{}", today - 29), "5".to_owned()),
-        ("aold".to_owned(), format!("00 {0} {0}:7", today - 30)),
-        ("anew".to_owned(), format!("00 {0} {0}:5", today - 29)),
-        ("abroken".to_owned(), "nonsense".to_owned()),
-    ]);
-    let mut call = ["k", "me", "0", "30", "64"].map(str::to_owned).to_vec();
+    set("k", &[(format!("d{}", today - 30), "7".to_owned()), (format!("d{}", today - 29), "5".to_owned())]);
+    set(
+        "k:agents",
+        &[
+            ("old".to_owned(), format!("00 {0} {0}:7", today - 30)),
+            ("new".to_owned(), format!("00 {0} {0}:5", today - 29)),
+            ("broken".to_owned(), "nonsense".to_owned()),
+        ],
+    );
+    let mut call = ["k", "k:agents", "me", "0", "30", "64"].map(str::to_owned).to_vec();
     call.extend([today.into(), 1, 0].map(|number: u64| number.to_string()));
     let [count, agents, _] = link.call(&[call]).unwrap()[0];
     assert_eq!((count, agents), (6, 2));
     let mut command = redis::cmd("HEXISTS");
-    command.arg("k").arg("aold");
+    command.arg("k:agents").arg("old");
     assert_eq!(server.query::<u64>(command).unwrap(), 0);
 }
 
@@ -133,7 +142,7 @@ fn a_wrong_clock_of_a_host_makes_nothing_expire() {
     let mut link = Link::open(&link(&server.address()), SCRIPT).unwrap();
     let today = day_of(now_s());
     let mut say = |agent: &str, day: u32, total: u64| {
-        let mut call = ["k", agent, "0", "30", "64"].map(str::to_owned).to_vec();
+        let mut call = ["k", "k:agents", agent, "0", "30", "64"].map(str::to_owned).to_vec();
         call.extend([day.into(), total, 0].map(|number: u64| number.to_string()));
         let [count, agents, ..] = link.call(&[call]).unwrap()[0];
         (count, agents)
@@ -153,13 +162,49 @@ fn a_group_of_many_agents_stays_small() {
     let today = day_of(now_s());
     for number in 0..500_u64 {
         let agent = format!("{number:016x}");
-        let mut call = ["k", &agent, "00000000", "30", "64"].map(str::to_owned).to_vec();
+        let mut call = ["k", "k:agents", &agent, "00000000", "30", "64"].map(str::to_owned).to_vec();
         call.extend([today.into(), 1, 0].map(|number: u64| number.to_string()));
         let [count, agents, ..] = link.call(&[call]).unwrap()[0];
         assert_eq!((count, agents), (number + 1, (number + 1).min(MAX_MEMBERS + 1)));
     }
-    let mut command = redis::cmd("MEMORY");
-    command.arg("USAGE").arg("k");
-    let bytes: u64 = server.query(command).unwrap();
+    let usage = |key: &str| {
+        let mut command = redis::cmd("MEMORY");
+        command.arg("USAGE").arg(key);
+        server.query::<u64>(command).unwrap()
+    };
+    let bytes = usage("k") + usage("k:agents");
     assert!(bytes < 5000, "{bytes}");
+}
+
+/// A full group is looked through again when one of its agents may have been forgotten.
+#[test]
+fn a_group_that_was_full_is_not_full_for_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &["--appendonly", "no"]);
+    let mut link = Link::open(&link(&server.address()), SCRIPT).unwrap();
+    let today = day_of(now_s());
+    let hset = |key: &str, field: &str, value: &str| {
+        let mut command = redis::cmd("HSET");
+        command.arg(key).arg(field).arg(value);
+        server.query::<u64>(command).unwrap();
+    };
+    for number in 0..MAX_MEMBERS {
+        hset("k:agents", &format!("{number}"), &format!("00 {} {0}:1", today - if number < 10 { 29 } else { 3 }));
+    }
+    let mut agents = |agent: &str| {
+        let mut call = ["k", "k:agents", agent, "00", "30", "64"].map(str::to_owned).to_vec();
+        call.extend([today.into(), 1, 0].map(|number: u64| number.to_string()));
+        link.call(&[call]).unwrap()[0][1]
+    };
+    assert_eq!(agents("x"), MAX_MEMBERS + 1);
+    let mut command = redis::cmd("HGET");
+    command.arg("k").arg("full");
+    assert_eq!(server.query::<u32>(command).unwrap(), today, "tomorrow ten of them are forgotten");
+    assert_eq!((agents("y"), agents("63")), (MAX_MEMBERS + 1, MAX_MEMBERS));
+    // Tomorrow has come.
+    hset("k", "full", &(today - 1).to_string());
+    for number in 0..10 {
+        hset("k:agents", &format!("{number}"), &format!("00 {} {0}:1", today - 30));
+    }
+    assert_eq!(agents("z"), MAX_MEMBERS - 10 + 1);
 }

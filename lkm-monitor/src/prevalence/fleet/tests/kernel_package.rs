@@ -67,7 +67,14 @@ fn tell(link: &mut Link, host: usize, groups: &[String], today: u32) -> u64 {
     for batch in groups.chunks(BATCH) {
         let call = |group: &String| {
             let agent = format!("{:016x}", (host as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-            let mut call = vec![group.clone(), agent, format!("{host:08x}"), "30".to_owned(), MAX_MEMBERS.to_string()];
+            let mut call = vec![
+                group.clone(),
+                format!("{group}:agents"),
+                agent,
+                format!("{host:08x}"),
+                "30".to_owned(),
+                MAX_MEMBERS.to_string(),
+            ];
             call.extend([today.into(), 1, 0].map(|number: u64| number.to_string()));
             call
         };

@@ -69,7 +69,8 @@ fn tls_server(folder: &Path, authority: &Authority) -> (Server, LinkSettings) {
 
 /// What reaching the server comes to: nothing, or the error.
 fn outcome(settings: &LinkSettings) -> Result<(), String> {
-    let call = ["lkm-monitor:{agents}", "a", "0", "30", "64"].map(str::to_owned).to_vec();
+    let call =
+        ["lkm-monitor:{agents}", "lkm-monitor:{agents}:agents", "a", "0", "30", "64"].map(str::to_owned).to_vec();
     let mut link = Link::open(settings, SCRIPT).map_err(|error| error.to_string())?;
     link.call(&[call]).map(drop).map_err(|error| error.to_string())
 }
@@ -108,7 +109,10 @@ fn users_and_what_they_may_do() {
     let may = super::agents::documented_rights();
     set(&[&["lkm", "on", ">hush", "~lkm-monitor:*"], &may[..]].concat());
     set(&[&["elsewhere", "on", ">hush", "~other:*"], &may[..]].concat());
-    set(&[&["reader", "on", ">hush", "~lkm-monitor:*"], &may[..4]].concat());
+    let reads: Vec<_> = may.iter().copied().filter(|right| *right != "+hset").collect();
+    set(&[&["reader", "on", ">hush", "~lkm-monitor:*"], &reads[..]].concat());
+    let blind: Vec<_> = may.iter().copied().filter(|right| *right != "+hgetall").collect();
+    set(&[&["blind", "on", ">hush", "~lkm-monitor:*"], &blind[..]].concat());
     let by = |user: &str, password: &str| {
         let (user, password) = (Some(user.to_owned()), Some(password.to_owned()));
         outcome(&LinkSettings { user, password, ..link(&server.address()) })
@@ -118,6 +122,8 @@ fn users_and_what_they_may_do() {
     assert!(error.contains("authentication failed") && !error.contains("secret-guess"), "{error}");
     let error = by("elsewhere", "hush").unwrap_err();
     assert!(error.contains("lkm-monitor:{agents}") || error.to_lowercase().contains("keys"), "{error}");
-    let error = by("reader", "hush").unwrap_err();
-    assert!(error.contains("can't run this command"), "{error}");
+    for user in ["reader", "blind"] {
+        let error = by(user, "hush").unwrap_err();
+        assert!(error.contains("can't run this command"), "{user}: {error}");
+    }
 }
