@@ -200,6 +200,7 @@ pub(crate) const ALL: &[Scenario] = &[
     not_compared("disguises::that_executes_another", disguises::that_executes_another),
     not_compared("disguises::other_programs", disguises::other_programs),
     once("rarity::files", rarity::files),
+    once("rarity::groups_that_were_warmed", rarity::groups_that_were_warmed),
     once("rarity::loads_and_runs", rarity::loads_and_runs),
     once("rarity::after_a_kill", rarity::after_a_kill),
     once("rarity::on_a_full_disk", rarity::on_a_full_disk),

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use rustix::{
+    fs::{CWD, RenameFlags, renameat_with},
+    mount::{MountFlags, UnmountFlags, mount, unmount},
+};
 use serde_json::json;
 
 use crate::{
@@ -99,6 +102,57 @@ pub(super) fn files(stage: &mut Stage) {
     installed("9.1.0-test").contains(on_this_host(true, 1));
     installed("9.2.0-test").contains(on_this_host(false, 2)).has_findings(&[]);
     assert_eq!(fs::metadata("/tmp/files/prevalence.redb").expect("the store is there").mode() & 0o777, 0o600);
+    sensor.stop();
+}
+
+/// What was done so that the next one like it is no news.
+pub(super) fn groups_that_were_warmed(stage: &mut Stage) {
+    let mut sensor = counting(stage, "warmed", "");
+    let image = Image::of("dummy").0;
+    let analyst = forked(|| {
+        become_analyst();
+        fs::write("/tmp/w.ko", &image).expect("write a module");
+        Ok(())
+    })
+    .succeeded();
+    created(&sensor, analyst.pid, "/tmp/w.ko").contains(on_this_host(true, 1));
+    fs::remove_file("/tmp/w.ko").expect("remove the module");
+    let by_root = created(&sensor, put(&image, "/tmp/w.ko"), "/tmp/w.ko");
+    by_root
+        .contains(json!({ "lkm_monitor": { "rarity": { "rare": true, "count": 2, "seen_before": false } } }))
+        .has_findings(&["module-file-created"]);
+
+    // The daemon looks at the name when the bytes may be others again.
+    fs::write("/tmp/q.bin", Image::of("brd").0).expect("write a file");
+    let exchanger = forked(|| {
+        for _ in 0..2 {
+            renameat_with(CWD, "/tmp/w.ko", CWD, "/tmp/q.bin", RenameFlags::EXCHANGE)?;
+        }
+        Ok(())
+    })
+    .succeeded();
+    let exchanged = |document: &Document| {
+        document.text("event.action") == "exchanged-kernel-module-file"
+            && document.text("file.path") == "/tmp/w.ko"
+            && document.is_by(exchanger.pid)
+    };
+    sensor
+        .expect("the exchange", exchanged)
+        .contains(json!({ "lkm_monitor": { "rarity": { "rare": true, "not_all_known": true } } }))
+        .has_findings(&["module-file-created"]);
+
+    // Two command lines that differ behind what is kept of them.
+    let long = format!("{}insmod", "/".repeat(5000));
+    for (name, count) in [("dummy", 1), ("brd", 2)] {
+        let script = format!("exec -a {long} /usr/bin/kmod /fixtures/{name}.ko");
+        let insmod = program(BUSYBOX, ["sh", "-c", &script]).succeeded();
+        let ran =
+            |document: &Document| document.text("event.action") == "ran-module-tool" && document.is_by(insmod.pid);
+        sensor
+            .expect("the run", ran)
+            .contains(json!({ "lkm_monitor": { "rarity": { "rare": true, "count": count, "not_all_known": true } } }));
+        program("/sbin/rmmod", [name]).succeeded();
+    }
     sensor.stop();
 }
 
