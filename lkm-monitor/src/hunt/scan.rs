@@ -67,6 +67,7 @@ pub fn scan<R: BufRead>(
 ) -> io::Result<(Vec<Groups>, Totals)> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let (send, receive) = bounded(threads * WAITING);
+    let (done, spare) = bounded(threads * (WAITING + 1));
     let mut names = Vec::new();
     let mut readers = Vec::new();
     for (name, open) in inputs {
@@ -77,12 +78,12 @@ pub fn scan<R: BufRead>(
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
-                let (receive, names, counters) = (receive.clone(), &names, counters.clone());
-                scope.spawn(move || work(&receive, names, counters))
+                let (receive, done, names, counters) = (receive.clone(), done.clone(), &names, counters.clone());
+                scope.spawn(move || work(&receive, &done, names, counters))
             })
             .collect();
         drop(receive);
-        let read = read(readers, &names, &send);
+        let read = read(readers, &names, &send, &spare);
         drop(send);
         let mut all = (counters.into_groups(), Totals::default());
         for worker in workers {
@@ -102,14 +103,14 @@ fn read<R: BufRead>(
     readers: Vec<impl FnOnce() -> io::Result<R>>,
     names: &[String],
     send: &Sender<Task>,
+    spare: &Receiver<Vec<u8>>,
 ) -> io::Result<()> {
     for (input, open) in readers.into_iter().enumerate() {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", names[input]));
-        source::blocks(open().map_err(named)?, |block| {
-            // Fails when all workers have panicked, which joining them tells.
-            send.send(Task { input, block }).is_ok()
-        })
-        .map_err(named)?;
+        let spare = || spare.try_recv().ok();
+        // Fails when all workers have panicked, which joining them tells.
+        source::blocks(open().map_err(named)?, spare, |block| send.send(Task { input, block }).is_ok())
+            .map_err(named)?;
     }
     Ok(())
 }
@@ -164,7 +165,12 @@ impl<'a> Counters<'a> {
     }
 }
 
-fn work(tasks: &Receiver<Task>, names: &[String], mut counters: Counters<'_>) -> (Vec<Groups>, Totals) {
+fn work(
+    tasks: &Receiver<Task>,
+    done: &Sender<Vec<u8>>,
+    names: &[String],
+    mut counters: Counters<'_>,
+) -> (Vec<Groups>, Totals) {
     let mut totals = Totals::default();
     for Task { input: index, block } in tasks {
         for (line, text) in block.lines() {
@@ -180,6 +186,8 @@ fn work(tasks: &Receiver<Task>, names: &[String], mut counters: Counters<'_>) ->
                 }
             }
         }
+        // Where there is room: what finds none is given back.
+        let _ = done.try_send(block.bytes);
     }
     (counters.into_groups(), totals)
 }

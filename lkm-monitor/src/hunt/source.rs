@@ -120,11 +120,18 @@ impl Block {
     }
 }
 
-/// Hands all of the input on, piece by piece, until `take` says that it is enough.
-pub fn blocks(mut reader: impl BufRead, mut take: impl FnMut(Block) -> bool) -> io::Result<()> {
+/// Hands all of the input on, piece by piece, until `take` says that it is enough. `spare` gives the memory of pieces that are done
+/// with, where there are any: new memory costs more than what is read into it.
+pub fn blocks(
+    mut reader: impl BufRead,
+    mut spare: impl FnMut() -> Option<Vec<u8>>,
+    mut take: impl FnMut(Block) -> bool,
+) -> io::Result<()> {
     let mut first = 1;
     loop {
-        let mut bytes = Vec::with_capacity(BLOCK_BYTES);
+        let mut bytes = spare().unwrap_or_default();
+        bytes.clear();
+        bytes.reserve(BLOCK_BYTES + BLOCK_BYTES / 8);
         reader.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut bytes)?;
         if bytes.is_empty() {
             return Ok(());

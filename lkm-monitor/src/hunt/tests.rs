@@ -274,13 +274,17 @@ proptest! {
 /// All lines with their numbers; `None` for those that are too long.
 fn lines(reader: impl std::io::BufRead) -> Vec<(u64, Option<String>)> {
     let mut read = Vec::new();
-    source::blocks(reader, |block| {
-        read.extend(block.lines().map(|(number, line)| match line {
-            Line::Whole(line) => (number, Some(String::from_utf8(line.trim_ascii().to_vec()).unwrap())),
-            Line::TooLong => (number, None),
-        }));
-        true
-    })
+    source::blocks(
+        reader,
+        || None,
+        |block| {
+            read.extend(block.lines().map(|(number, line)| match line {
+                Line::Whole(line) => (number, Some(String::from_utf8(line.trim_ascii().to_vec()).unwrap())),
+                Line::TooLong => (number, None),
+            }));
+            true
+        },
+    )
     .unwrap();
     read
 }
