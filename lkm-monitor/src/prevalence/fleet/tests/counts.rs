@@ -62,7 +62,7 @@ impl Agent {
     }
 }
 
-/// What was said late, and twice, of several days at once, by a clock that goes to and fro, is among the steps.
+/// What was said late, and twice, of several days at once, by a clock that goes back and forth, is among the steps.
 #[test]
 fn it_counts_what_a_list_of_all_events_counts() {
     let folder = tempfile::tempdir().unwrap();
