@@ -9,7 +9,11 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{Subject, text::Text};
+use super::{
+    Subject,
+    record::{Agent, File},
+    text::Text,
+};
 
 /// Who and what, as numbers that are equal where the texts are: a relation asks no more, and a group may have many.
 ///
@@ -123,13 +127,6 @@ struct Document<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Agent<'a> {
-    #[serde(borrow)]
-    id: Option<Text<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
 struct Host<'a> {
     #[serde(borrow)]
     id: Option<Text<'a>>,
@@ -145,20 +142,4 @@ struct Process<'a> {
     pid: Option<u64>,
     #[serde(borrow)]
     start: Option<Text<'a>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct File<'a> {
-    #[serde(borrow)]
-    path: Option<Text<'a>>,
-    #[serde(borrow)]
-    hash: Hash<'a>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Hash<'a> {
-    #[serde(borrow)]
-    sha256: Option<Text<'a>>,
 }

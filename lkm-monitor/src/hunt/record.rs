@@ -168,9 +168,9 @@ struct Document<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Agent<'a> {
+pub(super) struct Agent<'a> {
     #[serde(borrow)]
-    id: Option<Text<'a>>,
+    pub(super) id: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -188,20 +188,20 @@ struct Event<'a> {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct File<'a> {
+pub(super) struct File<'a> {
     #[serde(borrow)]
-    path: Option<Text<'a>>,
+    pub(super) path: Option<Text<'a>>,
     #[serde(borrow)]
     name: Option<Text<'a>>,
     #[serde(borrow)]
-    hash: Hash<'a>,
+    pub(super) hash: Hash<'a>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Hash<'a> {
+pub(super) struct Hash<'a> {
     #[serde(borrow)]
-    sha256: Option<Text<'a>>,
+    pub(super) sha256: Option<Text<'a>>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -52,6 +52,8 @@ pub(super) struct Told {
     pub(super) question: Option<(u64, Standing)>,
     pub(super) name: GroupName,
     pub(super) days: Vec<Bucket>,
+    /// Of the store that has counted them: one that was begun anew counts from the beginning.
+    pub(super) epoch: u64,
 }
 
 /// The way to the fleet's thread.
@@ -66,7 +68,6 @@ impl Fleet {
     pub(super) fn start(
         settings: FleetSettings,
         whole: &Settings,
-        epoch: u64,
         messages: Sender<Message>,
         answers: Answers,
     ) -> io::Result<Self> {
@@ -74,7 +75,6 @@ impl Fleet {
         let up = Arc::new(AtomicBool::new(false));
         let messenger = Messenger {
             agent: hex(&Sha256::digest(&whole.agent)[..8]),
-            store: format!("{:08x}", epoch as u32),
             window_days: whole.limits.window.days,
             keys: serde_json::to_string(&whole.keys)?,
             settings,
@@ -102,7 +102,6 @@ impl Fleet {
 struct Messenger {
     settings: FleetSettings,
     agent: String,
-    store: String,
     window_days: u32,
     /// What groups are made of: with other keys a name says something else.
     keys: String,
@@ -171,7 +170,7 @@ impl Messenger {
     /// Reaches the server, and sees whether it lets us do what we will do.
     fn connect(&self) -> Result<Link, LinkError> {
         let mut link = Link::open(&self.settings.link, SCRIPT)?;
-        link.call(&[self.call(&[], "agents")])?;
+        link.call(&[self.call(&[], 0, "agents")])?;
         Ok(link)
     }
 
@@ -181,13 +180,15 @@ impl Messenger {
                 Ok(told) => told,
                 Err(RecvTimeoutError::Disconnected) => return Ok(Ended),
                 Err(RecvTimeoutError::Timeout) => {
-                    link.call(&[self.call(&[], "agents")])?;
+                    link.call(&[self.call(&[], 0, "agents")])?;
                     continue;
                 }
             };
             let batch: Vec<_> = std::iter::once(first).chain(self.waiting.try_iter().take(BATCH - 1)).collect();
-            let calls: Vec<_> =
-                batch.iter().map(|told| self.call(&told.days, &hex(&told.name.digest(&self.keys)))).collect();
+            let calls: Vec<_> = batch
+                .iter()
+                .map(|told| self.call(&told.days, told.epoch, &hex(&told.name.digest(&self.keys))))
+                .collect();
             let began = Instant::now();
             let stands = match link.call(&calls) {
                 // A server that was started anew has forgotten the connection. Saying it twice changes nothing.
@@ -237,14 +238,14 @@ impl Messenger {
     }
 
     /// Keys and arguments of the script.
-    fn call(&self, days: &[Bucket], group: &str) -> Vec<String> {
+    fn call(&self, days: &[Bucket], epoch: u64, group: &str) -> Vec<String> {
         let window_days = self.window_days;
         // Hosts with another window have other counts. Both keys are on one node of a cluster.
         let group = format!("{}{window_days}:{{{group}}}", self.settings.prefix);
         let head = [
             format!("{group}:agents"),
             self.agent.clone(),
-            self.store.clone(),
+            format!("{:08x}", epoch as u32),
             window_days.to_string(),
             MAX_MEMBERS.to_string(),
         ];

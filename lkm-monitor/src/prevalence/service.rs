@@ -128,7 +128,7 @@ impl Service {
         let file = |source: io::Error| StoreError::File { path: path.clone(), source };
         let fleet = match &settings.fleet {
             Some(fleet) => {
-                let fleet = Fleet::start(fleet.clone(), &settings, store.epoch(), messages.clone(), answers_to.clone());
+                let fleet = Fleet::start(fleet.clone(), &settings, messages.clone(), answers_to.clone());
                 Some(fleet.map_err(file)?)
             }
             None => None,

@@ -50,13 +50,13 @@ impl Page<'_> {
         shown.iter().map(|name| index(name).with_context(|| format!("a strange row: {name}"))).collect()
     }
 
-    fn expect_files(&self, expected: &[usize]) -> Result<()> {
+    fn shows_files(&self, expected: &[usize]) -> Result<()> {
         let files = self.files()?;
         ensure!(files == expected, "the rows are {files:?} and not {expected:?}");
         Ok(())
     }
 
-    fn expect(&self, expression: &str, expected: &Value) -> Result<()> {
+    fn shows(&self, expression: &str, expected: &Value) -> Result<()> {
         let found = self.browser.evaluate(&format!("return {expression}"))?;
         ensure!(found == *expected, "{expression} is {found} and not {expected}");
         Ok(())
@@ -72,7 +72,7 @@ impl Page<'_> {
         self.browser.wait_for(&format!(
             "(({{ left, top }}) => {cell}.contains(document.elementFromPoint(left + 2, top + 2)))({cell}.getBoundingClientRect())"
         ))?;
-        self.expect(&format!("{cell}.textContent"), &json!(subject))
+        self.shows(&format!("{cell}.textContent"), &json!(subject))
     }
 }
 
@@ -82,43 +82,43 @@ fn head(column: usize) -> String {
 }
 
 fn rows_come_in_the_hunts_order(page: &Page<'_>) -> Result<()> {
-    page.expect_files(&[0, 1, 2, 3])?;
-    page.expect("document.querySelectorAll('[aria-sort]').length", &json!(0))?;
-    page.expect("document.querySelectorAll('#file-4 rect').length", &json!(1))?;
-    page.expect("document.querySelector('#file-4 rect title').textContent", &json!("2026-01-15: 12 events"))?;
-    page.expect("document.querySelector('#file-4 .days').textContent", &json!("2026-01-15: 12"))
+    page.shows_files(&[0, 1, 2, 3])?;
+    page.shows("document.querySelectorAll('[aria-sort]').length", &json!(0))?;
+    page.shows("document.querySelectorAll('#file-4 rect').length", &json!(1))?;
+    page.shows("document.querySelector('#file-4 rect title').textContent", &json!("2026-01-15: 12 events"))?;
+    page.shows("document.querySelector('#file-4 .days').textContent", &json!("2026-01-15: 12"))
 }
 
 fn a_click_on_a_column_sorts(page: &Page<'_>) -> Result<()> {
     page.browser.click(&head(1))?;
-    page.expect_files(&[1, 3, 2, 0])?;
-    page.expect("document.querySelector('#file th').getAttribute('aria-sort')", &json!("ascending"))?;
+    page.shows_files(&[1, 3, 2, 0])?;
+    page.shows("document.querySelector('#file th').getAttribute('aria-sort')", &json!("ascending"))?;
     page.browser.click(&head(1))?;
-    page.expect_files(&[0, 2, 3, 1])?;
-    page.expect("document.querySelector('#file th').getAttribute('aria-sort')", &json!("descending"))?;
+    page.shows_files(&[0, 2, 3, 1])?;
+    page.shows("document.querySelector('#file th').getAttribute('aria-sort')", &json!("descending"))?;
     // By time, and one column at a time.
     page.browser.click(&head(6))?;
-    page.expect_files(&[1, 2, 3, 0])?;
-    page.expect("document.querySelectorAll('[aria-sort]').length", &json!(1))
+    page.shows_files(&[1, 2, 3, 0])?;
+    page.shows("document.querySelectorAll('[aria-sort]').length", &json!(1))
 }
 
 fn a_key_on_a_column_sorts(page: &Page<'_>) -> Result<()> {
     page.browser.enter(&head(3), ENTER)?;
-    page.expect_files(&[0, 1, 2, 3])?;
+    page.shows_files(&[0, 1, 2, 3])?;
     page.browser.enter(&head(3), ENTER)?;
     // 12 is more than 2.
-    page.expect_files(&[3, 2, 1, 0])?;
-    page.expect("document.querySelector('#file th:nth-child(3)').getAttribute('aria-sort')", &json!("descending"))
+    page.shows_files(&[3, 2, 1, 0])?;
+    page.shows("document.querySelector('#file th:nth-child(3)').getAttribute('aria-sort')", &json!("descending"))
 }
 
 fn a_filter_hides_the_other_rows(page: &Page<'_>) -> Result<()> {
     page.browser.enter("#file input", "ALPHA")?;
-    page.expect_files(&[1])?;
-    page.expect("document.querySelector('#file output').textContent", &json!("1 of 4 rows"))?;
-    page.expect("document.querySelectorAll('#load tbody tr').length", &json!(1))?;
+    page.shows_files(&[1])?;
+    page.shows("document.querySelector('#file output').textContent", &json!("1 of 4 rows"))?;
+    page.shows("document.querySelectorAll('#load tbody tr').length", &json!(1))?;
     // A link finds its row all the same.
     page.follow("load-1", "file-1", FILES[0])?;
-    page.expect_files(&[0, 1, 2, 3])
+    page.shows_files(&[0, 1, 2, 3])
 }
 
 fn links_lead_from_run_to_load_to_file_and_back(page: &Page<'_>) -> Result<()> {
@@ -133,13 +133,13 @@ fn links_lead_from_run_to_load_to_file_and_back(page: &Page<'_>) -> Result<()> {
         let text = format!(
             "document.getElementById('{row}').textContent.includes('common (12 events on 12 agents: not rare)')"
         );
-        page.expect(&text, &json!(true))?;
+        page.shows(&text, &json!(true))?;
     }
     Ok(())
 }
 
 fn the_page_asks_for_nothing(page: &Page<'_>) -> Result<()> {
-    page.expect("document.querySelectorAll('img, link, iframe, object').length", &json!(0))?;
+    page.shows("document.querySelectorAll('img, link, iframe, object').length", &json!(0))?;
     let asked = page.browser.requests(&page.url)?;
     ensure!(asked.iter().all(|url| *url == page.url) && !asked.is_empty(), "the page asked for {asked:?}");
     // Even if something got in that does.
@@ -153,8 +153,8 @@ fn the_page_asks_for_nothing(page: &Page<'_>) -> Result<()> {
     );
     page.browser.evaluate(&script)?;
     page.browser.wait_for("refused.length >= 4")?;
-    page.expect("refused.sort()", &json!(["connect-src", "img-src", "script-src-elem", "style-src-elem"]))?;
-    page.expect("window.broken === undefined && document.body.checkVisibility()", &json!(true))?;
+    page.shows("refused.sort()", &json!(["connect-src", "img-src", "script-src-elem", "style-src-elem"]))?;
+    page.shows("window.broken === undefined && document.body.checkVisibility()", &json!(true))?;
     let nobody = page.elsewhere.accept().err().map(|error| error.kind());
     ensure!(nobody == Some(io::ErrorKind::WouldBlock), "somebody was asked");
     Ok(())
@@ -166,7 +166,7 @@ fn it_fits_wide_and_narrow_windows(page: &Page<'_>) -> Result<()> {
         page.browser.wait_for(&format!("outerWidth === {width}"))?;
         let picture = page.browser.screenshot()?;
         fs::write(page.folder.join(format!("report-{width}.png")), base64(&picture)?)?;
-        page.expect("document.documentElement.scrollWidth <= innerWidth", &json!(true))?;
+        page.shows("document.documentElement.scrollWidth <= innerWidth", &json!(true))?;
     }
     Ok(())
 }

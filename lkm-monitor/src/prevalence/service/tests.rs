@@ -184,3 +184,22 @@ fn total(folder: &tempfile::TempDir) -> u64 {
     .unwrap();
     total
 }
+
+/// Who asked would not wait, and told of it before it was counted.
+#[test]
+fn what_is_settled_before_it_is_counted_is_settled() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(settings(folder.path())).unwrap();
+    let ask_late = |service: &mut Service, id: u64, told: bool| {
+        service.settle(id, told);
+        of(ask(service, id, "x"))
+    };
+    assert_eq!(ask_late(&mut service, 1, false), (1, false));
+    assert_eq!(ask_late(&mut service, 2, true), (2, false), "the first one was lost");
+    // There was no room for the question.
+    service.settle(3, true);
+    assert_eq!(of(ask(&mut service, 4, "x")), (3, true));
+    drop(service);
+    let mut service = Service::start(settings(folder.path())).unwrap();
+    assert_eq!(of(ask(&mut service, 1, "x")), (4, true));
+}

@@ -1,7 +1,7 @@
 //! The store's thread.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc,
@@ -82,6 +82,8 @@ pub(super) struct Worker {
     /// First events, of privileged processes or not, of which it is not known whether they were told, and their groups.
     unsettled: HashMap<u64, (GroupName, bool)>,
     under_way: HashSet<(GroupName, bool)>,
+    /// What became of events that were not counted yet: who asked would not wait.
+    early: BTreeMap<u64, bool>,
     /// What the fleet was told and has not confirmed. A group is told again afterwards only, so that nothing is on its way twice.
     told: HashSet<GroupName>,
     allowance: Allowance,
@@ -103,6 +105,7 @@ impl Worker {
             swept: Instant::now(),
             unsettled: HashMap::new(),
             under_way: HashSet::new(),
+            early: BTreeMap::new(),
             told: HashSet::new(),
             allowance: Allowance::new(),
             resend_from: None,
@@ -118,6 +121,7 @@ impl Worker {
             let turn = panic::catch_unwind(AssertUnwindSafe(|| {
                 settled.into_iter().for_each(|(id, told)| self.settled(id, told));
                 self.count(&questions);
+                self.settle_early(&questions);
                 self.sync(stop);
                 self.tell_fleet();
             }));
@@ -176,7 +180,11 @@ impl Worker {
     }
 
     fn settled(&mut self, id: u64, told: bool) {
-        let Some(first) = self.unsettled.remove(&id) else { return };
+        let Some(first) = self.unsettled.remove(&id) else {
+            // Its question is still under way, or there was no room for it.
+            self.early.insert(id, told);
+            return;
+        };
         self.under_way.remove(&first);
         if !told {
             return;
@@ -184,6 +192,17 @@ impl Worker {
         let settled = self.store.settle(&first.0, first.1);
         self.note(settled);
         self.unsynced_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Questions come in the order of their numbers.
+    fn settle_early(&mut self, questions: &[Question]) {
+        let Some(last) = questions.last() else { return };
+        let later = self.early.split_off(&(last.id + 1));
+        for (id, told) in std::mem::replace(&mut self.early, later) {
+            if self.unsettled.contains_key(&id) {
+                self.settled(id, told);
+            }
+        }
     }
 
     fn confirmed(&mut self, name: &GroupName, days: &[Bucket], done: bool) {
@@ -259,7 +278,7 @@ impl Worker {
     /// Tells the fleet's store of a group; whether there may be an answer.
     fn tell(&mut self, question: Option<(u64, Standing)>, name: &GroupName, days: Vec<Bucket>) -> bool {
         let Some(fleet) = &self.fleet else { return false };
-        if fleet.tell(Told { question, days, name: name.clone() }) {
+        if fleet.tell(Told { question, days, name: name.clone(), epoch: self.store.epoch() }) {
             self.told.insert(name.clone());
             return true;
         }
