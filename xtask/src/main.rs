@@ -65,7 +65,7 @@ enum Chore {
     },
     /// Measures this host's prevalence store
     BenchStore,
-    /// Lets ten thousand hosts install a kernel package, with one store: half an hour
+    /// Lets ten thousand hosts install a kernel package, with one store: ten minutes
     BenchFleet,
     /// Tries the hunt's report in a browser
     ReportTest,
