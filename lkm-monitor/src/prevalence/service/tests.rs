@@ -203,3 +203,23 @@ fn what_is_settled_before_it_is_counted_is_settled() {
     let mut service = Service::start(settings(folder.path())).unwrap();
     assert_eq!(of(ask(&mut service, 1, "x")), (4, true));
 }
+
+#[test]
+fn of_many_questions_each_is_answered() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::start(settings(folder.path())).unwrap();
+    let (mut asked, mut answered) = (0_u64, Vec::new());
+    // As fast as there is room, so that they come together.
+    while asked < 10_000 {
+        while asked < 10_000
+            && service.ask(Question { id: asked, name: name(&(asked % 50).to_string()), privileged: true })
+        {
+            asked += 1;
+        }
+        answered.extend(service.answer_before(Instant::now() + PATIENCE).map(|answered| answered.id));
+    }
+    while answered.len() < 10_000 {
+        answered.push(service.answer_before(Instant::now() + PATIENCE).expect("an answer").id);
+    }
+    assert!(answered.iter().copied().eq(0..10_000));
+}

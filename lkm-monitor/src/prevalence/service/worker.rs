@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-/// Questions that are counted together.
+/// Questions and confirmations that are taken together.
 const BATCH: usize = 1024;
 /// Groups that are told to the fleet's store together, when it is back.
 const RESENT: usize = 256;
@@ -67,6 +67,15 @@ pub(super) struct Ways {
     pub(super) settlements: Receiver<(u64, bool)>,
     pub(super) answers: Answers,
     pub(super) evicted: Arc<AtomicU64>,
+}
+
+/// What is to be done at one time.
+#[derive(Default)]
+struct Turn {
+    questions: Vec<Question>,
+    /// What the fleet's store has confirmed of which groups, or not.
+    confirmed: Vec<(GroupName, Vec<Bucket>, bool)>,
+    stop: bool,
 }
 
 /// The state of the store's thread.
@@ -116,10 +125,11 @@ impl Worker {
     /// Until it is told to stop.
     pub(super) fn work(mut self) {
         loop {
-            let (questions, mut stop) = self.take();
+            let Turn { questions, confirmed, mut stop } = self.take();
             let settled: Vec<_> = self.ways.settlements.try_iter().collect();
             let turn = panic::catch_unwind(AssertUnwindSafe(|| {
                 settled.into_iter().for_each(|(id, told)| self.settled(id, told));
+                confirmed.iter().for_each(|(name, days, done)| self.confirmed(name, days, *done));
                 self.count(&questions);
                 self.settle_early(&questions);
                 self.sync(stop);
@@ -152,9 +162,9 @@ impl Worker {
         }
     }
 
-    /// Waits for something to do; questions, and whether to stop.
-    fn take(&mut self) -> (Vec<Question>, bool) {
-        let mut questions = Vec::new();
+    /// Waits for something to do.
+    fn take(&mut self) -> Turn {
+        let mut turn = Turn::default();
         let patience = match self.unsynced_since {
             _ if self.resend_from.is_some() => Duration::from_millis(20),
             Some(since) => SYNC.saturating_sub(since.elapsed()),
@@ -165,18 +175,22 @@ impl Worker {
         let mut next = self.ways.messages.recv_timeout(patience);
         loop {
             match next {
-                Ok(Message::Count(question)) => questions.push(question),
-                Ok(Message::Confirmed { name, days, done }) => self.confirmed(&name, &days, done),
+                Ok(Message::Count(question)) => turn.questions.push(question),
+                Ok(Message::Confirmed { name, days, done }) => turn.confirmed.push((name, days, done)),
                 Ok(Message::FleetIsBack) => self.resend_from = Some(GroupName::first()),
                 // Our own end holds a sender, through the fleet's thread.
-                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return (questions, true),
-                Err(RecvTimeoutError::Timeout) => return (questions, false),
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    turn.stop = true;
+                    break;
+                }
+                Err(RecvTimeoutError::Timeout) => break,
             }
-            if questions.len() >= BATCH {
-                return (questions, false);
+            if turn.questions.len() + turn.confirmed.len() >= BATCH {
+                break;
             }
             next = self.ways.messages.try_recv().map_err(|_| RecvTimeoutError::Timeout);
         }
+        turn
     }
 
     fn settled(&mut self, id: u64, told: bool) {
