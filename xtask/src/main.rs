@@ -78,7 +78,7 @@ struct TestArguments {
     /// Kernel line to boot, may be repeated; all of them if absent
     #[arg(long, value_parser = kernels::parse_line)]
     kernel: Vec<&'static KernelLine>,
-    /// Runs only the scenarios whose name contains this
+    /// Runs only the scenarios whose name contains this, or one of these between commas
     #[arg(long, value_name = "SUBSTRING")]
     only: Option<String>,
     /// Boots no kernel

@@ -50,7 +50,7 @@ impl Mode {
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) mode: Mode,
-    /// Runs only the scenarios whose name contains this.
+    /// Runs only the scenarios whose name contains this, or one of these between commas.
     pub(crate) only: Option<String>,
     pub(crate) deadline: Duration,
     /// Puts the kernel line before each console line, for several machines at a time.

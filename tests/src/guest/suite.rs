@@ -45,10 +45,11 @@ struct Pass {
     all: Vec<Document>,
 }
 
-/// Runs the scenarios whose name contains `only`.
+/// Runs the scenarios whose name contains one of the words in `only`, which commas part.
 pub(crate) fn run(only: &str) -> Tally {
     let mut tally = Tally::default();
-    let selected: Vec<&Scenario> = scenarios::ALL.iter().filter(|scenario| scenario.name.contains(only)).collect();
+    let is_wanted = |scenario: &&Scenario| only.split(',').any(|word| scenario.name.contains(word));
+    let selected: Vec<&Scenario> = scenarios::ALL.iter().filter(is_wanted).collect();
     let [fentry, tracepoint] = [Hooks::Fentry, Hooks::Tracepoint].map(|hooks| pass(hooks, &selected, &mut tally));
     for ((name, left), (_, right)) in fentry.comparable.iter().zip(&tracepoint.comparable) {
         tally.run(&format!("both hooks agree on {name}"), || compare::same(left, right));

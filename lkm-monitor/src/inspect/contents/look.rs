@@ -152,15 +152,16 @@ fn conclude(memory: &Memory, modules: &mut Modules, look: &Look, seen: Seen) -> 
     // The file has gone to where nobody watches it.
     let left = action == FileAction::Renamed && path.is_none() && old_path.is_some();
     let is_gone = content.status == ContentStatus::Gone;
-    let is_replaced = action == FileAction::Removed && content.status == ContentStatus::Replaced;
+    let is_replaced = content.status == ContentStatus::Replaced;
+    let is_removed = action == FileAction::Removed && is_replaced;
     let is_of_event = |state: &FileState| look.change.facts.as_ref().is_none_or(|facts| facts.inode == state.inode);
     let known_before = {
         let mut kept = memory.kept();
         let before = if left { &old_path } else { &path };
         let before = before.as_ref().and_then(|path| kept.get(path)).cloned();
         if let Some(path) = path.as_ref().filter(|_| is_replaced) {
-            // What is there now has an event of its own, which tells what is new in it.
-            if before.as_ref().is_none_or(|version| is_of_event(&version.state)) {
+            // What is there now has an event of its own, which tells what is new in it: it must not be known by then.
+            if is_removed && before.as_ref().is_none_or(|version| is_of_event(&version.state)) {
                 kept.set(path, None);
             }
         } else if let Some(path) = path.filter(|_| is_gone || found.state.is_some()) {
@@ -181,7 +182,7 @@ fn conclude(memory: &Memory, modules: &mut Modules, look: &Look, seen: Seen) -> 
         None => action.makes_name().then_some(&b""[..]),
     };
     content.before = known_before.as_ref().map(|version| version.state.clone());
-    let text_after = if left || is_gone || is_replaced { Some(&b""[..]) } else { found.text.as_deref() };
+    let text_after = if left || is_gone || is_removed { Some(&b""[..]) } else { found.text.as_deref() };
     tell(look, Versions { before: text_before, after: text_after }, modules, &mut content);
     content
 }

@@ -232,6 +232,21 @@ fn what_is_made_anew_is_told_where_it_is_made() {
 }
 
 #[test]
+fn a_late_look_does_not_make_known_what_it_was_not_asked_about() {
+    let mut bench = Bench::new();
+    let path = bench.path("modprobe.d/a.conf");
+    fs::write(&path, "blacklist a\n").unwrap();
+    bench.remember();
+    let mut late = bench.wanted("modprobe.d/a.conf", FileAction::Written);
+    late.change.facts = Some(FileFacts { inode: 1, ..FileFacts::default() });
+    // Another file has the name by now.
+    fs::write(&path, "install a /tmp/x\n").unwrap();
+    assert_eq!(bench.look(&late).status, ContentStatus::Replaced);
+    let content = bench.look_at("modprobe.d/a.conf", FileAction::Created);
+    assert_eq!((content.status, content.dangers.len()), (ContentStatus::Read, 1));
+}
+
+#[test]
 fn of_modules_nothing_is_kept() {
     let mut bench = Bench::new();
     fs::write(bench.path("modprobe.d/x.ko"), "ELF").unwrap();

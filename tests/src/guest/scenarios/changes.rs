@@ -28,7 +28,7 @@ pub(super) fn change(stage: &Stage, operation: &str, path: &str, expected: Value
 }
 
 /// The same, of the documents with higher numbers than this.
-fn change_after(stage: &Stage, number: u64, operation: &str, path: &str, expected: Value) -> Document {
+pub(super) fn change_after(stage: &Stage, number: u64, operation: &str, path: &str, expected: Value) -> Document {
     let what = format!("{operation} of {path} with {expected}");
     stage.sensor.expect(&what, |document| {
         document.number("event.sequence") > Some(number)

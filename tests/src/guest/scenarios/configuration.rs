@@ -14,7 +14,7 @@ use rustix::{
 };
 use serde_json::{Value, json};
 
-use super::changes::{HIGH, LOW, MEDIUM, change, change_to, create, expect_no_change, remove, sha256};
+use super::changes::{HIGH, LOW, MEDIUM, change, change_after, change_to, create, expect_no_change, remove, sha256};
 use crate::{process::ANALYST, stage::Stage};
 
 const RULE: &str = "module-configuration-changed";
@@ -170,14 +170,14 @@ pub(super) fn opened_and_not_changed(stage: &mut Stage) {
 pub(super) fn written_without_moving_its_times(stage: &mut Stage) {
     let (harmless, command) = ("#nstall loop /bin/sh -c id\n", "install loop /bin/sh -c id\n");
     for write in [write_in_the_tick_of_its_times as fn(u8), write_through_a_mapping] {
-        create(stage, OWN, harmless);
+        let number = create(stage, OWN, harmless).number("event.sequence").unwrap_or_default();
         write(command.as_bytes()[0]);
         // While somebody writes it, it may be looked at for its new times, too.
         let new = json!({
             "event": { "severity": HIGH },
             "lkm_monitor": { "change": { "before": holds(harmless), "after": holds(command) } },
         });
-        change(stage, "modified", OWN, new)
+        change_after(stage, number, "modified", OWN, new)
             .contains(json!({ "lkm_monitor": { "change": {
                 "before": holds(harmless),
                 "dangers": ["an install command for loop runs \"/bin/sh -c id\""],
