@@ -20,4 +20,5 @@ pub mod pipeline;
 pub mod prevalence;
 pub mod select;
 pub mod sensor;
+pub mod sinks;
 pub mod telemetry;

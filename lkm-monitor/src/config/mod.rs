@@ -2,6 +2,7 @@
 
 mod files;
 mod rarity;
+pub mod sinks;
 
 use std::path::{Path, PathBuf};
 

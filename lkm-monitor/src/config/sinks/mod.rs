@@ -1,0 +1,39 @@
+//! `[sinks.NAME]`: where documents go.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Which documents a sink gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Documents {
+    /// Alerts, and losses.
+    Alerts,
+    /// Everything that the daemon tells.
+    #[default]
+    All,
+}
+
+/// `[sinks.NAME]`. Exactly one of the kinds is given, as a table of its own: `[sinks.siem.elasticsearch]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SinkConfig {
+    pub documents: Documents,
+    /// Documents, and bytes, in one batch at the most. The defaults depend on the kind.
+    pub batch_documents: Option<u32>,
+    pub batch_bytes: Option<u32>,
+    /// How long the receiver may take for one batch.
+    pub timeout_s: Option<u32>,
+}
+
+/// `tls` in a sink.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Certificates to trust, in PEM; those of the host where none is named.
+    pub ca_file: Option<PathBuf>,
+    /// The client's certificate and its key, in PEM.
+    pub certificate_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+}
