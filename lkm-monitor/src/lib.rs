@@ -9,6 +9,7 @@ pub mod alert;
 pub mod assess;
 pub mod cli;
 pub mod config;
+mod database;
 pub mod fold;
 pub mod hunt;
 pub mod inspect;

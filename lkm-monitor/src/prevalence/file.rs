@@ -3,14 +3,13 @@
 use std::{
     fs,
     io::{self, Read as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
-use redb::{
-    Builder, ConcurrencyMode, Database, ReadOnlyDatabase, ReadableDatabase as _, ReadableTable, TableDefinition,
-    backends::FileBackend,
-};
+use redb::{Database, ReadOnlyDatabase, ReadableDatabase as _, ReadableTable, TableDefinition};
+
+pub use crate::database::DatabaseError as StoreError;
+use crate::database::{self, Identity};
 
 use super::{groups::KeyNames, name::GroupName, tally::Tally};
 
@@ -34,40 +33,13 @@ const KEYS: &str = "keys";
 const FORMAT: &str = "format";
 const FORMAT_NOW: &[u8] = b"1";
 
-/// Why the store cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("{path}: {source}")]
-    File { path: PathBuf, source: io::Error },
-    #[error("{path}: {source}")]
-    Database { path: PathBuf, source: Box<redb::Error> },
-    #[error("{path}: another process has been writing for too long")]
-    Busy { path: PathBuf },
-    #[error("{path}: it is of another version of lkm-monitor")]
-    Format { path: PathBuf },
-}
-
-impl StoreError {
-    /// The file holds what no store writes.
-    pub fn is_damage(&self) -> bool {
-        let Self::Database { source, .. } = self else { return false };
-        match source.as_ref() {
-            redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted => true,
-            redb::Error::Io(error) => matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
-            redb::Error::TableTypeMismatch { .. } | redb::Error::TypeDefinitionChanged { .. } => true,
-            _ => false,
-        }
-    }
-}
-
 /// See the module.
 pub(super) struct StoreFile {
     path: PathBuf,
     /// After a failure redb has to open the file anew; `None` when that failed as well.
     database: Option<Database>,
     epoch: u64,
-    /// Device and inode.
-    identity: (u64, u64),
+    identity: Identity,
 }
 
 impl StoreFile {
@@ -98,7 +70,7 @@ impl StoreFile {
         if done.is_err() {
             self.database = None;
         }
-        done.map_err(|source| database_error(&self.path, source))
+        done.map_err(|source| StoreError::new(&self.path, source))
     }
 
     /// Nobody else lets us write.
@@ -108,25 +80,16 @@ impl StoreFile {
 
     /// Sees whether the file is still there: what is written to one that was removed is read by nobody.
     pub(super) fn look_after(&mut self) {
-        let there = fs::symlink_metadata(&self.path).map(|there| (there.dev(), there.ino())).ok();
-        if self.database.is_some() && there != Some(self.identity) {
+        if self.database.is_some() && database::identity(&self.path) != Some(self.identity) {
             tracing::error!(path = %self.path.display(), "the prevalence store was removed or replaced: counting begins anew");
             self.database = None;
         }
     }
 
     fn opened(&mut self) -> Result<Database, StoreError> {
-        let error = |source| StoreError::File { path: self.path.clone(), source };
-        if let Some(folder) = self.path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(error)?;
-        }
-        let file = regular(&self.path).map_err(error)?;
-        let facts = file.metadata().map_err(error)?;
-        self.identity = (facts.dev(), facts.ino());
-        let named = |source: redb::Error| database_error(&self.path, source);
-        let backend = FileBackend::new(file).map_err(|error| named(error.into()))?;
-        let database = builder().create_with_backend(backend).map_err(|error| named(error.into()))?;
-        let epoch = prepare(&database).map_err(named)?;
+        let (database, identity) = database::open(&self.path, CACHE_BYTES)?;
+        self.identity = identity;
+        let epoch = prepare(&database).map_err(|source| StoreError::new(&self.path, source))?;
         self.epoch = epoch.ok_or_else(|| StoreError::Format { path: self.path.clone() })?;
         Ok(database)
     }
@@ -162,24 +125,10 @@ impl StoreFile {
     }
 }
 
-/// The file, made if it is not there, for its owner alone. Nothing that makes who opens it wait, or that is known by another name.
-fn regular(path: &Path) -> io::Result<fs::File> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let mut options = fs::OpenOptions::new();
-    let file =
-        options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(path)?;
-    let facts = file.metadata()?;
-    if !facts.is_file() || facts.nlink() != 1 {
-        return Err(io::Error::other("it is no regular file, or has another name besides"));
-    }
-    file.set_permissions(fs::Permissions::from_mode(0o600))?;
-    Ok(file)
-}
-
 /// Reads all groups of a store, while a daemon may be writing it. `each` is told first what they are made of.
 pub fn read_all(path: &Path, mut each: impl FnMut(&KeyNames, GroupName, Tally)) -> Result<KeyNames, StoreError> {
     let mut read = || -> Result<KeyNames, redb::Error> {
-        let database: ReadOnlyDatabase = builder().open_read_only(path)?;
+        let database: ReadOnlyDatabase = database::builder(CACHE_BYTES).open_read_only(path)?;
         let transaction = database.begin_read()?;
         let names = keys(&transaction.open_table(META)?)?.unwrap_or_default();
         for table in [ROOTS, OTHERS] {
@@ -190,21 +139,11 @@ pub fn read_all(path: &Path, mut each: impl FnMut(&KeyNames, GroupName, Tally)) 
         }
         Ok(names)
     };
-    read().map_err(|source| database_error(path, source))
-}
-
-fn database_error(path: &Path, source: redb::Error) -> StoreError {
-    StoreError::Database { path: path.to_owned(), source: Box::new(source) }
+    read().map_err(|source| StoreError::new(path, source))
 }
 
 fn keys(meta: &impl ReadableTable<&'static str, &'static [u8]>) -> Result<Option<KeyNames>, redb::Error> {
     Ok(meta.get(KEYS)?.and_then(|value| serde_json::from_slice(value.value()).ok()))
-}
-
-fn builder() -> Builder {
-    let mut builder = Builder::new();
-    builder.set_cache_size(CACHE_BYTES).set_concurrency_mode(ConcurrencyMode::MultiWriter);
-    builder
 }
 
 /// The store's epoch, if its layout is ours. Makes the tables where they are not there: that waits for whoever writes now.
@@ -260,7 +199,7 @@ pub(super) fn decode(bytes: &[u8]) -> Tally {
 /// Makes a store of another layout.
 #[cfg(test)]
 pub(super) fn make_foreign(path: &Path) {
-    let database = builder().create(path).unwrap();
+    let database = database::builder(CACHE_BYTES).create(path).unwrap();
     let transaction = database.begin_write().unwrap();
     transaction.open_table(META).unwrap().insert(FORMAT, b"2".as_slice()).unwrap();
     transaction.commit().unwrap();
@@ -269,7 +208,7 @@ pub(super) fn make_foreign(path: &Path) {
 /// Holds the right to write, as another process can.
 #[cfg(test)]
 pub(super) fn hold(path: &Path, while_held: impl FnOnce()) {
-    let database = builder().create(path).unwrap();
+    let database = database::builder(CACHE_BYTES).create(path).unwrap();
     let transaction = database.begin_write().unwrap();
     while_held();
     transaction.abort().unwrap();

@@ -2,13 +2,16 @@
 
 use std::{
     panic::{self, AssertUnwindSafe},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use super::Settings;
-use crate::prevalence::{
-    groups::KeyNames,
-    store::{Store, StoreError},
+use crate::{
+    database,
+    prevalence::{
+        groups::KeyNames,
+        store::{Store, StoreError},
+    },
 };
 
 /// Opens the store. What is damaged is put aside: a host that cannot count must not be one that tells nothing.
@@ -31,16 +34,8 @@ pub(super) fn open(settings: &Settings) -> Result<Store, StoreError> {
     Ok(store)
 }
 
-/// The last one that was damaged is kept.
 pub(super) fn put_aside(path: &Path, damage: &str) -> Result<(), StoreError> {
-    let aside = damaged_name(path);
-    std::fs::rename(path, &aside).map_err(|source| StoreError::File { path: path.to_owned(), source })?;
+    let aside = database::put_aside(path)?;
     tracing::error!(damage, put_aside = %aside.display(), "the prevalence store is damaged: counting begins anew");
     Ok(())
-}
-
-fn damaged_name(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".damaged");
-    name.into()
 }
