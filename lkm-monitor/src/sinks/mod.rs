@@ -4,6 +4,8 @@
 //! `courier`), which reads the spool, tries again, and notes in the spool how far the receiver has got: so a sink that is slow or dead
 //! delays no other. A sink never retries by itself, never drops anything by itself, and never waits for longer than its timeout.
 
+pub mod courier;
+
 use std::{sync::Arc, time::Duration};
 
 use crate::model::Class;
@@ -14,6 +16,8 @@ pub struct Entry {
     /// Its number in the spool, which grows and is never given twice.
     pub number: u64,
     pub class: Class,
+    /// When it happened, in milliseconds of the wall clock.
+    pub happened_ms: u64,
     /// A JSON object in one line, without the newline.
     pub json: Arc<[u8]>,
 }

@@ -1,0 +1,307 @@
+//! Carries documents from the spool to one sink, in a thread of its own.
+//!
+//! A batch is held until each of its documents has a fate: taken, or buried as a dead letter. What may still be taken is tried again,
+//! for ever, with growing pauses. Only then is the batch acknowledged, in one transaction with its counts and dead letters; so a crash
+//! sends a batch again, and never loses one.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{Delivered, Entry, Failure, Fate, Sink};
+use crate::{
+    latency::Latencies,
+    spool::{Batch, Count, DeadLetter, Receipt, Spool},
+};
+
+/// The first pause after a failure, and the longest. Each is twice the last, and then somewhere between half of it and all.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long the spool is waited for. Then dead letters that are to be sent again get their turn.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How a courier works.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The sink's name in the configuration.
+    pub name: String,
+    /// Of one batch at the most.
+    pub batch_documents: usize,
+    pub batch_bytes: usize,
+    /// Shorter in tests.
+    pub pauses: (Duration, Duration),
+}
+
+impl Route {
+    /// A sink that gets batches of this size.
+    pub fn new(name: &str, batch_documents: usize, batch_bytes: usize) -> Self {
+        Self { name: name.to_owned(), batch_documents, batch_bytes, pauses: PAUSES }
+    }
+}
+
+/// How a sink is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Why the last attempt failed; nothing when it did not.
+    pub failure: Option<String>,
+    /// Attempts that failed since the last one that did not.
+    pub failures: u32,
+    /// Latencies, from the event to the receiver's acknowledgement.
+    pub latency: Latencies,
+}
+
+/// A courier at work.
+#[derive(Debug)]
+pub struct Courier {
+    health: Arc<Mutex<Health>>,
+    thread: JoinHandle<()>,
+}
+
+impl Courier {
+    /// Starts to deliver what the spool has for this sink, until the spool stops.
+    pub fn start(spool: Arc<Spool>, sink: Box<dyn Sink>, route: Route) -> std::io::Result<Self> {
+        let health = Arc::<Mutex<Health>>::default();
+        let walk = Walk {
+            spool,
+            sink,
+            largest: route.batch_documents,
+            pause: route.pauses.0,
+            route,
+            health: Arc::clone(&health),
+        };
+        let thread = std::thread::Builder::new().name(format!("sink-{}", walk.route.name)).spawn(move || walk.on())?;
+        Ok(Self { health, thread })
+    }
+
+    /// How the sink is doing.
+    pub fn health(&self) -> Health {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the courier has come to its end, which it should only after the spool was stopped.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+struct Walk {
+    spool: Arc<Spool>,
+    sink: Box<dyn Sink>,
+    route: Route,
+    /// Documents that the receiver takes at one time, as far as it has told.
+    largest: usize,
+    pause: Duration,
+    health: Arc<Mutex<Health>>,
+}
+
+/// What is known of a batch.
+#[derive(Default)]
+struct Progress {
+    receipt: Receipt,
+    pending: Vec<Entry>,
+}
+
+impl Walk {
+    fn on(mut self) {
+        while !self.spool.is_stopped() {
+            let next = self.spool.next(&self.route.name, self.route.batch_documents, self.route.batch_bytes, PATIENCE);
+            match next {
+                Ok(batch) if batch.entries.is_empty() => {
+                    self.acknowledge(&Receipt::of(&batch));
+                    self.send_dead_letters_again();
+                }
+                Ok(batch) => self.carry(batch),
+                Err(error) => {
+                    tracing::error!(sink = self.route.name, %error, "the spool cannot be read");
+                    self.spool.rest(self.route.pauses.1);
+                }
+            }
+        }
+    }
+
+    /// Delivers a batch, however long that takes; until the end.
+    fn carry(&mut self, batch: Batch) {
+        let mut progress = Progress { receipt: Receipt::of(&batch), pending: batch.entries };
+        if self.deliver_all(&mut progress) {
+            self.acknowledge(&progress.receipt);
+        }
+    }
+
+    /// False where the end came first.
+    fn deliver_all(&mut self, progress: &mut Progress) -> bool {
+        while !progress.pending.is_empty() {
+            if self.spool.is_stopped() {
+                return false;
+            }
+            let attempt = progress.pending.len().min(self.largest.max(1));
+            let delivered = self.sink.deliver(&progress.pending[..attempt]);
+            if let Some(reason) = self.weigh(progress, attempt, delivered) {
+                self.wait(&reason);
+            }
+        }
+        true
+    }
+
+    /// Notes what became of the first documents that are pending. Why and for how long to wait, if something is to be tried again.
+    fn weigh(&mut self, progress: &mut Progress, attempt: usize, delivered: Delivered) -> Option<Failure> {
+        match delivered {
+            Delivered::Each(fates) if fates.len() == attempt => {
+                self.largest = self.largest.saturating_mul(2).min(self.route.batch_documents);
+                let tried: Vec<_> = progress.pending.drain(..attempt).collect();
+                let (mut again, mut why) = (Vec::new(), None);
+                for (entry, fate) in tried.into_iter().zip(fates) {
+                    if let Some(reason) = self.settle(&mut progress.receipt, &entry, fate) {
+                        why = why.or(Some(reason));
+                        again.push(entry);
+                    }
+                }
+                self.spool.count(Count::Retried, &self.route.name, again.len() as u64);
+                again.append(&mut progress.pending);
+                progress.pending = again;
+                if why.is_none() {
+                    self.well();
+                }
+                why.map(|reason| Failure { reason, maybe_taken: false, retry_after: None })
+            }
+            Delivered::Each(fates) => {
+                let reason = format!("the sink told of {} documents out of {attempt}", fates.len());
+                Some(Failure { reason, maybe_taken: true, retry_after: None })
+            }
+            Delivered::TooLarge if attempt == 1 => {
+                let entry = progress.pending.remove(0);
+                self.bury(&mut progress.receipt, &entry, "the receiver takes no document of this size");
+                None
+            }
+            Delivered::TooLarge => {
+                self.largest = attempt / 2;
+                None
+            }
+            Delivered::Failed(failure) => {
+                self.spool.count(Count::Retried, &self.route.name, attempt as u64);
+                Some(failure)
+            }
+        }
+    }
+
+    /// Notes what became of a document. Why it is to be tried again, if it is.
+    fn settle(&self, receipt: &mut Receipt, entry: &Entry, fate: Fate) -> Option<String> {
+        match fate {
+            Fate::TryAgain(reason) => return Some(reason),
+            Fate::Refused(reason) => {
+                self.bury(receipt, entry, &reason);
+                return None;
+            }
+            Fate::Taken => {}
+            Fate::Duplicate => add(receipt, Count::Duplicate),
+            Fate::Misfiled => add(receipt, Count::Misfiled),
+        }
+        add(receipt, Count::Acked);
+        self.health().latency.note_since(entry.happened_ms);
+        None
+    }
+
+    fn bury(&self, receipt: &mut Receipt, entry: &Entry, reason: &str) {
+        tracing::error!(
+            sink = self.route.name,
+            document = entry.number,
+            reason,
+            "a document was refused: it is a dead letter"
+        );
+        add(receipt, Count::DeadLettered);
+        receipt.dead_letters.push(DeadLetter::new(&self.route.name, reason, now_s(), entry));
+    }
+
+    fn well(&mut self) {
+        self.pause = self.route.pauses.0;
+        let mut health = self.health();
+        if health.failure.take().is_some() {
+            tracing::info!(sink = self.route.name, failures = health.failures, "the sink takes documents again");
+        }
+        health.failures = 0;
+    }
+
+    /// Waits before the next attempt.
+    fn wait(&mut self, failure: &Failure) {
+        {
+            let mut health = self.health();
+            if health.failure.as_ref() != Some(&failure.reason) {
+                tracing::warn!(
+                    sink = self.route.name,
+                    reason = failure.reason,
+                    "the sink does not take documents: tried again"
+                );
+            }
+            health.failure = Some(failure.reason.clone());
+            health.failures = health.failures.saturating_add(1);
+        }
+        let pause = failure.retry_after.map_or(self.pause, |asked| asked.clamp(self.pause, self.route.pauses.1));
+        self.pause = (self.pause * 2).min(self.route.pauses.1);
+        self.spool.rest(jittered(pause));
+    }
+
+    fn acknowledge(&self, receipt: &Receipt) {
+        while let Err(error) = self.spool.acknowledge(&self.route.name, receipt) {
+            tracing::error!(sink = self.route.name, %error, "what was delivered cannot be noted: it may be sent again");
+            if self.spool.is_stopped() {
+                return;
+            }
+            self.spool.rest(self.route.pauses.0);
+        }
+    }
+
+    /// Delivers dead letters that somebody wants to be sent again. What is refused again is a dead letter again.
+    fn send_dead_letters_again(&mut self) {
+        let letters = self.spool.dead_letters().unwrap_or_default();
+        let mine = letters.into_iter().filter(|(_, letter)| letter.retry && letter.sink == self.route.name);
+        let (numbers, letters): (Vec<_>, Vec<_>) = mine.take(self.route.batch_documents).unzip();
+        if letters.is_empty() {
+            return;
+        }
+        let pending = letters.iter().zip(&numbers).map(|(letter, number)| letter.entry(*number)).collect();
+        let mut progress = Progress { receipt: Receipt::default(), pending };
+        if self.deliver_all(&mut progress) {
+            self.acknowledge(&progress.receipt);
+            if let Err(error) = self.spool.remove_dead_letters(&numbers) {
+                tracing::error!(sink = self.route.name, %error, "dead letters were sent, and cannot be removed: they may be sent again");
+            }
+        }
+    }
+
+    fn health(&self) -> std::sync::MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn add(receipt: &mut Receipt, count: Count) {
+    match receipt.counts.iter_mut().find(|(known, _)| *known == count) {
+        Some((_, number)) => *number += 1,
+        None => receipt.counts.push((count, 1)),
+    }
+}
+
+/// Somewhere between half of it and all: a fleet must not come back in one moment.
+fn jittered(pause: Duration) -> Duration {
+    // The clock's last digits are as good as chance here.
+    let nanos = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
+    pause.mul_f64(0.5 + f64::from(nanos % 1000) / 2000.0)
+}
+
+fn now_s() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Couriers get so long at the end to bring away what is in the spool.
+pub fn drain(spool: &Spool, couriers: &[Courier], deadline: Instant) {
+    // What is left stays in the spool.
+    while Instant::now() < deadline
+        && couriers.iter().any(|courier| courier.health().failure.is_none())
+        && spool.bytes() > 0
+    {
+        spool.rest(Duration::from_millis(20));
+    }
+    spool.stop();
+    while Instant::now() < deadline && !couriers.iter().all(Courier::has_ended) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,135 @@
+//! What became of documents, counted since the spool's file was made.
+
+use std::collections::BTreeMap;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Count {
+    /// Documents that came into the spool.
+    Spooled,
+    /// Documents that came while the spool could not be written, and were kept in memory.
+    Unspooled,
+    /// Documents that were lost because the spool could not be written.
+    SpoolError,
+    /// Documents that were given up for want of room, before the sink's receiver had them.
+    SpoolEvicted,
+    /// Documents that were given up because they were too old, before the sink's receiver had them.
+    SpoolExpired,
+    /// Documents that somebody threw away by command, before the sink's receiver had them.
+    Purged,
+    /// Damaged chunks of the spool, and torn last lines of files.
+    TornRecord,
+    /// Documents that were sent again.
+    Retried,
+    /// Documents that the receiver said to have already.
+    Duplicate,
+    /// Documents that the receiver put where they do not belong.
+    Misfiled,
+    /// Documents that the receiver will never take.
+    DeadLettered,
+    /// Dead letters that were given up for want of room.
+    DeadLetterEvicted,
+    /// Documents that the receiver has.
+    Acked,
+}
+
+impl Count {
+    pub const ALL: [Self; 13] = [
+        Self::Spooled,
+        Self::Unspooled,
+        Self::SpoolError,
+        Self::SpoolEvicted,
+        Self::SpoolExpired,
+        Self::Purged,
+        Self::TornRecord,
+        Self::Retried,
+        Self::Duplicate,
+        Self::Misfiled,
+        Self::DeadLettered,
+        Self::DeadLetterEvicted,
+        Self::Acked,
+    ];
+
+    /// The name in counters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spooled => "spooled",
+            Self::Unspooled => "unspooled",
+            Self::SpoolError => "spool_error",
+            Self::SpoolEvicted => "spool_evicted",
+            Self::SpoolExpired => "spool_expired",
+            Self::Purged => "purged",
+            Self::TornRecord => "torn_record",
+            Self::Retried => "retried",
+            Self::Duplicate => "duplicate",
+            Self::Misfiled => "misfiled",
+            Self::DeadLettered => "dead_lettered",
+            Self::DeadLetterEvicted => "dead_letter_evicted",
+            Self::Acked => "acked",
+        }
+    }
+
+    /// The stage that counts: `spool` or `sink`.
+    pub const fn stage(self) -> &'static str {
+        match self {
+            Self::Retried | Self::Duplicate | Self::Misfiled | Self::DeadLettered | Self::Acked => "sink",
+            _ => "spool",
+        }
+    }
+}
+
+/// A count, of one sink or of the spool itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Counter {
+    pub count: Count,
+    pub sink: Option<String>,
+}
+
+impl Counter {
+    pub(super) const fn of(count: Count) -> Self {
+        Self { count, sink: None }
+    }
+
+    pub(super) fn of_sink(count: Count, sink: &str) -> Self {
+        Self { count, sink: Some(sink.to_owned()) }
+    }
+
+    /// The key in the file: the name, a slash, and the sink.
+    pub(super) fn key(&self) -> String {
+        let mut key = self.count.name().to_owned();
+        if let Some(sink) = &self.sink {
+            key.push('/');
+            key.push_str(sink);
+        }
+        key
+    }
+
+    /// What [`Self::key`] made; nothing for what another version counts.
+    pub(super) fn from_key(key: &str) -> Option<Self> {
+        let (name, sink) = key.split_once('/').map_or((key, None), |(name, sink)| (name, Some(sink.to_owned())));
+        Count::ALL.into_iter().find(|count| count.name() == name).map(|count| Self { count, sink })
+    }
+}
+
+/// Totals.
+pub type Counts = BTreeMap<Counter, u64>;
+
+/// All sinks together.
+pub fn total(counts: &Counts, count: Count) -> u64 {
+    counts.iter().filter(|(counter, _)| counter.count == count).map(|(_, total)| total).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_name_their_counters() {
+        for count in Count::ALL {
+            for counter in [Counter::of(count), Counter::of_sink(count, "siem/2")] {
+                assert_eq!(Counter::from_key(&counter.key()), Some(counter));
+            }
+        }
+        assert_eq!(Counter::from_key("of another version"), None);
+    }
+}

@@ -1,0 +1,418 @@
+//! The spool's file: what is kept, how far each sink has got, what is given up when there is no room.
+//!
+//! Everything that belongs together is one transaction, and durable when the function returns: documents with their counts, an
+//! acknowledgement with what it lets go of, a dead letter with the end of the wait for it. Other processes may look into the file and change
+//! it between transactions, so nothing is remembered from one to the next but what only this daemon knows: what its sinks are, and
+//! what they hold.
+
+use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+
+use super::{
+    chunk::{Chunk, cost},
+    counts::{Count, Counter, Counts},
+    dead_letter::DeadLetter,
+    tables::{self, BYTES, CHUNKS, CLOCK_S, COUNTS, DEAD_BYTES, DEAD_LETTERS, META, NEXT, SINKS, Tables},
+};
+use crate::{model::Class, sinks::Entry};
+
+/// What bounds the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of documents.
+    pub max_bytes: u64,
+    /// How long a document is kept, in seconds for which a daemon runs: the wall clock may jump.
+    pub max_age_s: u64,
+    /// Bytes of dead letters.
+    pub max_dead_letter_bytes: u64,
+}
+
+/// A document that comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incoming {
+    pub class: Class,
+    /// When it happened, in milliseconds of the wall clock.
+    pub happened_ms: u64,
+    /// A JSON object in one line, without the newline.
+    pub json: Vec<u8>,
+}
+
+/// What one sink gets next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    pub entries: Vec<Entry>,
+    /// Which store the numbers are of.
+    pub(super) generation: u64,
+    /// All documents up to this number are in `entries`, or not for this sink, or there no more.
+    pub through: u64,
+}
+
+/// How a batch ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// The batch's.
+    pub(super) generation: u64,
+    pub(super) through: u64,
+    pub counts: Vec<(Count, u64)>,
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+impl Receipt {
+    /// One for a batch. It says nothing of its documents yet.
+    pub fn of(batch: &Batch) -> Self {
+        Self { generation: batch.generation, through: batch.through, ..Self::default() }
+    }
+}
+
+/// What the daemon knows of a sink.
+#[derive(Clone, Debug)]
+struct Reader {
+    alerts_only: bool,
+    /// What it is delivering, which is not given up meanwhile.
+    held: Option<RangeInclusive<u64>>,
+}
+
+/// See the module.
+pub(super) struct Store {
+    database: Database,
+    readers: BTreeMap<String, Reader>,
+}
+
+impl Store {
+    /// The store in this database; `None` when it is of another version.
+    pub(super) fn new(database: Database) -> Result<Option<Self>, redb::Error> {
+        let mut store = Self { database, readers: BTreeMap::new() };
+        let is_ours = store.change(|tables, _| tables.claim())?;
+        Ok(is_ours.then_some(store))
+    }
+
+    /// These sinks, and no others, have to get every document; true for those that want alerts only. A new one begins with the oldest
+    /// document that is there.
+    pub(super) fn set_sinks(&mut self, sinks: &BTreeMap<String, bool>) -> Result<(), redb::Error> {
+        let reader = |(name, alerts_only): (&String, &bool)| {
+            let held = self.readers.get(name).and_then(|reader| reader.held.clone());
+            (name.clone(), Reader { alerts_only: *alerts_only, held })
+        };
+        self.readers = sinks.iter().map(reader).collect();
+        self.change(|tables, _| {
+            tables.sinks.retain(|name, _| sinks.contains_key(name))?;
+            for name in sinks.keys() {
+                if tables.sinks.get(name.as_str())?.is_none() {
+                    tables.sinks.insert(name.as_str(), 0)?;
+                }
+            }
+            tables.let_go()
+        })
+    }
+
+    /// Keeps documents, and gives up others where `max_bytes` do not suffice. `ran_s` are seconds that the daemon has run since this was
+    /// last called.
+    pub(super) fn append(&mut self, documents: &[Incoming], ran_s: u64, limits: Limits) -> Result<(), redb::Error> {
+        self.change(|tables, readers| {
+            let clock_s = tables.value(CLOCK_S)? + ran_s;
+            tables.meta.insert(CLOCK_S, clock_s)?;
+            tables.count(&Counter::of(Count::Spooled), documents.len() as u64)?;
+            // Numbers begin with one: nothing is acknowledged through zero.
+            let mut next = tables.value(NEXT)?.max(1);
+            let mut entries = documents.iter().map(|Incoming { class, happened_ms, json }| {
+                let number = next;
+                next += 1;
+                Entry { number, class: *class, happened_ms: *happened_ms, json: Arc::from(json.as_slice()) }
+            });
+            while let Some(chunk) = Chunk::fill(clock_s, &mut entries) {
+                if let Some(first) = chunk.entries.first().map(|entry| entry.number) {
+                    tables.put(first, &chunk)?;
+                }
+            }
+            drop(entries);
+            tables.meta.insert(NEXT, next)?;
+            tables.expire(readers, clock_s.saturating_sub(limits.max_age_s))?;
+            tables.evict(readers, limits.max_bytes)
+        })
+    }
+
+    /// What a sink gets next, and holds until it acknowledges it or reads again.
+    pub(super) fn read(&mut self, sink: &str, most: usize, most_bytes: usize) -> Result<Batch, redb::Error> {
+        let Some(reader) = self.readers.get_mut(sink) else { return Ok(Batch::default()) };
+        reader.held = None;
+        let transaction = self.database.begin_read()?;
+        let acknowledged = transaction.open_table(SINKS)?.get(sink)?.map_or(0, |through| through.value());
+        let chunks = transaction.open_table(CHUNKS)?;
+        let mut batch = Batch { through: acknowledged, ..Batch::default() };
+        let mut bytes = 0;
+        let start = chunks.range(..=acknowledged + 1)?.next_back().transpose()?.map_or(0, |(first, _)| first.value());
+        for item in chunks.range(start..)? {
+            let (first, value) = item?;
+            let Ok(chunk) = Chunk::decode(first.value(), value.value()) else {
+                drop((first, value, chunks, transaction));
+                return self.without_damage().map(|()| batch);
+            };
+            for entry in chunk.entries.into_iter().filter(|entry| entry.number > acknowledged) {
+                if reader.alerts_only && !entry.class.is_alert() {
+                    batch.through = entry.number;
+                    continue;
+                }
+                bytes += entry.json.len();
+                if batch.entries.len() >= most || (bytes > most_bytes && !batch.entries.is_empty()) {
+                    reader.held = Some(acknowledged + 1..=batch.through);
+                    return Ok(batch);
+                }
+                batch.through = entry.number;
+                batch.entries.push(entry);
+            }
+        }
+        // Nothing more is there: what has a higher number than the last document was given up.
+        let next = transaction.open_table(META)?.get(NEXT)?.map_or(0, |next| next.value());
+        batch.through = batch.through.max(next.saturating_sub(1));
+        if batch.through > acknowledged {
+            reader.held = Some(acknowledged + 1..=batch.through);
+        }
+        Ok(batch)
+    }
+
+    /// Notes that all of a batch is accounted for.
+    pub(super) fn acknowledge(&mut self, sink: &str, receipt: &Receipt, limits: Limits) -> Result<(), redb::Error> {
+        self.change(|tables, _| {
+            for (count, number) in &receipt.counts {
+                tables.count(&Counter::of_sink(*count, sink), *number)?;
+            }
+            for letter in &receipt.dead_letters {
+                tables.bury(letter, limits.max_dead_letter_bytes)?;
+            }
+            let before = tables.sinks.get(sink)?.map(|through| through.value());
+            if before.is_some_and(|before| before < receipt.through) {
+                tables.sinks.insert(sink, receipt.through)?;
+                tables.let_go()?;
+            }
+            Ok(())
+        })?;
+        if let Some(reader) = self.readers.get_mut(sink) {
+            reader.held = None;
+        }
+        Ok(())
+    }
+
+    /// Adds to a count.
+    pub(super) fn count(&mut self, counter: &Counter, number: u64) -> Result<(), redb::Error> {
+        self.change(|tables, _| tables.count(counter, number))
+    }
+
+    /// Totals since the file was made.
+    pub(super) fn counts(&self) -> Result<Counts, redb::Error> {
+        let counts = self.database.begin_read()?.open_table(COUNTS)?;
+        let mut totals = Counts::new();
+        for item in counts.iter()? {
+            let (key, total) = item?;
+            totals.extend(Counter::from_key(key.value()).map(|counter| (counter, total.value())));
+        }
+        Ok(totals)
+    }
+
+    /// Bytes of documents that are kept.
+    pub(super) fn bytes(&self) -> Result<u64, redb::Error> {
+        Ok(self.database.begin_read()?.open_table(META)?.get(BYTES)?.map_or(0, |bytes| bytes.value()))
+    }
+
+    /// All documents that some sink waits for, in order, for as long as `each` says so.
+    pub(super) fn documents(&self, mut each: impl FnMut(Entry) -> bool) -> Result<(), redb::Error> {
+        let chunks = self.database.begin_read()?.open_table(CHUNKS)?;
+        for item in chunks.iter()? {
+            let (first, value) = item?;
+            for entry in Chunk::decode(first.value(), value.value()).map(|chunk| chunk.entries).unwrap_or_default() {
+                if !each(entry) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// By sink: the number through which it has everything.
+    pub(super) fn acknowledged(&self) -> Result<BTreeMap<String, u64>, redb::Error> {
+        let sinks = self.database.begin_read()?.open_table(SINKS)?;
+        let mut acknowledged = BTreeMap::new();
+        for item in sinks.iter()? {
+            let (name, through) = item?;
+            acknowledged.insert(name.value().to_owned(), through.value());
+        }
+        Ok(acknowledged)
+    }
+
+    /// All dead letters with their numbers, oldest first.
+    pub(super) fn dead_letters(&self) -> Result<Vec<(u64, DeadLetter)>, redb::Error> {
+        let letters = self.database.begin_read()?.open_table(DEAD_LETTERS)?;
+        let mut found = Vec::new();
+        for item in letters.iter()? {
+            let (number, letter) = item?;
+            found.extend(DeadLetter::decode(letter.value()).map(|letter| (number.value(), letter)));
+        }
+        Ok(found)
+    }
+
+    /// How many dead letters there are.
+    pub(super) fn dead_letter_count(&self) -> Result<u64, redb::Error> {
+        Ok(self.database.begin_read()?.open_table(DEAD_LETTERS)?.len()?)
+    }
+
+    /// Takes dead letters away.
+    pub(super) fn remove_dead_letters(&mut self, numbers: &[u64]) -> Result<(), redb::Error> {
+        self.change(|tables, _| numbers.iter().try_for_each(|number| tables.exhume(*number)))
+    }
+
+    /// Throws away the documents of these classes.
+    pub(super) fn purge(&mut self, classes: &[Class]) -> Result<(), redb::Error> {
+        self.change(|tables, readers| {
+            for class in classes {
+                let mut from = 0;
+                while let Some(first) = tables.first_with(*class, from)? {
+                    tables.give_up(readers, first, Count::Purged, |entry| entry.class == *class)?;
+                    from = first + 1;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Takes damaged chunks away.
+    fn without_damage(&mut self) -> Result<(), redb::Error> {
+        self.change(|tables, _| {
+            let firsts: Vec<u64> = tables.firsts()?;
+            firsts.into_iter().try_for_each(|first| tables.chunk(first).map(drop))
+        })
+    }
+
+    /// One durable transaction.
+    fn change<T>(
+        &mut self,
+        change: impl FnOnce(&mut Tables<'_>, &BTreeMap<String, Reader>) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        let mut transaction = self.database.begin_write()?;
+        // Opens at once after a crash.
+        transaction.set_quick_repair(true);
+        let done = change(&mut Tables::open(&transaction)?, &self.readers)?;
+        transaction.commit()?;
+        Ok(done)
+    }
+}
+
+impl tables::Tables<'_> {
+    fn firsts(&self) -> Result<Vec<u64>, redb::Error> {
+        self.chunks.iter()?.map(|item| Ok(item?.0.value())).collect()
+    }
+
+    /// Takes the chunks away that every sink has done with.
+    fn let_go(&mut self) -> Result<(), redb::Error> {
+        let mut done = u64::MAX;
+        for item in self.sinks.iter()? {
+            done = done.min(item?.1.value());
+        }
+        let next = self.value(NEXT)?;
+        let mut gone = Vec::new();
+        let mut firsts = self.chunks.iter()?.map(|item| item.map(|(first, _)| first.value())).peekable();
+        while let Some(first) = firsts.next().transpose()? {
+            let after = match firsts.peek() {
+                Some(Ok(after)) => *after,
+                Some(Err(_)) => break,
+                None => next,
+            };
+            if after > done.saturating_add(1) {
+                break;
+            }
+            gone.push(first);
+        }
+        drop(firsts);
+        gone.into_iter().try_for_each(|first| self.remove(first))
+    }
+
+    /// Gives up what came before that second.
+    fn expire(&mut self, readers: &BTreeMap<String, Reader>, before_s: u64) -> Result<(), redb::Error> {
+        let mut from = 0;
+        loop {
+            let first = self.chunks.range(from..)?.next().transpose()?.map(|(first, _)| first.value());
+            let Some(first) = first else { return Ok(()) };
+            if let Some(chunk) = self.chunk(first)? {
+                if chunk.stored_s >= before_s {
+                    return Ok(());
+                }
+                self.give_up(readers, first, Count::SpoolExpired, |_| true)?;
+            }
+            from = first + 1;
+        }
+    }
+
+    /// Gives up documents until the rest has room: the lowest class first, in each the oldest first.
+    fn evict(&mut self, readers: &BTreeMap<String, Reader>, max_bytes: u64) -> Result<(), redb::Error> {
+        for class in Class::ALL {
+            let mut from = 0;
+            loop {
+                let mut surplus = self.value(BYTES)?.saturating_sub(max_bytes);
+                if surplus == 0 {
+                    return Ok(());
+                }
+                let Some(first) = self.first_with(class, from)? else { break };
+                self.give_up(readers, first, Count::SpoolEvicted, |entry| {
+                    let goes = entry.class == class && surplus > 0;
+                    surplus = surplus.saturating_sub(if goes { cost(entry) } else { 0 });
+                    goes
+                })?;
+                from = first + 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes documents out of a chunk, but none that a sink is delivering. They are counted for each sink that has not got them.
+    fn give_up(
+        &mut self,
+        readers: &BTreeMap<String, Reader>,
+        first: u64,
+        count: Count,
+        mut goes: impl FnMut(&Entry) -> bool,
+    ) -> Result<(), redb::Error> {
+        let Some(mut chunk) = self.chunk(first)? else { return Ok(()) };
+        let is_held = |number: u64| readers.values().flat_map(|reader| &reader.held).any(|held| held.contains(&number));
+        let mut gone = Vec::new();
+        chunk.entries.retain(|entry| {
+            let goes = !is_held(entry.number) && goes(entry);
+            if goes {
+                gone.push((entry.number, entry.class));
+            }
+            !goes
+        });
+        self.put(first, &chunk)?;
+        for (sink, reader) in readers {
+            let through = self.sinks.get(sink.as_str())?.map_or(0, |through| through.value());
+            let wanted = |class: Class| !reader.alerts_only || class.is_alert();
+            let missed = gone.iter().filter(|(number, class)| *number > through && wanted(*class)).count();
+            self.count(&Counter::of_sink(count, sink), missed as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a dead letter; where there is no room, the oldest ones go.
+    fn bury(&mut self, letter: &DeadLetter, max_bytes: u64) -> Result<(), redb::Error> {
+        let value = letter.encode();
+        let number = self.dead_letters.last()?.map_or(1, |(number, _)| number.value() + 1);
+        self.dead_letters.insert(number, value.as_slice())?;
+        let mut bytes = self.value(DEAD_BYTES)? + value.len() as u64;
+        while bytes > max_bytes {
+            let oldest = self.dead_letters.pop_first()?.map(|(_, oldest)| oldest.value().len() as u64);
+            let Some(size) = oldest else { break };
+            bytes = bytes.saturating_sub(size);
+            self.count(&Counter::of(Count::DeadLetterEvicted), 1)?;
+        }
+        self.meta.insert(DEAD_BYTES, bytes)?;
+        Ok(())
+    }
+
+    fn exhume(&mut self, number: u64) -> Result<(), redb::Error> {
+        let size = self.dead_letters.remove(number)?.map_or(0, |letter| letter.value().len() as u64);
+        let bytes = self.value(DEAD_BYTES)?.saturating_sub(size);
+        self.meta.insert(DEAD_BYTES, bytes)?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

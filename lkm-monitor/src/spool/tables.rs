@@ -1,0 +1,124 @@
+//! The tables of the spool's file, and what they sum up to.
+
+use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
+
+use super::{
+    chunk::{Chunk, Damaged},
+    counts::{Count, Counter},
+};
+use crate::model::Class;
+
+/// Chunks by the number of their first document. A chunk's numbers end before the next one's.
+pub(super) const CHUNKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("chunks");
+/// By class and chunk: bytes of documents of that class. So what is to be given up is found at once.
+const CLASSES: TableDefinition<'_, (u8, u64), u64> = TableDefinition::new("classes");
+/// By sink: the number through which its receiver has everything, or everything has been accounted for.
+pub(super) const SINKS: TableDefinition<'_, &str, u64> = TableDefinition::new("sinks");
+pub(super) const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
+pub(super) const DEAD_LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead_letters");
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+const FORMAT: &str = "format";
+const FORMAT_NOW: u64 = 1;
+/// The number of the next document.
+pub(super) const NEXT: &str = "next";
+/// Bytes of all documents.
+pub(super) const BYTES: &str = "bytes";
+/// Bytes of all dead letters.
+pub(super) const DEAD_BYTES: &str = "dead_bytes";
+/// Seconds for which daemons have run with this spool.
+pub(super) const CLOCK_S: &str = "clock_s";
+
+/// All tables, to be changed.
+pub(super) struct Tables<'t> {
+    pub(super) chunks: Table<'t, u64, &'static [u8]>,
+    classes: Table<'t, (u8, u64), u64>,
+    pub(super) sinks: Table<'t, &'static str, u64>,
+    counts: Table<'t, &'static str, u64>,
+    pub(super) dead_letters: Table<'t, u64, &'static [u8]>,
+    pub(super) meta: Table<'t, &'static str, u64>,
+}
+
+impl<'t> Tables<'t> {
+    pub(super) fn open(transaction: &'t WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            chunks: transaction.open_table(CHUNKS)?,
+            classes: transaction.open_table(CLASSES)?,
+            sinks: transaction.open_table(SINKS)?,
+            counts: transaction.open_table(COUNTS)?,
+            dead_letters: transaction.open_table(DEAD_LETTERS)?,
+            meta: transaction.open_table(META)?,
+        })
+    }
+
+    /// Whether the layout is ours. Says so in a new file.
+    pub(super) fn claim(&mut self) -> Result<bool, redb::Error> {
+        let format = self.meta.get(FORMAT)?.map(|format| format.value());
+        if format.is_none() {
+            self.meta.insert(FORMAT, FORMAT_NOW)?;
+        }
+        Ok(format.is_none_or(|format| format == FORMAT_NOW))
+    }
+
+    pub(super) fn value(&self, key: &str) -> Result<u64, redb::Error> {
+        Ok(self.meta.get(key)?.map_or(0, |value| value.value()))
+    }
+
+    pub(super) fn count(&mut self, counter: &Counter, count: u64) -> Result<(), redb::Error> {
+        if count > 0 {
+            let key = counter.key();
+            let before = self.counts.get(key.as_str())?.map_or(0, |count| count.value());
+            self.counts.insert(key.as_str(), before.saturating_add(count))?;
+        }
+        Ok(())
+    }
+
+    /// Keeps a chunk under this number.
+    pub(super) fn put(&mut self, first: u64, chunk: &Chunk) -> Result<(), redb::Error> {
+        self.remove(first)?;
+        let mut bytes = self.value(BYTES)?;
+        for (class, in_class) in chunk.bytes_by_class().into_iter().enumerate().filter(|(_, bytes)| *bytes > 0) {
+            self.classes.insert((class as u8, first), in_class)?;
+            bytes += in_class;
+        }
+        if !chunk.entries.is_empty() {
+            self.chunks.insert(first, chunk.encode(first).as_slice())?;
+        }
+        self.meta.insert(BYTES, bytes)?;
+        Ok(())
+    }
+
+    /// Takes a chunk away.
+    pub(super) fn remove(&mut self, first: u64) -> Result<(), redb::Error> {
+        let mut bytes = self.value(BYTES)?;
+        for class in Class::ALL {
+            bytes =
+                bytes.saturating_sub(self.classes.remove((class as u8, first))?.map_or(0, |in_class| in_class.value()));
+        }
+        self.chunks.remove(first)?;
+        self.meta.insert(BYTES, bytes)?;
+        Ok(())
+    }
+
+    /// The first chunk with documents of this class, from this number on.
+    pub(super) fn first_with(&self, class: Class, from: u64) -> Result<Option<u64>, redb::Error> {
+        let class = class as u8;
+        let mut found = self.classes.range((class, from)..=(class, u64::MAX))?;
+        Ok(found.next().transpose()?.map(|(key, _)| key.value().1))
+    }
+
+    /// The chunk with this number. One that is damaged is counted, and taken away: nothing in it can be told from the rest.
+    pub(super) fn chunk(&mut self, first: u64) -> Result<Option<Chunk>, redb::Error> {
+        let decoded = self.chunks.get(first)?.map(|value| Chunk::decode(first, value.value()));
+        match decoded {
+            Some(Ok(chunk)) => Ok(Some(chunk)),
+            Some(Err(Damaged)) => {
+                tracing::error!(first, "a chunk of the spool is damaged: its documents are lost");
+                self.remove(first)?;
+                self.count(&Counter::of(Count::TornRecord), 1)?;
+                Ok(None)
+            }
+            None => Ok(None),
+        }
+    }
+}

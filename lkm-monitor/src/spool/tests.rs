@@ -1,0 +1,113 @@
+use std::fs;
+
+use super::*;
+
+fn settings(path: &Path) -> Settings {
+    Settings {
+        path: path.to_owned(),
+        limits: Limits { max_bytes: 1 << 20, max_age_s: 3600, max_dead_letter_bytes: 1 << 20 },
+        min_free_bytes: 0,
+    }
+}
+
+fn spool(path: &Path) -> Spool {
+    let spool = Spool::open(settings(path)).unwrap();
+    spool.set_sinks([("siem".to_owned(), false)].into()).unwrap();
+    spool
+}
+
+fn documents(texts: &[&str]) -> Vec<Incoming> {
+    let incoming = |text: &&str| Incoming { class: Class::High, happened_ms: 0, json: text.as_bytes().to_vec() };
+    texts.iter().map(incoming).collect()
+}
+
+fn read(spool: &Spool) -> (Batch, Vec<String>) {
+    let batch = spool.next("siem", 100, 1 << 20, Duration::ZERO).unwrap();
+    let texts = batch.entries.iter().map(|entry| String::from_utf8(entry.json.to_vec()).unwrap()).collect();
+    (batch, texts)
+}
+
+fn try_again(spool: &Spool) {
+    spool.try_file_again(&mut spool.inner(), &spool.settings(), Duration::ZERO);
+}
+
+#[test]
+fn what_came_in_is_there_after_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.redb");
+    spool(&path).append(&documents(&["a", "b"]));
+    let spool = spool(&path);
+    let (batch, texts) = read(&spool);
+    assert_eq!(texts, ["a", "b"]);
+    spool.acknowledge("siem", &Receipt { counts: vec![(Count::Acked, 2)], ..Receipt::of(&batch) }).unwrap();
+    assert_eq!((read(&spool).1, spool.bytes()), (vec![], 0));
+    assert_eq!((total(&spool.counts(), Count::Spooled), total(&spool.counts(), Count::Acked)), (2, 2));
+}
+
+#[test]
+fn who_waits_is_woken_by_a_document_and_by_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(&folder.path().join("spool.redb"));
+    let long = Duration::from_secs(60);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| spool.next("siem", 100, 1 << 20, long).unwrap().entries.len());
+        spool.append(&documents(&["a"]));
+        assert_eq!(waits.join().unwrap(), 1);
+        let rests = scope.spawn(|| spool.rest(long));
+        spool.stop();
+        rests.join().unwrap();
+    });
+}
+
+#[test]
+fn a_spool_that_cannot_be_written_goes_on_in_memory_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("state");
+    fs::write(&place, "no folder").unwrap();
+    let spool = spool(&place.join("spool.redb"));
+    assert!(matches!(spool.condition(), Condition::InMemory(_)));
+    spool.append(&documents(&["a"]));
+    let (batch, texts) = read(&spool);
+    assert_eq!(texts, ["a"]);
+    spool.acknowledge("siem", &Receipt::of(&batch)).unwrap();
+    spool.append(&documents(&["b", "c"]));
+    let (before, _) = read(&spool);
+    try_again(&spool);
+    assert!(matches!(spool.condition(), Condition::InMemory(_)), "nothing has changed");
+    fs::remove_file(&place).unwrap();
+    try_again(&spool);
+    assert_eq!(spool.condition(), Condition::Durable);
+    // Numbers of the store in memory mean nothing in the file.
+    spool.acknowledge("siem", &Receipt::of(&before)).unwrap();
+    spool.append(&documents(&["d"]));
+    assert_eq!(read(&spool).1, ["b", "c", "d"]);
+    let counts = spool.counts();
+    assert_eq!((total(&counts, Count::Unspooled), total(&counts, Count::SpoolError)), (3, 0));
+}
+
+#[test]
+fn a_damaged_spool_is_put_aside_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.redb");
+    spool(&path).append(&documents(&["a"]));
+    let mut content = fs::read(&path).unwrap();
+    content[..64].fill(7);
+    fs::write(&path, content).unwrap();
+    let spool = spool(&path);
+    assert_eq!(spool.condition(), Condition::Durable);
+    spool.append(&documents(&["b"]));
+    assert_eq!(read(&spool).1, ["b"]);
+    assert_eq!(total(&spool.counts(), Count::TornRecord), 1);
+    assert!(folder.path().join("spool.redb.damaged").exists());
+}
+
+#[test]
+fn where_the_file_system_is_full_the_spool_does_not_grow() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(&folder.path().join("spool.redb"));
+    spool.append(&documents(&["a", "b"]));
+    spool.set_limits(spool.settings().limits, u64::MAX);
+    spool.append(&documents(&["c"]));
+    assert_eq!(read(&spool).1, ["b", "c"]);
+    assert_eq!(total(&spool.counts(), Count::SpoolEvicted), 1);
+}
