@@ -24,7 +24,8 @@ mod tool_run;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Host, Loss, Observation, SensorState, Verdict,
+    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Host, Loss, Observation, SensorState, Severity,
+    Verdict,
 };
 use event_id::EventKey;
 use scene::Scene;
@@ -40,6 +41,9 @@ pub const DATASET: &str = "lkm_monitor.events";
 pub struct Document {
     /// `event.id`: the same for the same event, so that sending it twice does not make two of it.
     pub id: String,
+    pub class: Class,
+    /// When it happened, in milliseconds of the wall clock.
+    pub happened_ms: u64,
     /// A JSON object in one line, with its newline.
     pub line: Vec<u8>,
 }
@@ -122,7 +126,8 @@ impl Renderer {
         let related = json!({ "user": scene::user_names(&whole), "hosts": [self.host.hostname], "hash": hash });
         whole["related"] = related;
         json::prune(&mut whole);
-        Document { id, line: limit::line(whole) }
+        let happened_ms = u64::try_from(self.clock.realtime_ns(key.boot_ns) / 1_000_000).unwrap_or_default();
+        Document { id, class: class(&whole), happened_ms, line: limit::line(whole) }
     }
 
     fn common(&self, boot_ns: u64, id: &str) -> Value {
@@ -163,5 +168,17 @@ impl Renderer {
             },
             "observer": { "type": "sensor", "product": "lkm-monitor", "vendor": "lkm-monitor", "version": version },
         })
+    }
+}
+
+/// What a document is worth, by what it says.
+fn class(document: &Value) -> Class {
+    let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let severity = || Severity::from_number(document.pointer("/event/severity")?.as_u64()?);
+    match text("/event/kind") {
+        "alert" => Class::of_alert(severity().unwrap_or(Severity::Critical)),
+        "event" => Class::Telemetry,
+        _ if text("/event/action") == sensor::LOST_EVENTS => Class::Loss,
+        _ => Class::State,
     }
 }

@@ -5,6 +5,9 @@ use serde_json::{Map, Value, json};
 use super::json::long;
 use crate::model::{ClockStep, Excluded, Loss, ProbeState, SensorChange, SensorState, text::text};
 
+/// `event.action` of what tells of a loss.
+pub(super) const LOST_EVENTS: &str = "lost-events";
+
 /// The document of a loss.
 pub(super) fn render_loss(loss: &Loss) -> Value {
     json!({
@@ -13,7 +16,7 @@ pub(super) fn render_loss(loss: &Loss) -> Value {
             "kind": "metric",
             "category": ["host"],
             "type": ["info"],
-            "action": "lost-events",
+            "action": LOST_EVENTS,
             "provider": "lkm-monitor",
         },
         "lkm_monitor": {

@@ -20,7 +20,7 @@ use crate::{
     },
     lifecycle::{DRAIN, Shutdown, exit},
     model::{Agent, InstalledTool},
-    output::Output,
+    output::{Lines, Output},
     pipeline::{Counting, Delivery, Pipeline, boot_ns},
     prevalence::{Service, Settings, groups::KeyNames},
     select::{Exclusions, WatchList},
@@ -89,7 +89,7 @@ async fn watch(
     rarity: &RarityConfig,
 ) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::listen().context("cannot listen for signals")?;
-    let output = Output::start(std::io::stdout()).context("cannot start the output")?;
+    let output = Output::start(Lines::to(std::io::stdout())).context("cannot start the output")?;
     let delivery = Delivery { output, with_events: args.events };
     let contents = Contents::start(baseline(&watch_list)).context("cannot start to look at files")?;
     let host = inspect::read_host(&watch_list.places())?;

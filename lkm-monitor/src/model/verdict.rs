@@ -21,6 +21,13 @@ impl Severity {
         self as u8
     }
 
+    /// The severity with this number.
+    pub fn from_number(number: u64) -> Option<Self> {
+        [Self::Low, Self::Medium, Self::High, Self::Critical]
+            .into_iter()
+            .find(|severity| u64::from(severity.number()) == number)
+    }
+
     /// The word for people.
     pub const fn name(self) -> &'static str {
         match self {

@@ -174,8 +174,8 @@ impl Teller {
 
     fn queue(&self, document: Document, priority: Priority) -> Sent {
         match self.closing_before {
-            None => self.delivery.output.send(document.line, priority),
-            Some(deadline) => self.delivery.output.send_before(deadline, document.line),
+            None => self.delivery.output.send(document, priority),
+            Some(deadline) => self.delivery.output.send_before(deadline, document),
         }
     }
 }
