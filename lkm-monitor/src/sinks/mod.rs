@@ -5,6 +5,7 @@
 //! delays no other. A sink never retries by itself, never drops anything by itself, and never waits for longer than its timeout.
 
 pub mod courier;
+pub mod tls;
 
 use std::{sync::Arc, time::Duration};
 
