@@ -5,7 +5,17 @@
 //! delays no other. A sink never retries by itself, never drops anything by itself, and never waits for longer than its timeout.
 
 pub mod courier;
+mod document;
+pub mod elasticsearch;
+pub mod http;
+pub mod splunk;
 pub mod tls;
+pub mod webhook;
+
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

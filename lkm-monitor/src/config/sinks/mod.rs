@@ -1,8 +1,18 @@
 //! `[sinks.NAME]`: where documents go.
 
+mod elasticsearch;
+mod http;
+mod splunk;
+mod webhook;
+
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 
 use serde::Deserialize;
+
+pub use self::{elasticsearch::ElasticsearchConfig, http::HttpError, splunk::SplunkConfig, webhook::WebhookConfig};
 
 /// Which documents a sink gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -25,6 +35,9 @@ pub struct SinkConfig {
     pub batch_bytes: Option<u32>,
     /// How long the receiver may take for one batch.
     pub timeout_s: Option<u32>,
+    pub elasticsearch: Option<ElasticsearchConfig>,
+    pub splunk: Option<SplunkConfig>,
+    pub webhook: Option<WebhookConfig>,
 }
 
 /// `tls` in a sink.
