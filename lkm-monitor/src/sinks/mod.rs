@@ -9,6 +9,11 @@ mod document;
 pub mod elasticsearch;
 pub mod http;
 pub mod splunk;
+mod facts;
+pub mod file;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod stdout;
 pub mod tls;
 pub mod webhook;
 
@@ -74,4 +79,13 @@ pub trait Sink: Send {
     /// Delivers documents, in order. Blocks for no longer than the timeout it was made with, and opens its connection, or its file, again
     /// when that is lost.
     fn deliver(&mut self, batch: &[Entry]) -> Delivered;
+}
+
+/// A batch of which the first documents have their fate when something stops the sink.
+fn stopped(mut fates: Vec<Fate>, batch: usize, reason: String) -> Delivered {
+    if fates.is_empty() {
+        return Delivered::Failed(Failure { reason, maybe_taken: false, retry_after: None });
+    }
+    fates.resize(batch, Fate::TryAgain(reason));
+    Delivered::Each(fates)
 }

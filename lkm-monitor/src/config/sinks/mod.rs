@@ -7,12 +7,16 @@ mod webhook;
 
 #[cfg(test)]
 mod tests;
+mod file;
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 pub use self::{elasticsearch::ElasticsearchConfig, http::HttpError, splunk::SplunkConfig, webhook::WebhookConfig};
+pub use self::{
+    file::{EVENTS, FileConfig, FileConfigError},
+};
 
 /// Which documents a sink gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -38,7 +42,14 @@ pub struct SinkConfig {
     pub elasticsearch: Option<ElasticsearchConfig>,
     pub splunk: Option<SplunkConfig>,
     pub webhook: Option<WebhookConfig>,
+    pub file: Option<FileConfig>,
+    pub stdout: Option<StdoutConfig>,
 }
+
+/// `[sinks.NAME.stdout]`: documents on standard output. There is nothing to set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StdoutConfig {}
 
 /// `tls` in a sink.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
