@@ -11,6 +11,7 @@ pub mod http;
 pub mod splunk;
 mod facts;
 pub mod file;
+pub mod journald;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod stdout;

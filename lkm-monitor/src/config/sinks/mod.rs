@@ -8,6 +8,7 @@ mod webhook;
 #[cfg(test)]
 mod tests;
 mod file;
+mod journald;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use serde::Deserialize;
 pub use self::{elasticsearch::ElasticsearchConfig, http::HttpError, splunk::SplunkConfig, webhook::WebhookConfig};
 pub use self::{
     file::{EVENTS, FileConfig, FileConfigError},
+    journald::{JournaldConfig, JournaldConfigError, SOCKET},
 };
 
 /// Which documents a sink gets.
@@ -44,6 +46,7 @@ pub struct SinkConfig {
     pub webhook: Option<WebhookConfig>,
     pub file: Option<FileConfig>,
     pub stdout: Option<StdoutConfig>,
+    pub journald: Option<JournaldConfig>,
 }
 
 /// `[sinks.NAME.stdout]`: documents on standard output. There is nothing to set.
