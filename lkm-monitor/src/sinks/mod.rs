@@ -15,6 +15,7 @@ pub mod journald;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod stdout;
+pub mod syslog;
 pub mod tls;
 pub mod webhook;
 

@@ -9,6 +9,7 @@ mod webhook;
 mod tests;
 mod file;
 mod journald;
+mod syslog;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ pub use self::{elasticsearch::ElasticsearchConfig, http::HttpError, splunk::Splu
 pub use self::{
     file::{EVENTS, FileConfig, FileConfigError},
     journald::{JournaldConfig, JournaldConfigError, SOCKET},
+    syslog::{SyslogConfig, SyslogConfigError},
 };
 
 /// Which documents a sink gets.
@@ -47,6 +49,7 @@ pub struct SinkConfig {
     pub file: Option<FileConfig>,
     pub stdout: Option<StdoutConfig>,
     pub journald: Option<JournaldConfig>,
+    pub syslog: Option<SyslogConfig>,
 }
 
 /// `[sinks.NAME.stdout]`: documents on standard output. There is nothing to set.

@@ -1,0 +1,180 @@
+//! A connection that never waits for longer than it is told, and that notices when the other end is gone.
+
+use std::{
+    io::{self, Read, Write},
+    net::{TcpStream, ToSocketAddrs as _},
+    os::{fd::AsFd, raw::c_int},
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+    ioctl::{self, Getter, Opcode},
+    net::{RecvFlags, recv},
+};
+use rustls::{ClientConnection, pki_types::ServerName};
+
+use super::{SyslogError, SyslogSettings};
+use crate::sinks::tls::TlsFiles;
+
+/// `SIOCOUTQ` of tcp(7), which has the number of `TIOCOUTQ`.
+const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
+/// How long one look at the send queue is from the next.
+const FIRST_LOOK: Duration = Duration::from_micros(200);
+const LAST_LOOK: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+}
+
+/// How the receiver is called in messages.
+pub(super) fn name(settings: &SyslogSettings) -> String {
+    format!("{}:{}", settings.host, settings.port)
+}
+
+impl Connection {
+    /// Connects to the first address that answers. Reads the files of TLS, since certificates are renewed.
+    pub(super) fn open(settings: &SyslogSettings, deadline: Instant) -> Result<Self, SyslogError> {
+        let tls = settings.tls.as_ref().map(|tls| TlsFiles::read(tls)?.client_config()).transpose()?;
+        let socket = connect(settings, deadline)?;
+        let Some(tls) = tls else { return Ok(Self { socket, tls: None }) };
+        let server = ServerName::try_from(settings.host.clone()).map_err(|_| SyslogError::Name(settings.host.clone()))?;
+        let failed = |error| SyslogError::Handshake(name(settings), error);
+        let mut tls = ClientConnection::new(tls, server).map_err(|error| failed(io::Error::other(error)))?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut Timed { socket: &socket, deadline }).map_err(failed)?;
+        }
+        Ok(Self { socket, tls: Some(Box::new(tls)) })
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        let mut socket = Timed { socket: &self.socket, deadline };
+        match &mut self.tls {
+            None => socket.write_all(bytes),
+            Some(tls) => {
+                let mut stream = rustls::Stream::new(tls.as_mut(), &mut socket);
+                stream.write_all(bytes)?;
+                stream.flush()
+            }
+        }
+    }
+
+    /// An error when the receiver has closed the connection. What it says otherwise means nothing in syslog.
+    pub(super) fn look(&mut self) -> io::Result<()> {
+        loop {
+            let came = match &mut self.tls {
+                None => Arrived(&self.socket).read(&mut [0; 4096]),
+                Some(tls) => look_into(tls, &self.socket),
+            };
+            match came {
+                Ok(0) => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the receiver closed it")),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Waits until the receiver's kernel has everything.
+    pub(super) fn settle(&mut self, deadline: Instant) -> io::Result<()> {
+        let mut pause = FIRST_LOOK;
+        while unacknowledged(&self.socket)? > 0 {
+            self.look()?;
+            wait_readable(&self.socket, pause.min(left(deadline)?))?;
+            pause = (pause * 2).min(LAST_LOOK);
+        }
+        self.look()
+    }
+}
+
+fn connect(settings: &SyslogSettings, deadline: Instant) -> Result<TcpStream, SyslogError> {
+    let SyslogSettings { host, port, .. } = settings;
+    let no_address = |error| SyslogError::Resolve(host.clone(), error);
+    let failed = |error| SyslogError::Connect(name(settings), error);
+    let mut last = io::ErrorKind::NotFound.into();
+    for address in (host.as_str(), *port).to_socket_addrs().map_err(no_address)? {
+        match TcpStream::connect_timeout(&address, left(deadline).map_err(failed)?) {
+            Ok(socket) => {
+                socket.set_nodelay(true).map_err(failed)?;
+                return Ok(socket);
+            }
+            Err(error) => last = error,
+        }
+    }
+    Err(failed(last))
+}
+
+/// Takes what has arrived. How much; 0 at the end.
+fn look_into(tls: &mut ClientConnection, socket: &TcpStream) -> io::Result<usize> {
+    let read = tls.read_tls(&mut Arrived(socket))?;
+    let state = tls.process_new_packets().map_err(io::Error::other)?;
+    if state.peer_has_closed() {
+        return Ok(0);
+    }
+    io::copy(&mut tls.reader().take(state.plaintext_bytes_to_read() as u64), &mut io::sink())?;
+    Ok(read)
+}
+
+/// Bytes that were sent and not acknowledged, and those that were not sent.
+fn unacknowledged(socket: &TcpStream) -> io::Result<c_int> {
+    // SAFETY: SIOCOUTQ writes one C int (tcp(7)).
+    Ok(unsafe { ioctl::ioctl(socket, Getter::<SIOCOUTQ, c_int>::new()) }?)
+}
+
+fn wait_readable(socket: impl AsFd, patience: Duration) -> io::Result<()> {
+    let patience = Timespec::try_from(patience).map_err(io::Error::other)?;
+    match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&patience)) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() { Err(late()) } else { Ok(left) }
+}
+
+fn late() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "the receiver does not keep up")
+}
+
+/// A socket, until a deadline.
+struct Timed<'a> {
+    socket: &'a TcpStream,
+    deadline: Instant,
+}
+
+/// What a socket says when its time is over.
+fn timed_out(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { late() } else { error }
+}
+
+impl Read for Timed<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(left(self.deadline)?))?;
+        self.socket.read(bytes).map_err(timed_out)
+    }
+}
+
+impl Write for Timed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(left(self.deadline)?))?;
+        self.socket.write(bytes).map_err(timed_out)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// What has arrived at a socket, without waiting for more.
+struct Arrived<'a>(&'a TcpStream);
+
+impl Read for Arrived<'_> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        Ok(recv(self.0, bytes, RecvFlags::DONTWAIT).map(|(read, _)| read)?)
+    }
+}
