@@ -2,12 +2,14 @@
 
 mod files;
 mod rarity;
+mod secret;
 pub mod sinks;
 
 use std::path::{Path, PathBuf};
 
 pub use files::{FilesConfig, FilesError};
 pub use rarity::{RarityConfig, RarityError, STORE};
+pub use secret::{Secret, SecretError};
 use serde::Deserialize;
 
 /// Read when no other file is named; it need not exist.

@@ -9,6 +9,7 @@ use std::{
 
 use serde::Deserialize;
 
+use super::{Secret, SecretError};
 use crate::{
     model::{KeyPart, Kind, Severity, Threshold, rarity::WINDOW_DAYS},
     prevalence::{
@@ -142,8 +143,8 @@ pub enum RarityError {
     Mixed,
     #[error("rarity.redis.addresses: an address asks not to look at the server's certificate (#insecure)")]
     Insecure,
-    #[error("rarity.redis.password_file: {path}: it is no text")]
-    NoText { path: PathBuf },
+    #[error("rarity.redis.{key}: {source}")]
+    Unusable { key: &'static str, source: SecretError },
     #[error("rarity.redis.{key} is set without {other}")]
     Pair { key: &'static str, other: &'static str },
     #[error("rarity.redis.{key} is set, but the address `{address}` does not begin with rediss://")]
@@ -188,9 +189,15 @@ impl RarityConfig {
         if redis.addresses.iter().any(is_tls) && !redis.addresses.iter().all(is_tls) {
             return Err(RarityError::Mixed);
         }
-        let password = redis.password_file.as_deref().map(password).transpose()?;
+        let secret = |key, path: &PathBuf| match Secret::read(path) {
+            Ok(secret) => Ok(secret.expose().to_owned()),
+            Err(source) => Err(RarityError::Unusable { key, source }),
+        };
+        let password = redis.password_file.as_ref().map(|path| secret("password_file", path)).transpose()?;
         let certificate = match (&redis.certificate_file, &redis.key_file) {
-            (Some(certificate), Some(key)) => Some((read("certificate_file", certificate)?, read("key_file", key)?)),
+            (Some(certificate), Some(key)) => {
+                Some((read("certificate_file", certificate)?, secret("key_file", key)?.into_bytes()))
+            }
             (None, None) => None,
             (Some(_), None) => return Err(RarityError::Pair { key: "certificate_file", other: "key_file" }),
             (None, Some(_)) => return Err(RarityError::Pair { key: "key_file", other: "certificate_file" }),
@@ -263,19 +270,14 @@ fn in_range(key: &str, value: u64, min: u64, max: u64) -> Result<(), RarityError
     if (min..=max).contains(&value) { Ok(()) } else { Err(RarityError::Range { key: key.to_owned(), value, min, max }) }
 }
 
-/// The first line of a file, without its end.
-fn password(path: &Path) -> Result<String, RarityError> {
-    let text = String::from_utf8(read("password_file", path)?);
-    let text = text.map_err(|_| RarityError::NoText { path: path.to_owned() })?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, RarityError> {
     fs::read(path).map_err(|source| RarityError::File { key, path: path.to_owned(), source })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn parse(text: &str) -> RarityConfig {
@@ -336,6 +338,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         std::fs::write(&path, "hush\n").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let text = format!(
             "store = \"redis\"\n[redis]\naddresses = [\"redis://127.0.0.1\"]\npassword_file = \"{}\"\n",
             path.display()

@@ -7,7 +7,7 @@ pub mod contents;
 pub mod host;
 pub mod mounts;
 pub mod os_release;
-mod regular;
+pub(crate) mod regular;
 mod settings;
 pub mod tools;
 pub mod users;

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::TcpStream,
-    os::unix::fs::MetadataExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -313,6 +313,7 @@ fn agent(stage: &Stage, number: usize) -> Sensor {
 /// Four agents see the same new file. The server is killed in between.
 pub(super) fn of_a_fleet(stage: &mut Stage) {
     fs::write("/run/redis.password", "hush\n").expect("write the password");
+    fs::set_permissions("/run/redis.password", fs::Permissions::from_mode(0o600)).expect("close the password");
     let redis = Redis::start();
     let mut agents: Vec<Sensor> = (1..=4).map(|number| agent(stage, number)).collect();
     let image = Image::of("dummy").0;
