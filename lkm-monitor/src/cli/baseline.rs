@@ -77,7 +77,7 @@ pub(super) fn run(args: BaselineArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn export(args: &Export) -> anyhow::Result<ExitCode> {
-    let rarity = config::load(args.place.config.as_deref())?.rarity;
+    let rarity = config::load(args.place.config.as_deref())?.config.rarity;
     let store = args.place.store.as_ref().unwrap_or(&rarity.path);
     let key = args.sign_with.as_deref().map(|path| read_key(path, baseline::private_key)).transpose()?;
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
@@ -101,7 +101,7 @@ fn export(args: &Export) -> anyhow::Result<ExitCode> {
 
 /// All files are read before the first group is taken.
 fn import(args: &Import) -> anyhow::Result<ExitCode> {
-    let rarity = config::load(args.place.config.as_deref())?.rarity;
+    let rarity = config::load(args.place.config.as_deref())?.config.rarity;
     let key = args.signed_by.as_deref().map(|path| read_key(path, baseline::public_key)).transpose()?;
     let ours = KeyNames::from(&rarity.thresholds()?);
     for path in &args.files {

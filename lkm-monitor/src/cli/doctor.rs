@@ -69,9 +69,9 @@ struct ProbeDiagnosis {
 /// Attaches every probe, reports, and takes them away again. Exit code 69 where nothing can be attached.
 pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let config = match config::load(args.config.as_deref()) {
-        Ok(config) => config,
-        Err(error) => {
-            tracing::error!("{error}");
+        Ok(loaded) => loaded.config,
+        Err(problems) => {
+            problems.0.iter().for_each(|problem| tracing::error!("{problem}"));
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };

@@ -1,6 +1,7 @@
 //! The command line, one file per subcommand.
 
 mod baseline;
+mod config;
 mod doctor;
 mod hunt;
 mod run;
@@ -28,6 +29,8 @@ struct Cli {
 enum Command {
     /// Watch this host and emit documents
     Run(run::RunArgs),
+    /// Look for mistakes in the settings, show which hold, and which there are
+    Config(config::ConfigArgs),
     /// Say what can be seen on this host, what cannot, and what to do about it
     Doctor(doctor::DoctorArgs),
     /// Find what is rare among documents of this host and others
@@ -54,6 +57,7 @@ pub fn main() -> ExitCode {
     let _log = crate::telemetry::start();
     let result = match cli.command {
         Command::Run(args) => run::run(&args),
+        Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Hunt(args) => hunt::run(args),
         Command::Baseline(args) => baseline::run(args),

@@ -54,9 +54,9 @@ pub(super) struct RunArgs {
 /// Attaches, watches until SIGTERM or SIGINT, drains, ends.
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let config = match config::load(args.config.as_deref()) {
-        Ok(config) => config,
-        Err(error) => {
-            tracing::error!("{error}");
+        Ok(loaded) => loaded.config,
+        Err(problems) => {
+            problems.0.iter().for_each(|problem| tracing::error!("{problem}"));
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };

@@ -2,9 +2,11 @@
 
 use serde::Deserialize;
 
+use super::{Invalid, Key};
 use crate::{
     model::Subject,
-    select::{Exclusion, Exclusions, PatternError, WatchList},
+    select::{Exclusion, Exclusions, WatchList},
+    sensor::filter,
 };
 
 /// `[files]`
@@ -47,46 +49,53 @@ pub struct Exclude {
     pub executable: Option<String>,
 }
 
-/// What is wrong with `[files]`.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FilesError {
-    #[error("files.watch: {0}")]
-    Watch(PatternError),
-    #[error("files.watch: there is no kind `{kind}`; there are {}", kinds())]
-    Kind { kind: String },
-    #[error("files.exclude: {0}")]
-    Exclude(PatternError),
-}
-
 fn kinds() -> String {
     Subject::ALL.map(|(_, name, _)| name).join(", ")
 }
 
 impl FilesConfig {
     /// The paths to watch.
-    pub fn watch_list(&self) -> Result<WatchList, FilesError> {
+    pub fn watch_list(&self) -> Result<WatchList, Invalid> {
         let mut entries = Vec::new();
-        for watch in &self.watch {
+        for (number, watch) in self.watch.iter().enumerate() {
+            let key = |name| Key::from("files.watch").item(number).key(name);
             let row = Subject::ALL.into_iter().find(|(_, name, _)| *name == watch.kind);
-            let (subject, ..) = row.ok_or_else(|| FilesError::Kind { kind: watch.kind.clone() })?;
-            entries.push((subject, watch.path.as_str()));
+            let unknown = || format!("there is no kind `{}`; there are {}", watch.kind, kinds());
+            let (subject, ..) = row.ok_or_else(|| Invalid::new(key("kind"), unknown()))?;
+            let entry = (subject, watch.path.as_str());
+            // By itself, so that it is known which one is wrong.
+            let alone = WatchList::new([entry]).map_err(|error| Invalid::new(key("path"), error))?;
+            filter::check(alone.filter()).map_err(|error| Invalid::new(key("path"), error))?;
+            entries.push(entry);
         }
         if self.watch_defaults {
             for entry in WatchList::defaults() {
                 entries.push(entry);
             }
         }
-        WatchList::new(entries).map_err(FilesError::Watch)
+        let all = |error: &dyn ToString| Invalid::new("files.watch", error.to_string());
+        let list = WatchList::new(entries).map_err(|error| all(&error))?;
+        filter::check(list.filter()).map_err(|error| all(&error))?;
+        Ok(list)
     }
 
     /// The changes not to tell.
-    pub fn exclusions(&self) -> Result<Exclusions, FilesError> {
-        let own = self
-            .exclude
-            .iter()
-            .map(|exclude| Exclusion { path: exclude.path.clone(), executable: exclude.executable.clone() });
-        let defaults = self.exclude_defaults.then(Exclusions::defaults).into_iter().flatten();
-        Exclusions::new(own.chain(defaults)).map_err(FilesError::Exclude)
+    pub fn exclusions(&self) -> Result<Exclusions, Invalid> {
+        let mut entries = Vec::new();
+        for (number, Exclude { path, executable }) in self.exclude.iter().enumerate() {
+            let entry = Exclusion { path: path.clone(), executable: executable.clone() };
+            for (name, part) in
+                [("path", Exclusion { executable: None, ..entry.clone() }), ("executable", entry.clone())]
+            {
+                let key = || Key::from("files.exclude").item(number).key(name);
+                Exclusions::new([part]).map_err(|error| Invalid::new(key(), error))?;
+            }
+            entries.push(entry);
+        }
+        if self.exclude_defaults {
+            entries.extend(Exclusions::defaults());
+        }
+        Exclusions::new(entries).map_err(|error| Invalid::new("files.exclude", error))
     }
 }
 
@@ -118,10 +127,15 @@ mod tests {
     fn mistakes_are_named() {
         let error = |text: &str| parse(text).watch_list().unwrap_err().to_string();
         assert!(
-            error("[[watch]]\npath = \"/a/b\"\nkind = \"x\"\n").contains("no kind `x`; there are module, modprobe")
+            error("[[watch]]\npath = \"/a/b\"\nkind = \"x\"\n")
+                .starts_with("files.watch.kind: there is no kind `x`; there are module, modprobe")
         );
-        assert!(error("[[watch]]\npath = \"a/b\"\nkind = \"pam\"\n").contains("files.watch: `a/b` must begin"));
-        let config = parse("[[exclude]]\npath = \"tmp/*\"\n");
-        assert!(config.exclusions().unwrap_err().to_string().contains("files.exclude: `tmp/*`"));
+        assert!(error("[[watch]]\npath = \"a/b\"\nkind = \"pam\"\n").starts_with("files.watch.path: `a/b` must begin"));
+        let long = error("[[watch]]\npath = \"/a/a-name-of-more-than-thirty-one-bytes\"\nkind = \"pam\"\n");
+        assert!(long.contains("files.watch.path") && long.contains("too long to be watched"), "{long}");
+        let error = |text: &str| parse(text).exclusions().unwrap_err().to_string();
+        assert!(error("[[exclude]]\npath = \"tmp/*\"\n").starts_with("files.exclude.path: `tmp/*`"));
+        let by = error("[[exclude]]\npath = \"/tmp/*\"\nexecutable = \"ld\"\n");
+        assert!(by.starts_with("files.exclude.executable: `ld`"), "{by}");
     }
 }

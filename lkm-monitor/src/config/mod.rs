@@ -1,34 +1,34 @@
 //! Settings: TOML, every key optional, unknown keys refused.
+//!
+//! ```text
+//! source: files --> tree: values with their places, merged --> de --> structs --> check
+//! ```
+//!
+//! A new setting is a member of a struct and some lines in `default.toml`; what it may be, `check` says, or whoever makes use of it.
 
+mod change;
+mod de;
+mod example;
 mod files;
+mod key;
+mod load;
+mod problem;
 mod rarity;
 mod secret;
 pub mod sinks;
+mod source;
+mod tree;
 
-use std::path::{Path, PathBuf};
-
-pub use files::{FilesConfig, FilesError};
-pub use rarity::{RarityConfig, RarityError, STORE};
+pub use change::{Change, changes};
+pub use example::DEFAULT_FILE;
+pub use files::FilesConfig;
+pub use key::{Key, Origin};
+pub use load::{Effective, Loaded, load};
+pub use problem::{Invalid, Problem, Problems};
+pub use rarity::{RarityConfig, STORE};
 pub use secret::{Secret, SecretError};
 use serde::Deserialize;
-
-/// Read when no other file is named; it need not exist.
-pub const DEFAULT_PATH: &str = "/etc/lkm-monitor/config.toml";
-
-/// Why there are no settings.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    #[error("{path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}")]
-    Parse { path: PathBuf, source: Box<toml::de::Error> },
-    #[error("{path}: sensor.{key} is {value}, but must be a power of two from {min} to {max} (bytes)")]
-    RingBytes { path: PathBuf, key: &'static str, value: u32, min: u32, max: u32 },
-    #[error("{path}: {source}")]
-    Files { path: PathBuf, source: FilesError },
-    #[error("{path}: {source}")]
-    Rarity { path: PathBuf, source: RarityError },
-}
+pub use source::DEFAULT_PATH;
 
 /// How module system calls are hooked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -76,69 +76,35 @@ impl Default for SensorConfig {
     }
 }
 
-/// Reads `path`, or the default path when that exists, or takes the defaults.
-pub fn load(path: Option<&Path>) -> Result<Config, ConfigError> {
-    let named = path.is_some();
-    let path = path.unwrap_or(Path::new(DEFAULT_PATH));
-    match std::fs::read_to_string(path) {
-        Ok(text) => parse(&text, path),
-        Err(source) if !named && source.kind() == std::io::ErrorKind::NotFound => Ok(Config::default()),
-        Err(source) => Err(ConfigError::Read { path: path.to_owned(), source }),
+impl Config {
+    /// Finds the first value that its type allows, and that is wrong all the same.
+    fn check(&self) -> Result<(), Invalid> {
+        self.sensor.check()?;
+        self.files.watch_list()?;
+        self.files.exclusions()?;
+        self.rarity.limits()?;
+        self.rarity.thresholds()?;
+        self.rarity.fleet()?;
+        Ok(())
     }
 }
 
-fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-    let config: Config = toml::from_str(text)
-        .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-    for (key, value) in [
-        ("calls_ring_bytes", config.sensor.calls_ring_bytes),
-        ("truth_ring_bytes", config.sensor.truth_ring_bytes),
-        ("files_ring_bytes", config.sensor.files_ring_bytes),
-    ] {
-        let (min, max) = (64 * 1024, 1 << 30);
-        if !value.is_power_of_two() || !(min..=max).contains(&value) {
-            return Err(ConfigError::RingBytes { path: path.to_owned(), key, value, min, max });
+impl SensorConfig {
+    fn check(&self) -> Result<(), Invalid> {
+        for (key, value) in [
+            ("calls_ring_bytes", self.calls_ring_bytes),
+            ("truth_ring_bytes", self.truth_ring_bytes),
+            ("files_ring_bytes", self.files_ring_bytes),
+        ] {
+            let (min, max) = (64 * 1024, 1 << 30);
+            if !value.is_power_of_two() || !(min..=max).contains(&value) {
+                let problem = format!("it is {value}, but must be a power of two from {min} to {max}");
+                return Err(Invalid::new(Key::from("sensor").key(key), problem));
+            }
         }
+        Ok(())
     }
-    let files = |source| ConfigError::Files { path: path.to_owned(), source };
-    config.files.watch_list().map_err(files)?;
-    config.files.exclusions().map_err(files)?;
-    let rarity = |source| ConfigError::Rarity { path: path.to_owned(), source };
-    config.rarity.limits().map_err(rarity)?;
-    config.rarity.thresholds().map_err(rarity)?;
-    config.rarity.fleet().map_err(rarity)?;
-    Ok(config)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse_text(text: &str) -> Result<Config, ConfigError> {
-        parse(text, Path::new("config.toml"))
-    }
-
-    #[test]
-    fn nothing_set_gives_the_defaults() {
-        assert_eq!(parse_text("").expect("valid"), Config::default());
-    }
-
-    #[test]
-    fn settings_are_taken() {
-        let config = parse_text("[sensor]\nsyscall_hooks = \"tracepoint\"\ncalls_ring_bytes = 65536\n").expect("valid");
-        assert_eq!(config.sensor.syscall_hooks, SyscallHooks::Tracepoint);
-        assert_eq!(config.sensor.calls_ring_bytes, 65536);
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_line() {
-        let error = parse_text("[sensor]\nsyscal_hooks = \"auto\"\n").expect_err("unknown key").to_string();
-        assert!(error.contains("config.toml") && error.contains("syscal_hooks") && error.contains("line 2"), "{error}");
-    }
-
-    #[test]
-    fn a_ring_that_the_kernel_would_refuse_is_refused_here() {
-        let error = parse_text("[sensor]\ncalls_ring_bytes = 100000\n").expect_err("no power of two").to_string();
-        assert!(error.contains("sensor.calls_ring_bytes is 100000"), "{error}");
-    }
-}
+mod tests;

@@ -1,16 +1,12 @@
 //! `[rarity]`: what is counted, where, and what makes it rare.
 
-use std::{
-    collections::HashSet,
-    fs, io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Secret, SecretError};
+use super::{Invalid, Key, Secret};
 use crate::{
+    inspect::regular,
     model::{KeyPart, Kind, Severity, Threshold, rarity::WINDOW_DAYS},
     prevalence::{
         Thresholds,
@@ -23,6 +19,9 @@ use crate::{
 
 /// Where the counts are when nothing else is said.
 pub const STORE: &str = "/var/lib/lkm-monitor/prevalence.redb";
+
+/// The certificates of all authorities that a host trusts take 300 KiB.
+const MAX_PEM_BYTES: u64 = 16 * 1024 * 1024;
 
 /// `[rarity]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -122,45 +121,16 @@ impl Default for RedisConfig {
     }
 }
 
-/// What is wrong with `[rarity]`.
-#[derive(Debug, thiserror::Error)]
-pub enum RarityError {
-    #[error("rarity.{key} is {value}, but must be from {min} to {max}")]
-    Range { key: String, value: u64, min: u64, max: u64 },
-    #[error("rarity.{rule}.keys: {problem}")]
-    Keys { rule: &'static str, problem: String },
-    #[error("rarity.{rule}.max_args: only runs of tools have arguments")]
-    Args { rule: &'static str },
-    #[error("rarity.redis.addresses is empty, but rarity.store is \"redis\"")]
-    NoAddress,
-    #[error("rarity.redis.addresses: `{address}`: {problem}")]
-    Address { address: String, problem: String },
-    #[error("rarity.redis.{key}: {path}: {source}")]
-    File { key: &'static str, path: PathBuf, source: io::Error },
-    #[error("rarity.redis.addresses: an address holds a user or password; they belong into user and password_file")]
-    Secret,
-    #[error("rarity.redis.addresses: some begin with rediss:// and some do not")]
-    Mixed,
-    #[error("rarity.redis.addresses: an address asks not to look at the server's certificate (#insecure)")]
-    Insecure,
-    #[error("rarity.redis.{key}: {source}")]
-    Unusable { key: &'static str, source: SecretError },
-    #[error("rarity.redis.{key} is set without {other}")]
-    Pair { key: &'static str, other: &'static str },
-    #[error("rarity.redis.{key} is set, but the address `{address}` does not begin with rediss://")]
-    NoTls { key: &'static str, address: String },
-}
-
 impl RarityConfig {
     /// What bounds this host's store.
-    pub fn limits(&self) -> Result<Limits, RarityError> {
+    pub fn limits(&self) -> Result<Limits, Invalid> {
         in_range("window_days", self.window_days.into(), 1, 366)?;
         in_range("max_groups", self.max_groups, 1000, 100_000_000)?;
         Ok(Limits { window: Window { days: self.window_days }, max_groups: self.max_groups })
     }
 
     /// What makes a group rare.
-    pub fn thresholds(&self) -> Result<Thresholds, RarityError> {
+    pub fn thresholds(&self) -> Result<Thresholds, Invalid> {
         Ok(Thresholds {
             files: self.files.threshold(Kind::File, "files")?,
             tools: self.tools.threshold(Kind::Tool, "tools")?,
@@ -169,29 +139,21 @@ impl RarityConfig {
     }
 
     /// How the fleet's store is reached, if there is one. Reads the files that are named.
-    pub fn fleet(&self) -> Result<Option<FleetSettings>, RarityError> {
+    pub fn fleet(&self) -> Result<Option<FleetSettings>, Invalid> {
         if self.store == StoreKind::Host {
             return Ok(None);
         }
         let redis = &self.redis;
+        let wrong =
+            |key: &str, problem: &dyn ToString| Invalid::new(Key::from("rarity.redis").key(key), problem.to_string());
         in_range("redis.deadline_ms", redis.deadline_ms, 10, 10_000)?;
-        if redis.addresses.is_empty() {
-            return Err(RarityError::NoAddress);
-        }
-        // Addresses are named in the log.
-        if redis.addresses.iter().any(|address| address.contains('@')) {
-            return Err(RarityError::Secret);
-        }
-        if redis.addresses.iter().any(|address| address.contains('#')) {
-            return Err(RarityError::Insecure);
-        }
-        let is_tls = |address: &String| address.starts_with("rediss://");
-        if redis.addresses.iter().any(is_tls) && !redis.addresses.iter().all(is_tls) {
-            return Err(RarityError::Mixed);
-        }
+        self.check_addresses()?;
         let secret = |key, path: &PathBuf| match Secret::read(path) {
             Ok(secret) => Ok(secret.expose().to_owned()),
-            Err(source) => Err(RarityError::Unusable { key, source }),
+            Err(error) => Err(wrong(key, &error)),
+        };
+        let read = |key, path: &PathBuf| {
+            regular::read(path, MAX_PEM_BYTES).map_err(|error| wrong(key, &format!("{}: {error}", path.display())))
         };
         let password = redis.password_file.as_ref().map(|path| secret("password_file", path)).transpose()?;
         let certificate = match (&redis.certificate_file, &redis.key_file) {
@@ -199,49 +161,72 @@ impl RarityConfig {
                 Some((read("certificate_file", certificate)?, secret("key_file", key)?.into_bytes()))
             }
             (None, None) => None,
-            (Some(_), None) => return Err(RarityError::Pair { key: "certificate_file", other: "key_file" }),
-            (None, Some(_)) => return Err(RarityError::Pair { key: "key_file", other: "certificate_file" }),
+            (Some(_), None) => return Err(wrong("certificate_file", &"it is set without key_file")),
+            (None, Some(_)) => return Err(wrong("key_file", &"it is set without certificate_file")),
         };
         let link = LinkSettings {
             addresses: redis.addresses.clone(),
             cluster: redis.cluster,
             user: redis.user.clone(),
             password,
-            ca: redis.ca_file.as_deref().map(|path| read("ca_file", path)).transpose()?,
+            ca: redis.ca_file.as_ref().map(|path| read("ca_file", path)).transpose()?,
             certificate,
             deadline: Duration::from_millis(redis.deadline_ms),
         };
         for address in &redis.addresses {
-            let problem = |error: redis::RedisError| RarityError::Address {
-                address: address.clone(),
-                problem: error.to_string(),
-            };
-            link::info(&link, address).map_err(problem)?;
+            link::info(&link, address).map_err(|error| wrong("addresses", &format!("`{address}`: {error}")))?;
             let tls = [("ca_file", link.ca.is_some()), ("certificate_file", link.certificate.is_some())];
-            if let Some((key, _)) = tls.into_iter().find(|(_, set)| *set && !address.starts_with("rediss://")) {
-                return Err(RarityError::NoTls { key, address: address.clone() });
+            if let Some((key, _)) = tls.into_iter().find(|(_, set)| *set && !is_tls(address)) {
+                let problem = format!("it is set, but the address `{address}` does not begin with rediss://");
+                return Err(wrong(key, &problem));
             }
+        }
+        // Last: what is found here hides what is set for a server.
+        if redis.addresses.is_empty() {
+            return Err(Invalid::new("rarity.store", "it is \"redis\", but rarity.redis.addresses names no server"));
         }
         Ok(Some(FleetSettings { link, prefix: redis.key_prefix.clone() }))
     }
+
+    fn check_addresses(&self) -> Result<(), Invalid> {
+        let addresses = &self.redis.addresses;
+        let has = |mark| addresses.iter().any(|address| address.contains(mark));
+        // Addresses are named in the log.
+        let problem = if has('@') {
+            "an address holds a user or password; they belong into user and password_file"
+        } else if has('#') {
+            "an address asks not to look at the server's certificate (#insecure), which is not allowed"
+        } else if addresses.iter().any(is_tls) && !addresses.iter().all(is_tls) {
+            "some begin with rediss:// and some do not; all must, or none"
+        } else {
+            return Ok(());
+        };
+        Err(Invalid::new("rarity.redis.addresses", problem))
+    }
+}
+
+fn is_tls(address: &String) -> bool {
+    address.starts_with("rediss://")
 }
 
 impl RuleConfig {
-    fn threshold(&self, kind: Kind, rule: &'static str) -> Result<Threshold, RarityError> {
+    fn threshold(&self, kind: Kind, rule: &str) -> Result<Threshold, Invalid> {
         let built_in = Threshold::of(kind);
+        let wrong = |key: &str, problem: &dyn ToString| {
+            Invalid::new(Key::from("rarity").key(rule).key(key), problem.to_string())
+        };
         if self.max_args.is_some() && kind != Kind::Tool {
-            return Err(RarityError::Args { rule });
+            return Err(wrong("max_args", &"only runs of tools have arguments"));
         }
         let keys = self.keys.clone().unwrap_or(built_in.keys);
-        let problem = |problem: String| RarityError::Keys { rule, problem };
         if keys.is_empty() {
-            return Err(problem("it is empty".to_owned()));
+            return Err(wrong("keys", &"it is empty; it must name a part at least"));
         }
         if let Some(key) = keys.iter().find(|key| !key.is_of(kind)) {
-            return Err(problem(format!("these events have no `{}`", key.name())));
+            return Err(wrong("keys", &format!("these events have no `{}`", key.name())));
         }
         if keys.iter().collect::<HashSet<_>>().len() < keys.len() {
-            return Err(problem("one is there twice".to_owned()));
+            return Err(wrong("keys", &"one is there twice"));
         }
         let max_agents = self.max_agents.unwrap_or(built_in.max_agents);
         in_range(&format!("{rule}.max_agents"), max_agents, 1, MAX_MEMBERS - 1)?;
@@ -266,12 +251,12 @@ impl From<SeverityName> for Severity {
     }
 }
 
-fn in_range(key: &str, value: u64, min: u64, max: u64) -> Result<(), RarityError> {
-    if (min..=max).contains(&value) { Ok(()) } else { Err(RarityError::Range { key: key.to_owned(), value, min, max }) }
-}
-
-fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, RarityError> {
-    fs::read(path).map_err(|source| RarityError::File { key, path: path.to_owned(), source })
+fn in_range(key: &str, value: u64, min: u64, max: u64) -> Result<(), Invalid> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    let key = Key::from(format!("rarity.{key}").as_str());
+    Err(Invalid::new(key, format!("it is {value}, but must be from {min} to {max}")))
 }
 
 #[cfg(test)]
@@ -308,17 +293,20 @@ mod tests {
     fn mistakes_are_named() {
         let thresholds = |text: &str| parse(text).thresholds().unwrap_err().to_string();
         assert_eq!(thresholds("[files]\nkeys = [\"args\"]\n"), "rarity.files.keys: these events have no `args`");
-        assert_eq!(thresholds("[files]\nkeys = []\n"), "rarity.files.keys: it is empty");
+        assert_eq!(thresholds("[files]\nkeys = []\n"), "rarity.files.keys: it is empty; it must name a part at least");
         assert_eq!(thresholds("[tools]\nkeys = [\"args\", \"args\"]\n"), "rarity.tools.keys: one is there twice");
         assert_eq!(
             thresholds("[modules]\nmax_args = 1\n"),
             "rarity.modules.max_args: only runs of tools have arguments"
         );
-        assert_eq!(thresholds("[files]\nmax_agents = 64\n"), "rarity.files.max_agents is 64, but must be from 1 to 63");
+        assert_eq!(
+            thresholds("[files]\nmax_agents = 64\n"),
+            "rarity.files.max_agents: it is 64, but must be from 1 to 63"
+        );
         let limits = parse("window_days = 0\n").limits().unwrap_err().to_string();
-        assert_eq!(limits, "rarity.window_days is 0, but must be from 1 to 366");
+        assert_eq!(limits, "rarity.window_days: it is 0, but must be from 1 to 366");
         let fleet = |text: &str| parse(&format!("store = \"redis\"\n[redis]\n{text}")).fleet().unwrap_err().to_string();
-        assert_eq!(fleet(""), "rarity.redis.addresses is empty, but rarity.store is \"redis\"");
+        assert_eq!(fleet(""), "rarity.store: it is \"redis\", but rarity.redis.addresses names no server");
         assert!(fleet("addresses = [\"redis://me:hush@a\"]\n").contains("password_file"));
         assert!(!fleet("addresses = [\"redis://me:hush@a\"]\n").contains("hush"));
         assert!(fleet("addresses = [\"rediss://a\", \"redis://b\"]\n").contains("some begin with rediss://"));
@@ -328,9 +316,12 @@ mod tests {
         assert!(fleet(&format!("{redis}password_file = \"/none\"")).starts_with("rarity.redis.password_file: /none: "));
         assert_eq!(
             fleet(&format!("{redis}key_file = \"/none\"")),
-            "rarity.redis.key_file is set without certificate_file"
+            "rarity.redis.key_file: it is set without certificate_file"
         );
-        assert!(fleet(&format!("{redis}ca_file = \"/dev/null\"")).contains("does not begin with rediss://"));
+        assert!(fleet(&format!("{redis}ca_file = \"/dev/null\"")).ends_with("/dev/null: not a regular file"));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let ca = format!("{redis}ca_file = \"{}\"", file.path().display());
+        assert!(fleet(&ca).contains("does not begin with rediss://"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// The first `limit` bytes of a regular file. Anything else in its place is an error of kind `InvalidInput`.
-pub(super) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let (file, _) = open(path)?;
     let mut content = Vec::new();
     file.take(limit).read_to_end(&mut content)?;

@@ -44,6 +44,11 @@ struct Tables {
     names: BTreeMap<Name, u32>,
 }
 
+/// Whether the probes can compare all of it.
+pub fn check(filter: &NameFilter) -> Result<(), FilterError> {
+    tables(filter).map(drop)
+}
+
 /// Makes the probes report the names of `filter`, and no longer those of an earlier one.
 pub fn install(ebpf: &mut Ebpf, filter: &NameFilter) -> Result<(), FilterError> {
     let tables = tables(filter)?;

@@ -1,0 +1,119 @@
+//! From files to settings, or to everything that is wrong with them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use serde::Deserialize as _;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    Config, example,
+    problem::{Invalid, Problem, Problems},
+    source::{DEFAULT_PATH, Sources},
+    tree::Node,
+};
+
+/// Settings that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub effective: Effective,
+    /// What is no reason not to use them.
+    pub warnings: Vec<Problem>,
+}
+
+/// What holds, key by key, defaults included. Of secrets it has the names of their files alone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Effective(Node);
+
+impl Effective {
+    /// What is set, and the defaults of all else.
+    pub(super) fn of(set: Node) -> Self {
+        let mut effective = example::defaults();
+        effective.merge(set);
+        Self(effective)
+    }
+
+    /// A configuration file that sets all of it. Behind each value stands where it comes from.
+    pub fn to_toml(&self) -> String {
+        self.0.to_toml()
+    }
+
+    /// The values as TOML, by their keys.
+    pub fn values(&self) -> BTreeMap<String, String> {
+        self.0.values()
+    }
+
+    /// The sha256 of all keys and values, whatever files they come from, in hexadecimal digits.
+    pub fn sha256(&self) -> String {
+        let lines: String = self.values().iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        Sha256::digest(lines).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Reads the file that is named and no other, or else `/etc/lkm-monitor/config.toml` and `/etc/lkm-monitor/conf.d/*.toml`, of which none
+/// needs to exist. Also reads the files that settings name, so that a problem with these is found here.
+pub fn load(named: Option<&Path>) -> Result<Loaded, Problems> {
+    settle(match named {
+        Some(path) => Sources::of_file(path),
+        None => Sources::around(Path::new(DEFAULT_PATH)),
+    })
+}
+
+pub(super) fn settle(sources: Sources) -> Result<Loaded, Problems> {
+    let Sources { files, mut problems, warnings } = sources;
+    let mut tree = Node::default();
+    for (path, text) in &files {
+        match Node::parse(text, Some(path)) {
+            Ok(node) => {
+                // What a later file overrides is wrong all the same.
+                sift(&mut node.clone(), false, &mut problems);
+                tree.merge(node);
+            }
+            Err(errors) => problems.extend(errors),
+        }
+    }
+    let config = sift(&mut tree.clone(), true, &mut problems);
+    if problems.is_empty() {
+        return Ok(Loaded { config, effective: Effective::of(tree), warnings });
+    }
+    problems.sort();
+    problems.dedup();
+    Err(Problems(problems))
+}
+
+/// Finds everything that is wrong. One problem hides no other: what is wrong is taken out, and the rest is looked at again. Of one file among
+/// several only the types count, not what may become of it together with the others.
+fn sift(tree: &mut Node, whole: bool, problems: &mut Vec<Problem>) -> Config {
+    // Where something was taken out, it is missed, which is no other problem.
+    let mut holes = BTreeSet::new();
+    loop {
+        let invalid = match Config::deserialize(&*tree) {
+            Ok(config) if !whole => return config,
+            Ok(config) => match config.check() {
+                Ok(()) => return config,
+                Err(invalid) => invalid,
+            },
+            Err(misfit) if misfit.is_missing => {
+                let key = misfit.key();
+                let origin = tree.nearest(&key).0.origin.clone();
+                if whole && !holes.contains(&origin) {
+                    problems.push(Problem::of_key(origin, &key, &misfit));
+                }
+                if !tree.remove(&key) {
+                    return Config::default();
+                }
+                continue;
+            }
+            Err(misfit) => Invalid { key: misfit.key(), problem: misfit.to_string() },
+        };
+        let (node, place) = tree.nearest(&invalid.key);
+        problems.push(Problem::of_key(node.origin.clone(), &invalid.key, &invalid.problem));
+        holes.extend(place.above().map(|above| tree.nearest(&above).0.origin.clone()));
+        if !tree.remove(&place) {
+            return Config::default();
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What is wrong with settings. All of it is told at once.
+
+use std::{fmt, path::Path};
+
+use super::key::{Key, Origin};
+
+/// A setting that cannot be used, as the part of the daemon says that uses it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {problem}")]
+pub struct Invalid {
+    /// A key that is set: what stands there is taken out, and the rest is looked at again.
+    pub key: Key,
+    /// What is wrong, and what is allowed.
+    pub problem: String,
+}
+
+impl Invalid {
+    pub fn new(key: impl Into<Key>, problem: impl ToString) -> Self {
+        Self { key: key.into(), problem: problem.to_string() }
+    }
+}
+
+/// One line for whoever writes the files: `FILE:LINE: KEY: what is wrong, what is allowed`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// `FILE:LINE`, or the file alone.
+    place: Place,
+    text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Whole(String),
+    Line(Origin),
+}
+
+impl Problem {
+    /// Of a file or folder as a whole.
+    pub(super) fn of_file(path: &Path, text: impl fmt::Display) -> Self {
+        Self { place: Place::Whole(path.display().to_string()), text: text.to_string() }
+    }
+
+    /// Of one line, where there is no key.
+    pub(super) fn of_line(origin: Origin, text: impl fmt::Display) -> Self {
+        Self { place: Place::Line(origin), text: text.to_string() }
+    }
+
+    /// Of what is set for a key.
+    pub(super) fn of_key(origin: Origin, key: &Key, text: impl fmt::Display) -> Self {
+        Self::of_line(origin, format!("{key}: {text}"))
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.place {
+            Place::Whole(path) => write!(formatter, "{path}: {}", self.text),
+            Place::Line(origin) => write!(formatter, "{origin}: {}", self.text),
+        }
+    }
+}
+
+/// Why there are no settings: everything that is wrong, by file and line. As text one line each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<Problem>);
+
+impl fmt::Display for Problems {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().map(Problem::to_string).collect();
+        formatter.write_str(&lines.join("\n"))
+    }
+}
+
+impl std::error::Error for Problems {}

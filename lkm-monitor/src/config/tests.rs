@@ -1,0 +1,170 @@
+//! Settings as a whole: what is taken, and what is said of mistakes.
+
+use std::{fs, path::Path};
+
+use super::{source::Sources, *};
+
+fn load_text(text: &str) -> Result<Loaded, Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("config.toml");
+    fs::write(&path, text).unwrap();
+    load(Some(&path)).map_err(|problems| {
+        let place = format!("{}/", folder.path().display());
+        problems.0.iter().map(|problem| problem.to_string().replace(&place, "")).collect()
+    })
+}
+
+#[test]
+fn nothing_set_gives_the_defaults() {
+    assert_eq!(load_text("").unwrap().config, Config::default());
+}
+
+#[test]
+fn settings_are_taken() {
+    let loaded = load_text("[sensor]\nsyscall_hooks = \"tracepoint\"\ncalls_ring_bytes = 65536\n").unwrap();
+    assert_eq!(loaded.config.sensor.syscall_hooks, SyscallHooks::Tracepoint);
+    assert_eq!(loaded.config.sensor.calls_ring_bytes, 65536);
+    let shown = loaded.effective.to_toml();
+    assert!(shown.contains("/config.toml:3\n") && shown.contains("truth_ring_bytes = 524288 # default\n"), "{shown}");
+}
+
+#[test]
+fn all_problems_are_told_at_once() {
+    let text = "\
+[sensor]
+syscal_hooks = \"auto\"
+calls_ring_bytes = 100000
+truth_ring_bytes = -1
+syscall_hooks = \"fentri\"
+[[files.watch]]
+path = \"/etc/[x/y\"
+kind = \"modprobe\"
+[[files.watch]]
+path = \"/etc/x/y\"
+kind = \"modprob\"
+[[files.watch]]
+path = \"/etc/x/y\"
+[[files.exclude]]
+path = \"/x\"
+executable = 5
+[rarity]
+window_days = 0
+max_groups = \"many\"
+store = \"redis\"
+[rarity.files]
+max_agents = 64
+keys = [\"path\", \"args\"]
+[rarity.redis]
+addresses = [\"http://a\"]
+deadline_ms = 5
+[else]
+";
+    assert_eq!(
+        load_text(text).unwrap_err(),
+        [
+            "config.toml:2: sensor.syscal_hooks: there is no such key; did you mean `syscall_hooks`?",
+            "config.toml:3: sensor.calls_ring_bytes: it is 100000, but must be a power of two from 65536 to 1073741824",
+            "config.toml:4: sensor.truth_ring_bytes: it is -1, but must be a whole number from 0 to 4294967295",
+            "config.toml:5: sensor.syscall_hooks: it is `fentri`, but must be one of `auto`, `fentry`, `tracepoint`; did you \
+             mean `fentry`?",
+            "config.toml:7: files.watch.path: `/etc/[x/y` is no path pattern: invalid range pattern",
+            "config.toml:11: files.watch.kind: there is no kind `modprob`; there are module, modprobe, modules-load, depmod, \
+             initramfs, pam, module-index, kernel-setting",
+            "config.toml:12: files.watch: `kind` is not set, but must be",
+            "config.toml:16: files.exclude.executable: it is 5, but must be a text",
+            "config.toml:18: rarity.window_days: it is 0, but must be from 1 to 366",
+            "config.toml:19: rarity.max_groups: it is the text \"many\", but must be a whole number from 0 to \
+             9223372036854775807",
+            "config.toml:20: rarity.store: it is \"redis\", but rarity.redis.addresses names no server",
+            "config.toml:22: rarity.files.max_agents: it is 64, but must be from 1 to 63",
+            "config.toml:23: rarity.files.keys: these events have no `args`",
+            "config.toml:25: rarity.redis.addresses: `http://a`: Redis URL did not parse - InvalidClientConfig",
+            "config.toml:26: rarity.redis.deadline_ms: it is 5, but must be from 10 to 10000",
+            "config.toml:27: else: there is no such key; there are `sensor`, `files`, `rarity`",
+        ]
+    );
+}
+
+#[test]
+fn values_of_any_wrong_type_are_told() {
+    for (value, said) in [
+        ("true", "true"),
+        ("1.5", "floating point `1.5`"),
+        ("[1]", "a list"),
+        ("{ a = 1 }", "a table"),
+        ("2026-01-01", "2026-01-01"),
+        ("99999999999999999999", "99999999999999999999"),
+    ] {
+        for (section, key, wanted) in
+            [("rarity", "window_days", "a whole number from 0 to 4294967295"), ("rarity", "store", "a text")]
+        {
+            let problems = load_text(&format!("[{section}]\n{key} = {value}\n")).unwrap_err();
+            let wanted = format!("config.toml:2: {section}.{key}: it is {said}, but must be {wanted}");
+            assert_eq!(problems, [wanted]);
+        }
+    }
+    assert_eq!(load_text("rarity = 1\n").unwrap_err(), ["config.toml:1: rarity: it is 1, but must be a table"]);
+    assert_eq!(
+        load_text("[files]\nwatch = 1\n").unwrap_err(),
+        ["config.toml:2: files.watch: it is 1, but must be a list"]
+    );
+}
+
+#[test]
+fn what_is_shown_can_be_read() {
+    let text = "[[files.exclude]]\npath = \"/a\\\"\\u007f/*\"\n[[files.exclude]]\npath = \"/b\"\n[rarity.files]\nkeys = [\"path\"]\n";
+    let loaded = load_text(text).unwrap();
+    let again = load_text(&loaded.effective.to_toml()).unwrap();
+    assert_eq!(again.effective.sha256(), loaded.effective.sha256());
+    assert_eq!(again.config.files, loaded.config.files);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_problem_when_it_is_named() {
+    assert!(
+        load(Some(Path::new("/none/config.toml"))).unwrap_err().to_string().starts_with("/none/config.toml: No such")
+    );
+}
+
+/// A folder as `/etc/lkm-monitor`, with these files.
+fn load_files(files: &[(&str, &str)]) -> Result<Loaded, Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("conf.d")).unwrap();
+    files.iter().for_each(|(name, text)| fs::write(folder.path().join(name), text).unwrap());
+    load::settle(Sources::around(&folder.path().join("config.toml"))).map_err(|problems| {
+        let place = format!("{}/", folder.path().display());
+        problems.0.iter().map(|problem| problem.to_string().replace(&place, "")).collect()
+    })
+}
+
+#[test]
+fn later_files_override_single_keys_and_add_to_lists() {
+    let watch = |path: &str| format!("[[files.watch]]\npath = \"{path}\"\nkind = \"pam\"\n");
+    let config = load_files(&[
+        ("config.toml", &("[rarity]\nwindow_days = 7\nmax_groups = 2000\n".to_owned() + &watch("/a/b"))),
+        ("conf.d/2.toml", &("[rarity]\nwindow_days = 9\n".to_owned() + &watch("/a/c"))),
+        ("conf.d/1.toml", "[rarity]\nwindow_days = 8\n"),
+    ]);
+    let config = config.unwrap().config;
+    assert_eq!((config.rarity.window_days, config.rarity.max_groups), (9, 2000));
+    assert_eq!(config.files.watch.iter().map(|watch| watch.path.as_str()).collect::<Vec<_>>(), ["/a/b", "/a/c"]);
+}
+
+#[test]
+fn problems_of_all_files_are_told_even_of_what_is_overridden() {
+    let problems = load_files(&[
+        ("config.toml", "[rarity]\nwindow_days = \"x\"\n"),
+        ("conf.d/1.toml", "[rarity\n"),
+        ("conf.d/2.toml", "[rarity]\nwindow_days = 500\nmax_grups = 1\n"),
+    ]);
+    let problems = problems.unwrap_err();
+    assert_eq!(problems.len(), 4, "{problems:#?}");
+    for (problem, start) in problems.iter().zip([
+        "conf.d/1.toml:1: ",
+        "conf.d/2.toml:2: rarity.window_days: it is 500",
+        "conf.d/2.toml:3: rarity.max_grups: there is no such key; did you mean `max_groups`?",
+        "config.toml:2: rarity.window_days: it is the text \"x\"",
+    ]) {
+        assert!(problem.starts_with(start), "{problem}");
+    }
+}
