@@ -27,9 +27,12 @@ use crate::{
     assess::{self, Context},
     fold::{Fold, Folded},
     inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},
-    model::{Agent, Content, FileChange, FileReport, Host, LossReason, Observation, SensorState, Verdict},
+    model::{
+        Agent, Content, FileChange, FileReport, Host, LossReason, Observation, Reload, SensorState, SystemMount,
+        Verdict,
+    },
     output::Output,
-    prevalence::Answered,
+    prevalence::{Answered, Thresholds},
     select::{Exclusions, WatchList},
     sensor::{decode, files::Files, join::Join, losses::Totals, rings::Rings, tools::Tools},
 };
@@ -46,6 +49,17 @@ impl Pending {
     const fn of(observation: Observation) -> Self {
         Self { observation, ticket: None }
     }
+}
+
+/// What can become another while the stages are at work.
+#[derive(Debug)]
+pub struct Selection {
+    pub watch: WatchList,
+    pub exclusions: Exclusions,
+    /// Their keys do not count: the store holds what groups are made of.
+    pub thresholds: Thresholds,
+    /// The mounts that hold what is watched.
+    pub mounts: Vec<SystemMount>,
 }
 
 /// What a stage waited for.
@@ -155,6 +169,24 @@ impl Pipeline {
                 }
             }
         }
+    }
+
+    /// Follows other settings. What has come in so far is judged by the old ones, as far as it was judged.
+    pub fn follow(&mut self, selection: Selection) {
+        let Selection { watch, exclusions, thresholds, mounts } = selection;
+        // What somebody has mounted since the start is not how the host had it.
+        let mounts = mounts.into_iter().filter(|mount| self.looks.had(mount));
+        let system_mounts = &mut self.host.system_mounts;
+        system_mounts.extend(mounts);
+        system_mounts.sort_by_key(|mount| mount.id);
+        system_mounts.dedup();
+        self.looks.follow(watch, exclusions);
+        self.standings.follow(thresholds);
+    }
+
+    /// Sends what became of new settings. Whether that was possible.
+    pub fn tell_reload(&mut self, reload: &Reload) -> bool {
+        self.teller.tell_reload(reload)
     }
 
     /// Watched files that are being written: somebody has to look when they are closed.

@@ -2,7 +2,9 @@
 
 use sha2::{Digest as _, Sha256};
 
-use crate::model::{ClockStep, FileBurst, FileChange, Loss, ModuleCall, ModuleRequest, Process, SensorState, ToolRun};
+use crate::model::{
+    ClockStep, FileBurst, FileChange, Loss, ModuleCall, ModuleRequest, Process, Reload, SensorState, ToolRun,
+};
 
 /// What tells an event of one boot from all others.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,11 @@ impl EventKey<'_> {
     pub(super) fn of_state(state: &SensorState) -> Self {
         let kind = state.change.action();
         Self { boot_ns: state.boot_ns, tid: 0, cpu: 0, kind, told: 0 }
+    }
+
+    pub(super) fn of_reload(reload: &Reload) -> Self {
+        let kind = reload.outcome.action();
+        Self { boot_ns: reload.boot_ns, tid: 0, cpu: 0, kind, told: 0 }
     }
 
     pub(super) fn of_clock_step(step: &ClockStep) -> Self {

@@ -6,6 +6,7 @@
 
 mod burst;
 mod call;
+mod configuration;
 mod event_id;
 mod file;
 mod file_change;
@@ -24,8 +25,7 @@ mod tool_run;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Host, Loss, Observation, SensorState, Severity,
-    Verdict,
+    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Host, Loss, Observation, Reload, SensorState, Severity, Verdict,
 };
 use event_id::EventKey;
 use scene::Scene;
@@ -109,6 +109,11 @@ impl Renderer {
         let mut document = sensor::render_state(state);
         json::merge(&mut document, finding::render(verdict));
         self.finish(&EventKey::of_state(state), document)
+    }
+
+    /// The state of settings that were read anew.
+    pub fn render_reload(&mut self, reload: &Reload) -> Document {
+        self.finish(&EventKey::of_reload(reload), configuration::render(reload))
     }
 
     /// The state of a clock that jumped, in the new time.

@@ -61,7 +61,7 @@ struct Import {
 
 #[derive(Debug, Args)]
 struct Place {
-    /// Settings to use [default: /etc/lkm-monitor/config.toml, if it exists]
+    /// Settings to use, and no others [default: /etc/lkm-monitor/config.toml and /etc/lkm-monitor/conf.d/*.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// This host's store [default: as in the settings]

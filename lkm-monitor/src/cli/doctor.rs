@@ -22,7 +22,7 @@ pub(super) struct DoctorArgs {
     /// How to print what was found
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
-    /// Settings to use [default: /etc/lkm-monitor/config.toml, if it exists]
+    /// Settings to use, and no others [default: /etc/lkm-monitor/config.toml and /etc/lkm-monitor/conf.d/*.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -1,5 +1,6 @@
 //! `lkm-monitor run`: the daemon.
 
+mod reload;
 mod watches;
 
 use std::{
@@ -11,9 +12,12 @@ use std::{
 use anyhow::Context as _;
 use tokio::time::{MissedTickBehavior, interval};
 
-use self::watches::{Closes, ToolWatch};
+use self::{
+    reload::Reloads,
+    watches::{Closes, ToolWatch},
+};
 use crate::{
-    config::{self, RarityConfig},
+    config::{self, Loaded, RarityConfig},
     inspect::{
         self,
         contents::{Baseline, Contents},
@@ -46,20 +50,24 @@ pub(super) struct RunArgs {
     /// Write telemetry too: what no rule finds worth an alert
     #[arg(long)]
     events: bool,
-    /// Settings to use [default: /etc/lkm-monitor/config.toml, if it exists]
+    /// Settings to use, and no others [default: /etc/lkm-monitor/config.toml and /etc/lkm-monitor/conf.d/*.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
 
 /// Attaches, watches until SIGTERM or SIGINT, drains, ends.
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let config = match config::load(args.config.as_deref()) {
-        Ok(loaded) => loaded.config,
+    let loaded = match config::load(args.config.as_deref()) {
+        Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(|problem| tracing::error!("{problem}"));
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = &loaded.config;
     // Checked when the settings were read.
     let watch_list = config.files.watch_list()?;
     let exclusions = config.files.exclusions()?;
@@ -77,7 +85,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(watch(args, programs, watch_list, exclusions, tools, &config.rarity))
+    runtime.block_on(watch(args, programs, watch_list, exclusions, tools, loaded))
 }
 
 async fn watch(
@@ -86,15 +94,18 @@ async fn watch(
     watch_list: WatchList,
     exclusions: Exclusions,
     tools: Vec<InstalledTool>,
-    rarity: &RarityConfig,
+    loaded: Loaded,
 ) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::listen().context("cannot listen for signals")?;
     let output = Output::start(Lines::to(std::io::stdout())).context("cannot start the output")?;
     let delivery = Delivery { output, with_events: args.events };
-    let contents = Contents::start(baseline(&watch_list)).context("cannot start to look at files")?;
+    let (contents, known) = Contents::start(baseline(&watch_list)).context("cannot start to look at files")?;
     let host = inspect::read_host(&watch_list.places())?;
     let agent = inspect::identify_agent(&host, std::process::id(), boot_ns());
-    let counting = counting(rarity, &agent)?;
+    let Loaded { config, effective, .. } = loaded;
+    let mut reloads = Reloads::listen(args.config.as_deref(), effective, known, host.kernel_release.clone())
+        .context("cannot listen for signals")?;
+    let counting = counting(&config.rarity, &agent)?;
     let mut pipeline = Pipeline::new(delivery, watch_list, exclusions, contents, (host, agent), counting)?;
     let mut counters = Counters::open(&mut programs)?;
     let mut rings = Rings::open(&mut programs)?;
@@ -114,6 +125,7 @@ async fn watch(
         tokio::select! {
             biased;
             signal = shutdown.requested() => break signal,
+            next = reloads.next() => reloads.apply(next, &mut programs, &mut rings, &mut pipeline),
             _ = ticks.tick() => {
                 pipeline.tick(read_totals(&mut counters));
                 look_at_switches(&mut switches, &mut programs, &mut pipeline);

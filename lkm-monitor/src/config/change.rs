@@ -1,16 +1,7 @@
 //! What is another in other settings, and whether the daemon can follow while it runs.
 
 use super::load::Effective;
-
-/// A key that has another value, or has one no more, or for the first time. Values are TOML.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    pub key: String,
-    pub before: Option<String>,
-    pub after: Option<String>,
-    /// Whether it holds at once. If not, the daemon has to be started again.
-    pub in_place: bool,
-}
+use crate::model::SettingChange;
 
 /// What holds as soon as it is read anew: all of `[files]`, and what makes a group rare, whatever it is made of.
 fn is_in_place(key: &str) -> bool {
@@ -22,7 +13,7 @@ fn is_in_place(key: &str) -> bool {
 }
 
 /// What is another, by key.
-pub fn changes(before: &Effective, after: &Effective) -> Vec<Change> {
+pub fn changes(before: &Effective, after: &Effective) -> Vec<SettingChange> {
     let (before, mut after) = (before.values(), after.values());
     let mut changes = Vec::new();
     for (key, before) in before {
@@ -36,8 +27,8 @@ pub fn changes(before: &Effective, after: &Effective) -> Vec<Change> {
     changes
 }
 
-fn change(key: String, before: Option<String>, after: Option<String>) -> Change {
-    Change { in_place: is_in_place(&key), key, before, after }
+fn change(key: String, before: Option<String>, after: Option<String>) -> SettingChange {
+    SettingChange { in_place: is_in_place(&key), key, before, after }
 }
 
 #[cfg(test)]
@@ -60,7 +51,7 @@ mod tests {
         let changes = changes(&before, &after);
         let said: Vec<_> = changes
             .iter()
-            .map(|Change { key, before, after, in_place }| {
+            .map(|SettingChange { key, before, after, in_place }| {
                 format!("{key} {} {} {in_place}", before.as_deref().unwrap_or("-"), after.as_deref().unwrap_or("-"))
             })
             .collect();

@@ -43,6 +43,12 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_all_of_it() {
+        let documentation = include_str!("../../../docs/configuration.md");
+        assert!(documentation.contains(DEFAULT_FILE), "copy the output of `config default` to docs/configuration.md");
+    }
+
+    #[test]
     fn as_it_is_it_sets_nothing() {
         assert_eq!(config(DEFAULT_FILE), Config::default());
         assert_eq!(Node::parse(DEFAULT_FILE, None).unwrap().values().len(), 0);

@@ -19,7 +19,7 @@ pub mod sinks;
 mod source;
 mod tree;
 
-pub use change::{Change, changes};
+pub use change::changes;
 pub use example::DEFAULT_FILE;
 pub use files::FilesConfig;
 pub use key::{Key, Origin};

@@ -5,6 +5,7 @@
 
 mod compare;
 mod kept;
+mod known;
 mod look;
 mod modules;
 mod mount_table;
@@ -26,6 +27,7 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::Notify;
 
+pub use self::known::Known;
 use self::{
     look::Memory,
     modules::Modules,
@@ -74,21 +76,22 @@ struct Crew {
 }
 
 impl Contents {
-    /// Starts. The first work is to read what the baseline names.
-    pub fn start(baseline: Baseline) -> std::io::Result<Self> {
+    /// Starts. The first work is to read what the baseline names. Also gives what those who look know.
+    pub fn start(baseline: Baseline) -> std::io::Result<(Self, Known)> {
         let Baseline { folders, files, subject } = baseline;
         let memory = Arc::new(Memory::new(subject));
+        let known = Known(Arc::clone(&memory));
         let places = Mutex::new(Some((folders, files)));
         let make = move || -> Looker {
             let places = places.lock().unwrap_or_else(PoisonError::into_inner).take();
             if let Some((folders, files)) = places {
-                memory.remember(&folders, &files);
+                memory.remember(&folders, &files, |path| memory.subject_of(path));
             }
             let memory = Arc::clone(&memory);
             let mut modules = Modules::of_running_kernel();
             Box::new(move |wanted| look::look(&memory, &mut modules, wanted))
         };
-        Self::start_with(Arc::new(make), STUCK)
+        Ok((Self::start_with(Arc::new(make), STUCK)?, known))
     }
 
     fn start_with(make: MakeLooker, patience: Duration) -> std::io::Result<Self> {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{mounts, os_release};
-use crate::model::{Clock, Host, Namespaces, text::text};
+use crate::model::{Clock, Host, Namespaces, SystemMount, text::text};
 
 /// Why the host cannot be described.
 #[derive(Debug, thiserror::Error)]
@@ -33,19 +33,8 @@ pub type Patterns = (Vec<String>, Vec<String>);
 pub fn read_host(watched: &Patterns) -> Result<Host, HostError> {
     let boot_id = fs::read_to_string(BOOT_ID).map_err(HostError::BootId)?;
     let uname = rustix::system::uname();
-    let mounts = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
-    let holding = |directory: &Path| {
-        // What is not there yet will lie in what there is.
-        let there = directory.ancestors().find_map(|directory| fs::canonicalize(directory).ok())?;
-        mounts::holding(&mounts, &there)
-    };
     let release = text(uname.release().to_bytes());
-    let modules = ["/lib/modules", "/usr/lib/modules"].map(|tree| format!("{tree}/{release}"));
-    let directories = SYSTEM_DIRECTORIES.map(PathBuf::from).into_iter().chain(modules.map(PathBuf::from));
-    let directories = directories.chain(watched_folders(watched));
-    let mut system_mounts: Vec<_> = directories.filter_map(|directory| holding(&directory)).collect();
-    system_mounts.sort_by_key(|mount| mount.id);
-    system_mounts.dedup();
+    let system_mounts = system_mounts(&release, watched);
     Ok(Host {
         hostname: text(uname.nodename().to_bytes()),
         machine_id: machine_id(&fs::read_to_string("/etc/machine-id").unwrap_or_default()),
@@ -56,6 +45,23 @@ pub fn read_host(watched: &Patterns) -> Result<Host, HostError> {
         initial_namespaces: namespaces(Path::new("/proc/1/ns")),
         system_mounts,
     })
+}
+
+/// The mounts that hold the system, for this release of the kernel, and the `watched` places.
+pub fn system_mounts(release: &str, watched: &Patterns) -> Vec<SystemMount> {
+    let mounts = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+    let holding = |directory: &Path| {
+        // What is not there yet will lie in what there is.
+        let there = directory.ancestors().find_map(|directory| fs::canonicalize(directory).ok())?;
+        mounts::holding(&mounts, &there)
+    };
+    let modules = ["/lib/modules", "/usr/lib/modules"].map(|tree| format!("{tree}/{release}"));
+    let directories = SYSTEM_DIRECTORIES.map(PathBuf::from).into_iter().chain(modules.map(PathBuf::from));
+    let directories = directories.chain(watched_folders(watched));
+    let mut system_mounts: Vec<_> = directories.filter_map(|directory| holding(&directory)).collect();
+    system_mounts.sort_by_key(|mount| mount.id);
+    system_mounts.dedup();
+    system_mounts
 }
 
 /// The folders of these places that there are now, and those in which others may be made.

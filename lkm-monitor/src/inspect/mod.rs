@@ -14,7 +14,7 @@ pub mod users;
 
 pub use agent::identify_agent;
 pub use arguments::{RunningProcesses, complete_arguments};
-pub use host::{HostError, Patterns, read_clock, read_host};
+pub use host::{HostError, Patterns, read_clock, read_host, system_mounts};
 pub use settings::shared_setting;
 pub use tools::installed_tools;
 pub use users::AccountFiles;

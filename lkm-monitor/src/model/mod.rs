@@ -3,6 +3,7 @@
 pub mod burst;
 pub mod call;
 pub mod class;
+pub mod configuration;
 pub mod container;
 pub mod content;
 pub mod errno;
@@ -30,6 +31,7 @@ pub mod watch;
 pub use burst::FileBurst;
 pub use call::{Abi, CallOutcome, CallerText, ImageSource, LoadStage, ModuleCall, ModuleFacts, Operation, Part};
 pub use class::Class;
+pub use configuration::{Reload, ReloadOutcome, SettingChange};
 pub use container::Container;
 pub use content::{Content, ContentStatus, FileState, Look};
 pub use errno::errno_name;

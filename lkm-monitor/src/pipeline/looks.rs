@@ -45,6 +45,17 @@ impl Looks {
         Self { watch, exclusions, first_mounts, contents, waiting: BTreeMap::new(), last: 0, not_looked_at: 0 }
     }
 
+    /// From now on these are watched, and those not told.
+    pub(super) fn follow(&mut self, watch: WatchList, exclusions: Exclusions) {
+        self.watch = watch;
+        self.exclusions = exclusions.succeed(&self.exclusions);
+    }
+
+    /// Whether the host had this mount when the daemon started.
+    pub(super) fn had(&self, mount: &SystemMount) -> bool {
+        self.first_mounts.contains(mount)
+    }
+
     /// The report on a change; `None` when it is of no interest, excluded, or waits for a look.
     pub(super) fn select(&mut self, change: FileChange, host: &Host, now_ns: u64) -> Option<FileReport> {
         let in_host_namespace =

@@ -118,6 +118,20 @@ impl Standings {
         self.counting.as_mut()?.service.as_mut()
     }
 
+    /// From now on this is rare. What groups are made of stays as it is: the store holds them.
+    pub(super) fn follow(&mut self, thresholds: Thresholds) {
+        let Some(counting) = &mut self.counting else { return };
+        let Thresholds { files, tools, modules } = thresholds;
+        for (ours, threshold) in [
+            (&mut counting.thresholds.files, files),
+            (&mut counting.thresholds.tools, tools),
+            (&mut counting.thresholds.modules, modules),
+        ] {
+            let keys = std::mem::take(&mut ours.keys);
+            *ours = Threshold { keys, ..threshold };
+        }
+    }
+
     /// Says that a first event was told, or was no cause to; or that it could not be.
     pub(super) fn settle(&self, id: u64, told: bool) {
         if let Some(service) = self.counting.as_ref().and_then(|counting| counting.service.as_ref()) {

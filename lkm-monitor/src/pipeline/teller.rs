@@ -8,7 +8,7 @@ use crate::{
     assess,
     ledger::Ledger,
     model::{
-        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Host, LossReason, Observation, ProcessTree,
+        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Host, LossReason, Observation, ProcessTree, Reload,
         SensorState, Verdict,
     },
     output::{Output, Priority, Sent},
@@ -100,6 +100,12 @@ impl Teller {
     /// Whether that was possible.
     pub(super) fn tell_state(&mut self, state: &SensorState) -> bool {
         let document = self.renderer.render_state(state, &assess::assess_sensor(state));
+        self.send(document, Priority::Reserved, 0)
+    }
+
+    /// Whether that was possible.
+    pub(super) fn tell_reload(&mut self, reload: &Reload) -> bool {
+        let document = self.renderer.render_reload(reload);
         self.send(document, Priority::Reserved, 0)
     }
 

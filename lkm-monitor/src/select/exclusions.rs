@@ -22,6 +22,8 @@ const DEFAULTS: [&str; 2] = ["/run/initramfs/*", "/var/tmp/mkinitramfs*"];
 #[derive(Debug)]
 pub struct Exclusions {
     entries: Vec<Entry>,
+    /// What exclusions kept back that are no more.
+    former: Vec<Excluded>,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,25 @@ impl Exclusions {
                 .map(|pattern| absolute(pattern).and_then(|()| PathPattern::new(pattern, false)));
             Ok(Entry { path, executable: executable.transpose()?, exclusion, count: 0 })
         });
-        Ok(Self { entries: entries.collect::<Result<_, _>>()? })
+        Ok(Self { entries: entries.collect::<Result<_, _>>()?, former: Vec::new() })
+    }
+
+    /// Goes on counting where others have stopped.
+    #[must_use]
+    pub fn succeed(mut self, others: &Self) -> Self {
+        for excluded in others.counts() {
+            let is_same = |entry: &&mut Entry| {
+                entry.count == 0
+                    && entry.exclusion.path == excluded.path
+                    && entry.exclusion.executable == excluded.executable
+            };
+            match self.entries.iter_mut().find(is_same) {
+                Some(entry) => entry.count = excluded.count,
+                None if excluded.count > 0 => self.former.push(excluded),
+                None => {}
+            }
+        }
+        self
     }
 
     /// [`DEFAULTS`].
@@ -84,11 +104,12 @@ impl Exclusions {
 
     /// What was kept back since the start, by exclusion.
     pub fn counts(&self) -> impl Iterator<Item = Excluded> {
-        self.entries.iter().map(|entry| Excluded {
+        let now = self.entries.iter().map(|entry| Excluded {
             path: entry.exclusion.path.clone(),
             executable: entry.exclusion.executable.clone(),
             count: entry.count,
-        })
+        });
+        now.chain(self.former.iter().cloned())
     }
 }
 
@@ -183,6 +204,24 @@ mod tests {
         let mut deleted = change;
         deleted.process.caller.executable_unlinked = true;
         assert!(!exclude(&mut exclusions(Some(&name)), &deleted));
+    }
+
+    #[test]
+    fn other_exclusions_go_on_counting() {
+        let mut before = exclusions(None);
+        for at in ["/run/initramfs/a.ko", "/run/initramfs/b.ko", "/var/tmp/mkinitramfs_1/a.ko"] {
+            assert!(exclude(&mut before, &created(at)));
+        }
+        let exclusion = |path: &str| Exclusion { path: path.to_owned(), executable: None };
+        let count = |exclusions: &Exclusions| -> Vec<_> {
+            exclusions.counts().map(|excluded| (excluded.path, excluded.count)).collect()
+        };
+        let counted = |path: &str, count| (path.to_owned(), count);
+        let mut after = Exclusions::new(["/x/*", DEFAULTS[0]].map(exclusion)).unwrap().succeed(&before);
+        assert!(exclude(&mut after, &created("/run/initramfs/a.ko")));
+        assert_eq!(count(&after), [counted("/x/*", 0), counted(DEFAULTS[0], 3), counted(DEFAULTS[1], 1)]);
+        let again = Exclusions::new([exclusion(DEFAULTS[1])]).unwrap().succeed(&after);
+        assert_eq!(count(&again), [counted(DEFAULTS[1], 1), counted(DEFAULTS[0], 3)]);
     }
 
     #[test]

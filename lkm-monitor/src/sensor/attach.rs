@@ -330,6 +330,11 @@ impl Programs {
         }
     }
 
+    /// Tells the probes which names are watched now.
+    pub fn know_names(&mut self, names: &NameFilter) -> Result<(), FilterError> {
+        filter::install(&mut self.ebpf, names)
+    }
+
     /// Tells the probes which files are module tools now.
     pub fn know_tools(&mut self, tools: &[InstalledTool]) -> Result<(), ToolFilesError> {
         tool_files::install(&mut self.ebpf, tools)

@@ -40,7 +40,9 @@ unsafe impl Pod for WatchValue {}
 /// What the maps are to hold.
 #[derive(Debug, PartialEq, Eq)]
 struct Tables {
+    /// But for the endings, which have their places.
     watch: Watch,
+    endings: Vec<Ending>,
     names: BTreeMap<Name, u32>,
 }
 
@@ -49,27 +51,48 @@ pub fn check(filter: &NameFilter) -> Result<(), FilterError> {
     tables(filter).map(drop)
 }
 
-/// Makes the probes report the names of `filter`, and no longer those of an earlier one.
+/// Makes the probes report the names of `filter`, and no longer those of an earlier one. What is in both is reported all the while.
 pub fn install(ebpf: &mut Ebpf, filter: &NameFilter) -> Result<(), FilterError> {
-    let tables = tables(filter)?;
+    let Tables { watch, endings, names: wanted } = tables(filter)?;
     let names = ebpf.map_mut("WATCHED_NAMES").ok_or(Incomplete("WATCHED_NAMES"))?;
     let mut names: HashMap<_, Name, u32> = HashMap::try_from(names)?;
-    replace(&mut names, &tables.names)?;
-    let watch = ebpf.map_mut(WATCH_SECTION).ok_or(Incomplete(WATCH_SECTION))?;
-    let mut watch: Array<_, WatchValue> = Array::try_from(watch)?;
-    watch.set(0, &WatchValue(tables.watch), 0)?;
+    let old: Vec<Name> = names.keys().collect::<Result<_, _>>()?;
+    let gone: Vec<_> = old.into_iter().filter(|name| !wanted.contains_key(name)).collect();
+    // What is new comes before what is old goes, unless there is no room for both.
+    let crowded = gone.len() + wanted.len() > WATCHED_NAMES as usize;
+    if crowded {
+        remove(&mut names, &gone)?;
+    }
+    wanted.iter().try_for_each(|(name, bits)| names.insert(name, bits, 0))?;
+    write_watch(ebpf, watch, &endings)?;
+    if !crowded {
+        let names = ebpf.map_mut("WATCHED_NAMES").ok_or(Incomplete("WATCHED_NAMES"))?;
+        remove(&mut HashMap::try_from(names)?, &gone)?;
+    }
     Ok(())
 }
 
-fn replace<T: BorrowMut<MapData>>(
-    map: &mut HashMap<T, Name, u32>,
-    names: &BTreeMap<Name, u32>,
-) -> Result<(), MapError> {
-    let old: Vec<Name> = map.keys().collect::<Result<_, _>>()?;
-    for name in old.iter().filter(|name| !names.contains_key(*name)) {
-        map.remove(name)?;
+fn remove<T: BorrowMut<MapData>>(names: &mut HashMap<T, Name, u32>, gone: &[Name]) -> Result<(), MapError> {
+    gone.iter().try_for_each(|name| names.remove(name))
+}
+
+/// The kernel copies it while the probes read it, byte by byte: so what stays must stay where it is.
+fn write_watch(ebpf: &mut Ebpf, mut watch: Watch, endings: &[Ending]) -> Result<(), FilterError> {
+    let map = ebpf.map_mut(WATCH_SECTION).ok_or(Incomplete(WATCH_SECTION))?;
+    let mut map: Array<_, WatchValue> = Array::try_from(map)?;
+    watch.endings = placed(endings, map.get(&0, 0)?.0.endings);
+    map.set(0, &WatchValue(watch), 0)?;
+    Ok(())
+}
+
+/// Endings in their places: those that were there before keep theirs.
+fn placed(endings: &[Ending], mut places: [Ending; WATCHED_ENDINGS]) -> [Ending; WATCHED_ENDINGS] {
+    let new: Vec<_> = endings.iter().filter(|ending| !places.contains(ending)).copied().collect();
+    let mut new = new.into_iter();
+    for place in places.iter_mut().filter(|place| !endings.contains(place)) {
+        *place = new.next().unwrap_or_default();
     }
-    names.iter().try_for_each(|(name, bits)| map.insert(name, bits, 0))
+    places
 }
 
 fn tables(filter: &NameFilter) -> Result<Tables, FilterError> {
@@ -78,8 +101,9 @@ fn tables(filter: &NameFilter) -> Result<Tables, FilterError> {
     if filter.endings.len() > WATCHED_ENDINGS {
         return Err(FilterError::TooManyEndings(filter.endings.len()));
     }
-    for (place, ending) in watch.endings.iter_mut().zip(&filter.endings) {
-        *place = Ending::new(ending).ok_or_else(|| too_long(ending))?;
+    let mut endings = Vec::new();
+    for ending in &filter.endings {
+        endings.push(Ending::new(ending).ok_or_else(|| too_long(ending))?);
         watch.last_bytes[usize::from(ending.last().copied().unwrap_or(0) & 63)] = 1;
     }
     let mut names = BTreeMap::new();
@@ -100,7 +124,7 @@ fn tables(filter: &NameFilter) -> Result<Tables, FilterError> {
     if names.len() > WATCHED_NAMES as usize {
         return Err(FilterError::TooManyNames(names.len()));
     }
-    Ok(Tables { watch, names })
+    Ok(Tables { watch, endings, names })
 }
 
 #[cfg(test)]
@@ -128,12 +152,26 @@ mod tests {
     #[test]
     fn an_ending_is_compared_as_the_probes_read_it() {
         let tables = tables(&filter(&[".ko"], &[], &[])).unwrap();
-        let ending = tables.watch.endings[0];
+        let ending = tables.endings[0];
         for (name, ends) in [("dummy.ko", true), ("dumm.kop", false), ("nls-x.ko", true), ("foo.ko.x", false)] {
             let last = u64::from_le_bytes(name.as_bytes().try_into().unwrap());
             assert_eq!(last & ending.mask == ending.value, ends, "{name}");
         }
-        assert_eq!((ending.len, tables.watch.endings[1].mask), (3, 0));
+        assert_eq!((ending.len, tables.endings.len()), (3, 1));
+    }
+
+    #[test]
+    fn endings_that_stay_stay_where_they_are() {
+        let ending = |text: &str| Ending::new(text.as_bytes()).unwrap();
+        let none = Ending::default();
+        let before = placed(&[ending(".a"), ending(".b"), ending(".c")], [none; WATCHED_ENDINGS]);
+        assert_eq!(before[..4], [ending(".a"), ending(".b"), ending(".c"), none]);
+        let after = placed(&[ending(".c"), ending(".x"), ending(".y")], before);
+        assert_eq!(after[..4], [ending(".x"), ending(".y"), ending(".c"), none]);
+        let all = ["1", "2", "3", "4", "5", "6", "7", ".c"].map(ending);
+        let full = placed(&all, after);
+        assert!(full[2] == ending(".c") && all.iter().all(|ending| full.contains(ending)), "{full:?}");
+        assert_eq!(placed(&[], full), [none; WATCHED_ENDINGS]);
     }
 
     #[test]

@@ -134,6 +134,11 @@ impl Sensor {
         Self::launch(&[], None)
     }
 
+    /// Starts the daemon with the settings in /etc.
+    pub(crate) fn start_with_settings_of_the_machine(arguments: &[&str]) -> Self {
+        Self::launch(arguments, None)
+    }
+
     fn start_with(hooks: Hooks, arguments: &[&str]) -> Self {
         // What was there before has no part in what most scenarios are about.
         Self::start_set(hooks, arguments, hooks.name(), "[rarity]\nenabled = false\n", &[])

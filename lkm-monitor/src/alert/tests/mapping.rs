@@ -13,8 +13,8 @@ use crate::{
     model::{
         Answer, ArgumentsSource, Bytes, CallerText, Clock, ClockStep, Content, ContentStatus, Excluded, FileAction,
         FileBurst, FileReport, Ids, Loss, LossReason, ModuleCall, ModuleRequest, Namespaces, Observation, Operation,
-        Part, Process, ProcessTree, Rarity, Scope, SeenPath, SensorChange, Standing, ToolEnd, ToolMatch, ToolOperation,
-        ToolRun, Tty, Verdict, Writing, samples,
+        Part, Process, ProcessTree, Rarity, Reload, ReloadOutcome, Scope, SeenPath, SensorChange, SettingChange,
+        Standing, ToolEnd, ToolMatch, ToolOperation, ToolRun, Tty, Verdict, Writing, samples,
     },
 };
 
@@ -234,6 +234,13 @@ fn others() -> Vec<Document> {
     let excluded = Excluded { path: "/x/*".to_owned(), executable: Some("/usr/bin/ld".to_owned()), count: 3 };
     let loss = Loss { reason: LossReason::RingFull, count: 3, total: 10, calls_unseen: Some(1), boot_ns: SECOND_NS };
     let after = Clock { realtime_offset_ns: CLOCK.realtime_offset_ns + 1 };
+    let reload = |outcome| Reload { boot_ns: SECOND_NS, sha256_before: "a".repeat(64), outcome };
+    let change = SettingChange {
+        key: "rarity.window_days".to_owned(),
+        before: Some("30".to_owned()),
+        after: Some("7".to_owned()),
+        in_place: false,
+    };
     let mut stopped = state(SensorChange::Stopped);
     stopped.counters = crate::sensor::report::counters(&Default::default());
     stopped.counters.extend(["documents", "folded", "excluded"].map(|name| (name, 1)));
@@ -242,6 +249,8 @@ fn others() -> Vec<Document> {
         renderer.render_excluded(&[excluded], SECOND_NS),
         renderer.render_loss(&loss),
         renderer.render_clock_step(&ClockStep { before: CLOCK, after, boot_ns: SECOND_NS }),
+        renderer.render_reload(&reload(ReloadOutcome::Reloaded { sha256: "b".repeat(64), changes: vec![change] })),
+        renderer.render_reload(&reload(ReloadOutcome::Rejected { problems: vec!["a.toml:1: wrong".to_owned()] })),
         renderer.render_state(&stopped, &Verdict::default()),
     ]
 }

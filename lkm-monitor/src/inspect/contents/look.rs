@@ -1,9 +1,10 @@
 //! One look at a file, and what is remembered of it.
 
 use std::{
+    ffi::OsStr,
     os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
+    path::PathBuf,
+    sync::{Mutex, MutexGuard, PoisonError, RwLock},
     thread,
     time::Duration,
 };
@@ -24,19 +25,29 @@ const MAX_FOLDER_FILES: usize = 4096;
 
 /// What all who look share. It is locked for moments in which no file is touched, so who is stuck in a file does not hold it.
 pub(super) struct Memory {
-    subject: SubjectOf,
+    subject: RwLock<SubjectOf>,
     kept: Mutex<Kept>,
 }
 
 impl Memory {
     pub(super) fn new(subject: SubjectOf) -> Self {
-        Self { subject, kept: Mutex::default() }
+        Self { subject: RwLock::new(subject), kept: Mutex::default() }
+    }
+
+    /// From now on this is watched.
+    pub(super) fn watch(&self, subject: SubjectOf) {
+        *self.subject.write().unwrap_or_else(PoisonError::into_inner) = subject;
+    }
+
+    /// What the host's file with this path is, if it is watched.
+    pub(super) fn subject_of(&self, path: &[u8]) -> Option<Subject> {
+        (self.subject.read().unwrap_or_else(PoisonError::into_inner))(path)
     }
 
     /// Whether versions of the host's file with this path are kept. Modules are not: everybody can make them, anywhere, and
     /// there are thousands.
-    fn keeps(&self, path: &[u8]) -> bool {
-        (self.subject)(path).is_some_and(|subject| subject != Subject::Module)
+    pub(super) fn keeps(&self, path: &[u8]) -> bool {
+        self.subject_of(path).is_some_and(|subject| subject != Subject::Module)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -44,27 +55,33 @@ impl Memory {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers the files as they are now.
-    pub(super) fn remember(&self, folders: &[PathBuf], files: &[PathBuf]) {
+    /// Remembers those of the files that are something as they are now.
+    pub(super) fn remember(
+        &self,
+        folders: &[PathBuf],
+        files: &[PathBuf],
+        subject_of: impl Fn(&[u8]) -> Option<Subject>,
+    ) {
         let Ok(host) = Tree::host() else { return };
+        let remember = |path: &[u8]| {
+            if let Some(subject) = subject_of(path).filter(|subject| *subject != Subject::Module) {
+                self.remember_file(&host, path, subject);
+            }
+        };
         for file in files {
-            self.remember_file(&host, file.as_os_str().as_bytes());
+            remember(file.as_os_str().as_bytes());
         }
         for folder in folders {
             let path = folder.as_os_str().as_bytes();
             // A folder that is not there, or is a link to one that is watched too, has nothing to remember.
             let Ok(opened) = host.open(path) else { continue };
             for name in opened.names(MAX_FOLDER_FILES).unwrap_or_default() {
-                self.remember_file(
-                    &host,
-                    Path::new(folder).join(std::ffi::OsStr::from_bytes(&name)).as_os_str().as_bytes(),
-                );
+                remember(folder.join(OsStr::from_bytes(&name)).as_os_str().as_bytes());
             }
         }
     }
 
-    fn remember_file(&self, host: &Tree, path: &[u8]) {
-        let Some(subject) = (self.subject)(path).filter(|subject| *subject != Subject::Module) else { return };
+    fn remember_file(&self, host: &Tree, path: &[u8], subject: Subject) {
         let Ok(opened) = host.open(path) else { return };
         let found = examine(&opened, Wanted { text: subject.is_text(), ..Wanted::default() });
         self.kept().set(path, found.state.map(|state| Version { state, text: found.text }));
@@ -116,7 +133,7 @@ fn see(memory: &Memory, look: &Look) -> Seen {
         Err(miss) => return Seen { path: None, old_path: None, found: Err(miss) },
     };
     let change = &look.change;
-    let is_likely = |path: &[u8]| (memory.subject)(path) == Some(look.subject);
+    let is_likely = |path: &[u8]| memory.subject_of(path) == Some(look.subject);
     let path = place::on_host(&host, &change.path, look, is_likely);
     let renamed = matches!(change.action, FileAction::Renamed | FileAction::Exchanged);
     let old_path = change.old_path.as_ref().filter(|_| renamed);

@@ -1,5 +1,6 @@
 mod arbitrary;
 mod crew;
+mod known;
 
 use std::{
     fs,
@@ -33,7 +34,8 @@ impl Bench {
     }
 
     fn remember(&self) {
-        self.memory.remember(&[self.path("modprobe.d"), self.path("absent")], &[self.path("setting")]);
+        let (folders, files) = ([self.path("modprobe.d"), self.path("absent")], [self.path("setting")]);
+        self.memory.remember(&folders, &files, |path| self.memory.subject_of(path));
     }
 
     fn wanted(&self, name: &str, action: FileAction) -> Look {

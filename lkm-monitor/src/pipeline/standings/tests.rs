@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    model::{Observation, Scope, Standing, samples},
+    model::{KeyPart, Observation, Scope, Standing, samples},
     prevalence::{Settings, groups::KeyNames, store::Limits, tally::Window},
 };
 
@@ -104,4 +104,13 @@ fn a_load_that_is_told_twice_counts_once() {
     assert!(told(&call));
     (call.told, call.outcome) = (1, outcome);
     assert!(!told(&call));
+}
+
+#[test]
+fn what_is_rare_becomes_something_else_and_what_groups_are_made_of_does_not() {
+    let mut standings = standings(None);
+    let modules = Threshold { keys: vec![KeyPart::User], max_agents: 7, ..Threshold::of(crate::model::Kind::Module) };
+    standings.follow(Thresholds { modules, ..Thresholds::default() });
+    let threshold = ask(&mut standings).unwrap().threshold;
+    assert_eq!((threshold.max_agents, threshold.keys), (7, Threshold::of(crate::model::Kind::Module).keys));
 }

@@ -18,6 +18,7 @@ mod namespaces;
 mod origins;
 mod places;
 mod rarity;
+mod reload;
 mod settings;
 mod tools;
 mod unloads;
@@ -205,6 +206,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("rarity::after_a_kill", rarity::after_a_kill),
     once("rarity::on_a_full_disk", rarity::on_a_full_disk),
     once("rarity::of_a_fleet", rarity::of_a_fleet),
+    once("reload::loses_nothing", reload::loses_nothing),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
     not_compared("flood::while_the_daemon_stands_still", flood::while_the_daemon_stands_still),
     not_compared("flood::while_nobody_reads", flood::while_nobody_reads),

@@ -26,7 +26,7 @@ fn answers_come_back() {
         files: Vec::new(),
         subject: Box::new(move |path| subject(&place, path)),
     };
-    let mut contents = Contents::start(baseline).unwrap();
+    let (mut contents, _) = Contents::start(baseline).unwrap();
     assert!(contents.request(7, bench.wanted("modprobe.d/a.conf", FileAction::ModeChanged)));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (id, content) = runtime.block_on(contents.answer()).unwrap();

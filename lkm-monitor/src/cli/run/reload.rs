@@ -1,0 +1,152 @@
+//! Settings that are read anew on SIGHUP, while the daemon goes on.
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
+
+use super::baseline;
+use crate::{
+    config::{self, Effective, Loaded, Problems},
+    inspect::{
+        self,
+        contents::{Baseline, Known},
+    },
+    model::{Reload, ReloadOutcome},
+    pipeline::{Pipeline, Selection, boot_ns},
+    sensor::{attach::Programs, rings::Rings},
+};
+
+/// So long what happened before is waited for, which the old settings judge.
+const LAST_OF_OLD: Duration = Duration::from_secs(1);
+
+/// Settings that can be used, and what comes of them.
+pub(super) struct Next {
+    loaded: Loaded,
+    selection: Selection,
+    baseline: Baseline,
+}
+
+/// Waits for the signal, and reads in a thread of its own: a disk can make who reads it wait.
+pub(super) struct Reloads {
+    hangups: Signal,
+    named: Option<PathBuf>,
+    known: Known,
+    holds: Effective,
+    kernel_release: String,
+    reading: Option<oneshot::Receiver<anyhow::Result<Next>>>,
+}
+
+impl Reloads {
+    /// Begins to listen. `holds` is what the daemon was started with. Needs a tokio runtime with I/O.
+    pub(super) fn listen(
+        named: Option<&Path>,
+        holds: Effective,
+        known: Known,
+        kernel_release: String,
+    ) -> std::io::Result<Self> {
+        let hangups = signal(SignalKind::hangup())?;
+        Ok(Self { hangups, named: named.map(Path::to_owned), known, holds, kernel_release, reading: None })
+    }
+
+    /// The next settings, when they were asked for and are read. Cancel-safe. A signal that comes meanwhile lets them be read again.
+    pub(super) async fn next(&mut self) -> anyhow::Result<Next> {
+        loop {
+            match &mut self.reading {
+                Some(reading) => {
+                    let next = reading.await;
+                    self.reading = None;
+                    return next.unwrap_or_else(|_| Err(anyhow::anyhow!("who reads the settings has died")));
+                }
+                None => {
+                    self.hangups.recv().await;
+                    self.reading = Some(self.read()?);
+                }
+            }
+        }
+    }
+
+    fn read(&self) -> anyhow::Result<oneshot::Receiver<anyhow::Result<Next>>> {
+        let (sender, receiver) = oneshot::channel();
+        let (named, known, release) = (self.named.clone(), self.known.clone(), self.kernel_release.clone());
+        thread::Builder::new().name("configuration".to_owned()).spawn(move || {
+            // Nobody waits for it any more when this fails: the daemon ends.
+            let _ = sender.send(read(named.as_deref(), &known, &release));
+        })?;
+        Ok(receiver)
+    }
+
+    /// Lets the settings hold, or says why the old ones go on.
+    pub(super) fn apply(
+        &mut self,
+        next: anyhow::Result<Next>,
+        programs: &mut Programs,
+        rings: &mut Rings,
+        pipeline: &mut Pipeline,
+    ) {
+        let sha256_before = self.holds.sha256();
+        let outcome = match next.and_then(|next| self.follow(next, programs, rings, pipeline)) {
+            Ok(outcome) => outcome,
+            Err(error) => rejected(&error),
+        };
+        pipeline.tell_reload(&Reload { boot_ns: boot_ns(), sha256_before, outcome });
+    }
+
+    /// Nothing is unwatched meanwhile that was watched before and will be: first the probes report what is new, then what happened until
+    /// then is judged by the old settings, then the new ones hold.
+    fn follow(
+        &mut self,
+        next: Next,
+        programs: &mut Programs,
+        rings: &mut Rings,
+        pipeline: &mut Pipeline,
+    ) -> anyhow::Result<ReloadOutcome> {
+        let Next { loaded, selection, baseline } = next;
+        programs.know_names(selection.watch.filter())?;
+        let deadline = Instant::now() + LAST_OF_OLD;
+        while pipeline.read(rings) && Instant::now() < deadline {}
+        self.known.follow(baseline.subject);
+        pipeline.follow(selection);
+        let changes = config::changes(&self.holds, &loaded.effective);
+        self.holds = loaded.effective;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
+        }
+        for change in changes.iter().filter(|change| !change.in_place) {
+            tracing::warn!(key = change.key, "this setting holds when the daemon is started again");
+        }
+        tracing::info!(changed = changes.len(), "the configuration was reloaded");
+        Ok(ReloadOutcome::Reloaded { sha256: self.holds.sha256(), changes })
+    }
+}
+
+fn rejected(error: &anyhow::Error) -> ReloadOutcome {
+    let problems: Vec<String> = match error.downcast_ref::<Problems>() {
+        Some(problems) => problems.0.iter().map(ToString::to_string).collect(),
+        None => vec![format!("{error:#}")],
+    };
+    for problem in &problems {
+        tracing::error!("{problem}");
+    }
+    tracing::error!(problems = problems.len(), "the configuration is rejected: the old one goes on");
+    ReloadOutcome::Rejected { problems }
+}
+
+/// Reads the settings, and does what files can keep waiting.
+fn read(named: Option<&Path>, known: &Known, kernel_release: &str) -> anyhow::Result<Next> {
+    let loaded = config::load(named)?;
+    let files = &loaded.config.files;
+    // Checked when the settings were read.
+    let (watch, exclusions, thresholds) =
+        (files.watch_list()?, files.exclusions()?, loaded.config.rarity.thresholds()?);
+    let baseline = baseline(&watch);
+    known.learn(&baseline);
+    let mounts = inspect::system_mounts(kernel_release, &watch.places());
+    Ok(Next { loaded, selection: Selection { watch, exclusions, thresholds, mounts }, baseline })
+}
