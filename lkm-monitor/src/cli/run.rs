@@ -22,7 +22,7 @@ use crate::{
         self,
         contents::{Baseline, Contents},
     },
-    lifecycle::{DRAIN, Shutdown, exit},
+    lifecycle::{DRAIN, Shutdown, exit, notify::ServiceManager, privileges},
     model::{Agent, InstalledTool},
     output::{Lines, Output},
     pipeline::{Counting, Delivery, Pipeline, boot_ns},
@@ -83,6 +83,8 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::from(exit::SENSOR_UNAVAILABLE));
         }
     };
+    // Before there are other threads, which get what this one has.
+    privileges::keep_what_watching_needs()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
     runtime.block_on(watch(args, programs, watch_list, exclusions, tools, loaded))
@@ -111,7 +113,8 @@ async fn watch(
     let mut rings = Rings::open(&mut programs)?;
 
     pipeline.tell_state(&report::started(&programs, boot_ns()));
-    announce(&programs);
+    let mut manager = ServiceManager::of_environment();
+    manager.ready(&announce(&programs));
 
     let mut switches = Switches::default();
     let mut closes = Closes::default();
@@ -150,7 +153,9 @@ async fn watch(
         if pipeline.output_is_closed() {
             anyhow::bail!("standard output was closed: there is nobody to tell");
         }
+        manager.alive(|| status(&programs, &pipeline));
     };
+    manager.stopping();
     tracing::info!(signal, "stopping: what was seen is passed on");
 
     // What the programs count by themselves goes with them.
@@ -235,8 +240,14 @@ fn read_totals(counters: &mut Counters) -> Option<Totals> {
         .ok()
 }
 
-/// Says in the log what is watched from now on. Tests and service managers wait for `sensor ready`.
-fn announce(programs: &Programs) {
+/// One line for people who ask the service manager.
+fn status(programs: &Programs, pipeline: &Pipeline) -> String {
+    let sight = if programs.blind_spots().is_empty() { "Watching" } else { "Watching, partly blind" };
+    format!("{sight}; {} documents since the start", pipeline.documents())
+}
+
+/// Says in the log, and in one line for the service manager, what is watched from now on. Tests wait for `sensor ready`.
+fn announce(programs: &Programs) -> String {
     for attached in &programs.probes {
         if let State::Failed(error) = &attached.state {
             tracing::warn!(
@@ -253,7 +264,10 @@ fn announce(programs: &Programs) {
     let blind = programs.blind_spots();
     if blind.is_empty() {
         tracing::info!(syscall_hooks = hooks, "sensor ready");
+        "Watching".to_owned()
     } else {
-        tracing::warn!(syscall_hooks = hooks, not_seen = blind.join("; "), "sensor ready, but partly blind");
+        let not_seen = blind.join("; ");
+        tracing::warn!(syscall_hooks = hooks, not_seen, "sensor ready, but partly blind");
+        format!("Watching, but not seen: {not_seen}")
     }
 }

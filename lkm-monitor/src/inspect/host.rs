@@ -2,11 +2,15 @@
 
 use std::{
     fs, io,
+    os::fd::{AsRawFd as _, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use jiff::Timestamp;
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2},
+    time::{ClockId, clock_gettime},
+};
 
 use super::{mounts, os_release};
 use crate::model::{Clock, Host, Namespaces, SystemMount, text::text};
@@ -50,9 +54,10 @@ pub fn read_host(watched: &Patterns) -> Result<Host, HostError> {
 /// The mounts that hold the system, for this release of the kernel, and the `watched` places.
 pub fn system_mounts(release: &str, watched: &Patterns) -> Vec<SystemMount> {
     let mounts = fs::read_to_string("/proc/1/mountinfo").unwrap_or_default();
+    let root = root_of_first().ok();
     let holding = |directory: &Path| {
         // What is not there yet will lie in what there is.
-        let there = directory.ancestors().find_map(|directory| fs::canonicalize(directory).ok())?;
+        let there = directory.ancestors().find_map(|directory| canonical(root.as_ref(), directory).ok())?;
         mounts::holding(&mounts, &there)
     };
     let modules = ["/lib/modules", "/usr/lib/modules"].map(|tree| format!("{tree}/{release}"));
@@ -62,6 +67,18 @@ pub fn system_mounts(release: &str, watched: &Patterns) -> Vec<SystemMount> {
     system_mounts.sort_by_key(|mount| mount.id);
     system_mounts.dedup();
     system_mounts
+}
+
+/// The root that process 1 has: a service manager may show the daemon less of the host.
+fn root_of_first() -> rustix::io::Result<OwnedFd> {
+    openat(CWD, "/proc/1/root", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The path without links that a folder of the host has, seen from `root`; without one, from where the daemon stands.
+fn canonical(root: Option<&OwnedFd>, directory: &Path) -> io::Result<PathBuf> {
+    let Some(root) = root else { return fs::canonicalize(directory) };
+    let opened = openat2(root, directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))
 }
 
 /// The folders of these places that there are now, and those in which others may be made.
@@ -153,6 +170,18 @@ mod tests {
         assert_eq!(found, ["/nowhere/modprobe.d", "/nowhere", "/nowhere/x"].map(PathBuf::from));
         let proc = watched_folders(&(patterns(&["/pr?c"]), Vec::new())).any(|folder| folder == Path::new("/proc"));
         assert!(proc, "what there is");
+    }
+
+    #[test]
+    fn links_lead_below_the_root_that_is_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("usr/lib/modules")).unwrap();
+        std::os::unix::fs::symlink("/usr/lib", root.join("lib")).unwrap();
+        let opened = openat(CWD, &root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        assert_eq!(canonical(Some(&opened), Path::new("/lib/modules")).unwrap(), root.join("usr/lib/modules"));
+        assert!(canonical(Some(&opened), Path::new("/lib/modules/6.1")).is_err());
+        assert_eq!(canonical(None, &root.join("usr/./lib")).unwrap(), root.join("usr/lib"));
     }
 
     #[test]

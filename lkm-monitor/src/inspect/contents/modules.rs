@@ -39,7 +39,10 @@ impl Modules {
     pub(super) fn of_running_kernel() -> Self {
         use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
         let release = rustix::system::uname();
-        Self::in_folder(Path::new("/lib/modules").join(OsStr::from_bytes(release.release().to_bytes())))
+        // As process 1 sees it: a service manager may hide modules from the daemon's own side.
+        let root = Path::new("/proc/1/root");
+        let root = if root.join("lib").exists() { root } else { Path::new("/") };
+        Self::in_folder(root.join("lib/modules").join(OsStr::from_bytes(release.release().to_bytes())))
     }
 
     pub(super) fn in_folder(folder: PathBuf) -> Self {

@@ -1,4 +1,7 @@
-//! Exit codes, signals, and the orderly end.
+//! Exit codes, signals, privileges, the service manager, and the orderly end.
+
+pub mod notify;
+pub mod privileges;
 
 use std::time::Duration;
 
