@@ -25,7 +25,8 @@ mod tool_run;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Host, Loss, Observation, Reload, SensorState, Severity, Verdict,
+    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Host, Loss, Observation, Reload, SensorState,
+    Severity, Verdict,
 };
 use event_id::EventKey;
 use scene::Scene;

@@ -7,13 +7,13 @@
 pub mod courier;
 mod document;
 pub mod elasticsearch;
-pub mod http;
-pub mod splunk;
 mod facts;
 pub mod file;
+pub mod http;
 pub mod journald;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod splunk;
 pub mod stdout;
 pub mod syslog;
 pub mod tls;

@@ -19,7 +19,7 @@ pub(crate) fn document(number: u64, bytes: usize) -> Value {
 }
 
 pub(crate) fn entry(number: u64, document: &Value) -> Entry {
-    Entry { number, class: Class::Telemetry, json: document.to_string().into_bytes().into() }
+    Entry { number, class: Class::Telemetry, happened_ms: 0, json: document.to_string().into_bytes().into() }
 }
 
 pub(crate) fn entries(numbers: Range<u64>, bytes: usize) -> Vec<Entry> {

@@ -31,7 +31,11 @@ pub enum JournaldConfigError {
 impl JournaldConfig {
     /// Whether the settings can be used.
     pub fn check(&self) -> Result<(), JournaldConfigError> {
-        if self.socket.is_absolute() { Ok(()) } else { Err(JournaldConfigError::Socket { socket: self.socket.clone() }) }
+        if self.socket.is_absolute() {
+            Ok(())
+        } else {
+            Err(JournaldConfigError::Socket { socket: self.socket.clone() })
+        }
     }
 }
 

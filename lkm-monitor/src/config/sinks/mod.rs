@@ -5,11 +5,11 @@ mod http;
 mod splunk;
 mod webhook;
 
-#[cfg(test)]
-mod tests;
 mod file;
 mod journald;
 mod syslog;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 

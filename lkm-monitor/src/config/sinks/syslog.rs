@@ -10,8 +10,8 @@ use crate::sinks::{
 
 /// Facilities of RFC 5424, table 1, by the names that syslog daemons give them; their numbers are their places.
 const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp", "audit",
-    "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "audit", "alert", "clock", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
 
 /// `[sinks.NAME.syslog]`: RFC 5424 messages over TCP with octet counting (RFC 6587), or over TLS (RFC 5425).
@@ -59,8 +59,8 @@ pub enum SyslogConfigError {
 impl SyslogConfig {
     /// The settings of the sink. Looks into the files of TLS.
     pub fn settings(&self) -> Result<SyslogSettings, SyslogConfigError> {
-        let (host, port) = split(&self.address)
-            .ok_or_else(|| SyslogConfigError::Address { address: self.address.clone() })?;
+        let (host, port) =
+            split(&self.address).ok_or_else(|| SyslogConfigError::Address { address: self.address.clone() })?;
         let facility = FACILITIES
             .iter()
             .zip(0_u8..)

@@ -20,7 +20,7 @@ pub(crate) fn entry(number: u64) -> Entry {
         number = number,
         id = id(number)
     );
-    Entry { number, class: Class::Telemetry, json: json.into_bytes().into() }
+    Entry { number, class: Class::Telemetry, happened_ms: 0, json: json.into_bytes().into() }
 }
 
 /// The `event.id` of that document.

@@ -145,8 +145,7 @@ impl Folder {
 
     /// Returns when the names are on the disk.
     pub(super) fn sync(&self) -> Result<(), FileError> {
-        rustix::fs::fsync(&self.fd)
-            .map_err(|error| FileError::Folder { path: self.path.clone(), source: error.into() })
+        rustix::fs::fsync(&self.fd).map_err(|error| FileError::Folder { path: self.path.clone(), source: error.into() })
     }
 
     /// When a file was renamed; `None` for files that are not ours.

@@ -66,7 +66,9 @@ pub(super) enum FileError {
     NoName { path: PathBuf },
     #[error("folder {path}: {source}")]
     Folder { path: PathBuf, source: io::Error },
-    #[error("folder {path} belongs to user {uid} and has mode {mode:04o}: others than root could exchange what is in it")]
+    #[error(
+        "folder {path} belongs to user {uid} and has mode {mode:04o}: others than root could exchange what is in it"
+    )]
     Exposed { path: PathBuf, uid: u32, mode: u32 },
     #[error("{path} is not a regular file")]
     NotRegular { path: PathBuf },
@@ -146,7 +148,8 @@ impl<S: Storage> FileSink<S> {
         let recent = self.recent.get_or_insert_default();
         let mut fates = Vec::with_capacity(batch.len());
         for entry in batch {
-            let known = !recent.is_empty() && Facts::of(&entry.json).is_ok_and(|facts| recent.contains(&facts.event.id));
+            let known =
+                !recent.is_empty() && Facts::of(&entry.json).is_ok_and(|facts| recent.contains(&facts.event.id));
             if !known {
                 self.lines.extend_from_slice(&entry.json);
                 self.lines.push(b'\n');
@@ -169,8 +172,7 @@ impl<S: Storage> FileSink<S> {
             None => self.open(&folder, now)?,
         };
         let long = active.len + incoming > self.settings.rotate_bytes;
-        let old = now.duration_since(active.since).unsigned_abs() >= self.settings.rotate_after
-            && now > active.since;
+        let old = now.duration_since(active.since).unsigned_abs() >= self.settings.rotate_after && now > active.since;
         if (long || old) && active.len > active.header_len { self.rotate(&folder, now) } else { Ok(active) }
     }
 
@@ -275,11 +277,9 @@ impl<S: Storage> Sink for FileSink<S> {
                 }
                 Delivered::Each(fates)
             }
-            Err(error) => Delivered::Failed(Failure {
-                reason: error.to_string(),
-                maybe_taken: self.spoilt,
-                retry_after: None,
-            }),
+            Err(error) => {
+                Delivered::Failed(Failure { reason: error.to_string(), maybe_taken: self.spoilt, retry_after: None })
+            }
         }
     }
 }

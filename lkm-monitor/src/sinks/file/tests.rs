@@ -186,14 +186,8 @@ fn what_is_no_file_is_refused() {
     assert_eq!(fs::read(&target).unwrap(), b"");
 
     fs::remove_file(&path).unwrap();
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &path,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::from_raw_mode(0o600),
-        0,
-    )
-    .unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0)
+        .unwrap();
     let refused = reason(sink(settings(&path)).deliver(&entries(0..1, 300)));
     assert!(refused.contains("not a regular file"), "{refused}");
 }
@@ -227,9 +221,6 @@ fn names_of_renamed_files_grow_whatever_the_clock_says() {
         opened.retire(Timestamp::from_second(seconds).unwrap()).unwrap();
     }
     let names: Vec<String> = opened.rotated().unwrap().into_iter().map(|name| name.into_string().unwrap()).collect();
-    assert_eq!(
-        names,
-        ["000000Z", "000001Z", "000002Z"].map(|end| format!("events-20231114T221320.{end}.ndjson")),
-    );
+    assert_eq!(names, ["000000Z", "000001Z", "000002Z"].map(|end| format!("events-20231114T221320.{end}.ndjson")),);
     drop(folder);
 }

@@ -41,7 +41,8 @@ impl Connection {
         let tls = settings.tls.as_ref().map(|tls| TlsFiles::read(tls)?.client_config()).transpose()?;
         let socket = connect(settings, deadline)?;
         let Some(tls) = tls else { return Ok(Self { socket, tls: None }) };
-        let server = ServerName::try_from(settings.host.clone()).map_err(|_| SyslogError::Name(settings.host.clone()))?;
+        let server =
+            ServerName::try_from(settings.host.clone()).map_err(|_| SyslogError::Name(settings.host.clone()))?;
         let failed = |error| SyslogError::Handshake(name(settings), error);
         let mut tls = ClientConnection::new(tls, server).map_err(|error| failed(io::Error::other(error)))?;
         while tls.is_handshaking() {

@@ -43,7 +43,9 @@ fn a_message_says_what_the_document_says() {
         "rule": { "id": "odd \"]\\ rule" },
         "process": { "name": "modpröbe 🐧" },
     });
-    let [message] = &messages(&[Entry { class: Class::Critical, ..entry(1, &alert) }], settings(0))[..] else { panic!() };
+    let [message] = &messages(&[Entry { class: Class::Critical, ..entry(1, &alert) }], settings(0))[..] else {
+        panic!()
+    };
     assert_eq!((message.facility, message.severity), (10, 2));
     assert_eq!(message.timestamp, "2023-11-14T22:30:00.123456Z");
     assert_eq!((&*message.hostname, &*message.app_name), ("web-1", "lkm-monitor"));
@@ -57,7 +59,8 @@ fn a_message_says_what_the_document_says() {
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![any::<String>().prop_map(Value::from), any::<i64>().prop_map(Value::from), Just(Value::Null)];
+    let leaf =
+        prop_oneof![any::<String>().prop_map(Value::from), any::<i64>().prop_map(Value::from), Just(Value::Null)];
     leaf.prop_recursive(3, 30, 6, |inner| {
         prop_oneof![
             proptest::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
@@ -69,8 +72,8 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 fn any_document() -> impl Strategy<Value = Value> {
     let text = || prop_oneof![any::<String>(), "[ -~]{0,60}", "\\PC{0,60}"];
-    (text(), text(), text(), text(), text(), any::<u64>(), any_json(), prop_oneof![Just(0_usize), 0..9000_usize]).prop_map(
-        |(id, action, rule, host, time, sequence, rest, long)| {
+    (text(), text(), text(), text(), text(), any::<u64>(), any_json(), prop_oneof![Just(0_usize), 0..9000_usize])
+        .prop_map(|(id, action, rule, host, time, sequence, rest, long)| {
             json!({
                 "@timestamp": time,
                 "message": "ü".repeat(long / 4),
@@ -79,8 +82,7 @@ fn any_document() -> impl Strategy<Value = Value> {
                 "host": { "hostname": host },
                 "process": { "args": rest, "executable": "x".repeat(long) },
             })
-        },
-    )
+        })
 }
 
 proptest! {

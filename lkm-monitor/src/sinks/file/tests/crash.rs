@@ -44,10 +44,7 @@ fn what_went_into_the_file_before_the_last_is_known_too() {
     // Killed between the two steps of a rotation.
     Folder::open(&path).unwrap().retire(Timestamp::now()).unwrap();
     let delivered = sink(settings(&path)).deliver(&batch);
-    assert_eq!(
-        delivered,
-        Delivered::Each(vec![Fate::Duplicate, Fate::Duplicate, Fate::Duplicate, Fate::Taken])
-    );
+    assert_eq!(delivered, Delivered::Each(vec![Fate::Duplicate, Fate::Duplicate, Fate::Duplicate, Fate::Taken]));
     assert_eq!(files(folder.path()).iter().map(|file| read(file).1.len()).collect::<Vec<_>>(), [3, 1]);
 }
 

@@ -45,7 +45,17 @@ pub(super) fn message(frame: &[u8]) -> Message {
     // MSG-ANY: no byte order mark, and nothing that would need one.
     assert!(text.bytes().all(|byte| (32..=126).contains(&byte)), "{text}");
     let text = text.to_owned();
-    Message { facility: priority >> 3, severity: priority & 7, timestamp, hostname, app_name, procid, msgid, data, text }
+    Message {
+        facility: priority >> 3,
+        severity: priority & 7,
+        timestamp,
+        hostname,
+        app_name,
+        procid,
+        msgid,
+        data,
+        text,
+    }
 }
 
 fn is_timestamp(text: &str) -> bool {
