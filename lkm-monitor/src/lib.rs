@@ -10,6 +10,7 @@ pub mod assess;
 pub mod cli;
 pub mod config;
 mod database;
+pub mod dispatch;
 pub mod fold;
 pub mod hunt;
 pub mod inspect;

@@ -257,7 +257,7 @@ mod tests {
         let output = Output::start(Arc::clone(&spool)).unwrap();
         output.send(document("{}\n"), Priority::Reserved);
         output.finish(in_time()).unwrap();
-        let batch = spool.next("siem", 10, 1000, Duration::ZERO).unwrap();
+        let batch = spool.next("siem", (10, 1000), Duration::ZERO, &spool::Leave::default()).unwrap();
         let [entry] = batch.entries.as_slice() else { panic!("one document, not {batch:?}") };
         assert_eq!((entry.class, entry.happened_ms, &*entry.json), (Class::High, 7, b"{}".as_slice()));
     }

@@ -17,7 +17,10 @@ mod rarity;
 mod secret;
 pub mod sinks;
 mod source;
+mod spool;
 mod tree;
+
+use std::collections::BTreeMap;
 
 pub use change::changes;
 pub use example::DEFAULT_FILE;
@@ -29,6 +32,9 @@ pub use rarity::{RarityConfig, STORE};
 pub use secret::{Secret, SecretError};
 use serde::Deserialize;
 pub use source::DEFAULT_PATH;
+pub use spool::SpoolConfig;
+
+use self::sinks::{FileConfig, Plan, SinkConfig};
 
 /// How module system calls are hooked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -50,6 +56,9 @@ pub struct Config {
     pub sensor: SensorConfig,
     pub files: FilesConfig,
     pub rarity: RarityConfig,
+    pub spool: SpoolConfig,
+    /// By their names. Without any there is one, `file`.
+    pub sinks: BTreeMap<String, SinkConfig>,
 }
 
 /// `[sensor]`
@@ -85,7 +94,17 @@ impl Config {
         self.rarity.limits()?;
         self.rarity.thresholds()?;
         self.rarity.fleet()?;
+        self.spool.settings()?;
+        self.plans()?;
         Ok(())
+    }
+
+    /// The sinks. Reads the files that they name.
+    pub fn plans(&self) -> Result<BTreeMap<String, Plan>, Invalid> {
+        let default =
+            || [("file".to_owned(), SinkConfig { file: Some(FileConfig::default()), ..SinkConfig::default() })];
+        let sinks = if self.sinks.is_empty() { &default().into() } else { &self.sinks };
+        sinks.iter().map(|(name, sink)| Ok((name.clone(), Plan::of(name, sink)?))).collect()
     }
 }
 

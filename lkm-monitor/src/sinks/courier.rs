@@ -7,13 +7,13 @@
 use std::{
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use super::{Delivered, Entry, Failure, Fate, Sink};
 use crate::{
     latency::Latencies,
-    spool::{Batch, Count, DeadLetter, Receipt, Spool},
+    spool::{Batch, Count, DeadLetter, Leave, Receipt, Spool},
 };
 
 /// The first pause after a failure, and the longest. Each is twice the last, and then somewhere between half of it and all.
@@ -54,16 +54,20 @@ pub struct Health {
 /// A courier at work.
 #[derive(Debug)]
 pub struct Courier {
+    spool: Arc<Spool>,
+    leave: Leave,
     health: Arc<Mutex<Health>>,
     thread: JoinHandle<()>,
 }
 
 impl Courier {
-    /// Starts to deliver what the spool has for this sink, until the spool stops.
+    /// Starts to deliver what the spool has for this sink.
     pub fn start(spool: Arc<Spool>, sink: Box<dyn Sink>, route: Route) -> std::io::Result<Self> {
         let health = Arc::<Mutex<Health>>::default();
+        let leave = Leave::default();
         let walk = Walk {
-            spool,
+            spool: Arc::clone(&spool),
+            leave: leave.clone(),
             sink,
             largest: route.batch_documents,
             pause: route.pauses.0,
@@ -71,7 +75,7 @@ impl Courier {
             health: Arc::clone(&health),
         };
         let thread = std::thread::Builder::new().name(format!("sink-{}", walk.route.name)).spawn(move || walk.on())?;
-        Ok(Self { health, thread })
+        Ok(Self { spool, leave, health, thread })
     }
 
     /// How the sink is doing.
@@ -79,7 +83,12 @@ impl Courier {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether the courier has come to its end, which it should only after the spool was stopped.
+    /// Asks the courier to end, after what it does now.
+    pub fn dismiss(&self) {
+        self.spool.dismiss(&self.leave);
+    }
+
+    /// Whether the courier has come to its end, which it should only when it was asked to.
     pub fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
@@ -87,6 +96,7 @@ impl Courier {
 
 struct Walk {
     spool: Arc<Spool>,
+    leave: Leave,
     sink: Box<dyn Sink>,
     route: Route,
     /// Documents that the receiver takes at one time, as far as it has told.
@@ -104,8 +114,13 @@ struct Progress {
 
 impl Walk {
     fn on(mut self) {
-        while !self.spool.is_stopped() {
-            let next = self.spool.next(&self.route.name, self.route.batch_documents, self.route.batch_bytes, PATIENCE);
+        while !self.leave.is_wanted() {
+            let next = self.spool.next(
+                &self.route.name,
+                (self.route.batch_documents, self.route.batch_bytes),
+                PATIENCE,
+                &self.leave,
+            );
             match next {
                 Ok(batch) if batch.entries.is_empty() => {
                     self.acknowledge(&Receipt::of(&batch));
@@ -114,7 +129,7 @@ impl Walk {
                 Ok(batch) => self.carry(batch),
                 Err(error) => {
                     tracing::error!(sink = self.route.name, %error, "the spool cannot be read");
-                    self.spool.rest(self.route.pauses.1);
+                    self.spool.rest(self.route.pauses.1, &self.leave);
                 }
             }
         }
@@ -131,7 +146,7 @@ impl Walk {
     /// False where the end came first.
     fn deliver_all(&mut self, progress: &mut Progress) -> bool {
         while !progress.pending.is_empty() {
-            if self.spool.is_stopped() {
+            if self.leave.is_wanted() {
                 return false;
             }
             let attempt = progress.pending.len().min(self.largest.max(1));
@@ -237,16 +252,16 @@ impl Walk {
         }
         let pause = failure.retry_after.map_or(self.pause, |asked| asked.clamp(self.pause, self.route.pauses.1));
         self.pause = (self.pause * 2).min(self.route.pauses.1);
-        self.spool.rest(jittered(pause));
+        self.spool.rest(jittered(pause), &self.leave);
     }
 
     fn acknowledge(&self, receipt: &Receipt) {
         while let Err(error) = self.spool.acknowledge(&self.route.name, receipt) {
             tracing::error!(sink = self.route.name, %error, "what was delivered cannot be noted: it may be sent again");
-            if self.spool.is_stopped() {
+            if self.leave.is_wanted() {
                 return;
             }
-            self.spool.rest(self.route.pauses.0);
+            self.spool.rest(self.route.pauses.0, &self.leave);
         }
     }
 
@@ -289,19 +304,4 @@ fn jittered(pause: Duration) -> Duration {
 
 fn now_s() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Couriers get so long at the end to bring away what is in the spool.
-pub fn drain(spool: &Spool, couriers: &[Courier], deadline: Instant) {
-    // What is left stays in the spool.
-    while Instant::now() < deadline
-        && couriers.iter().any(|courier| courier.health().failure.is_none())
-        && spool.bytes() > 0
-    {
-        spool.rest(Duration::from_millis(20));
-    }
-    spool.stop();
-    while Instant::now() < deadline && !couriers.iter().all(Courier::has_ended) {
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }

@@ -16,7 +16,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -67,9 +67,19 @@ pub enum Condition {
 pub struct Spool {
     settings: Mutex<Settings>,
     inner: Mutex<Inner>,
-    /// Documents came in, or it is the end.
+    /// Documents came in, or somebody is to stop.
     grown: Condvar,
-    stopped: AtomicBool,
+}
+
+/// Tells one who waits at the spool to leave.
+#[derive(Clone, Debug, Default)]
+pub struct Leave(Arc<AtomicBool>);
+
+impl Leave {
+    /// Whether it is time to.
+    pub fn is_wanted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 struct Inner {
@@ -107,12 +117,7 @@ impl Spool {
             ran_to: Instant::now(),
             arrived: 0,
         };
-        Ok(Self {
-            settings: Mutex::new(settings),
-            inner: Mutex::new(inner),
-            grown: Condvar::new(),
-            stopped: AtomicBool::new(false),
-        })
+        Ok(Self { settings: Mutex::new(settings), inner: Mutex::new(inner), grown: Condvar::new() })
     }
 
     /// These sinks have to get every document from now on; true for those that want alerts only.
@@ -157,39 +162,45 @@ impl Spool {
     }
 
     /// What a sink gets next, when there is something; waits for it, at the longest so long.
-    pub fn next(&self, sink: &str, most: usize, most_bytes: usize, patience: Duration) -> Result<Batch, DatabaseError> {
+    pub fn next(
+        &self,
+        sink: &str,
+        (most, most_bytes): (usize, usize),
+        patience: Duration,
+        leave: &Leave,
+    ) -> Result<Batch, DatabaseError> {
         let deadline = Instant::now() + patience;
         let mut inner = self.inner();
         loop {
             let mut batch = inner.store.read(sink, most, most_bytes).map_err(|error| self.error(error))?;
             batch.generation = inner.generation;
-            let left = deadline.saturating_duration_since(Instant::now());
-            if !batch.entries.is_empty() || left.is_zero() || self.is_stopped() {
+            if !batch.entries.is_empty() || Instant::now() >= deadline || leave.is_wanted() {
                 return Ok(batch);
             }
             let arrived = inner.arrived;
-            while inner.arrived == arrived && !self.is_stopped() {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let (woken, timeout) = self.grown.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner);
-                inner = woken;
-                if timeout.timed_out() {
-                    break;
-                }
-            }
+            inner = self.wait(inner, deadline, |inner| inner.arrived != arrived || leave.is_wanted());
         }
     }
 
-    /// Waits for so long, or until the end.
-    pub fn rest(&self, time: Duration) {
-        let deadline = Instant::now() + time;
-        let mut inner = self.inner();
-        while !self.is_stopped() {
+    /// Waits for so long, or until it is time to leave.
+    pub fn rest(&self, time: Duration, leave: &Leave) {
+        drop(self.wait(self.inner(), Instant::now() + time, |_| leave.is_wanted()));
+    }
+
+    fn wait<'a>(
+        &self,
+        mut inner: MutexGuard<'a, Inner>,
+        deadline: Instant,
+        is_over: impl Fn(&Inner) -> bool,
+    ) -> MutexGuard<'a, Inner> {
+        while !is_over(&inner) {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return;
+                break;
             }
             inner = self.grown.wait_timeout(inner, left).unwrap_or_else(PoisonError::into_inner).0;
         }
+        inner
     }
 
     /// Notes how a sink's batch ended.
@@ -262,16 +273,12 @@ impl Spool {
         self.inner().store.purge(classes).map_err(|error| self.error(error))
     }
 
-    /// Lets everybody who waits go.
-    pub fn stop(&self) {
-        self.stopped.store(true, Ordering::Relaxed);
+    /// Lets somebody leave who waits here.
+    pub fn dismiss(&self, leave: &Leave) {
+        leave.0.store(true, Ordering::Relaxed);
         // Who is about to wait has looked already: the lock makes it wait first.
         drop(self.inner());
         self.grown.notify_all();
-    }
-
-    pub fn is_stopped(&self) -> bool {
-        self.stopped.load(Ordering::Relaxed)
     }
 
     fn go_on_in_memory(&self, inner: &mut Inner, settings: &Settings, error: &str) {

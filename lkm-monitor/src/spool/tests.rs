@@ -22,7 +22,7 @@ fn documents(texts: &[&str]) -> Vec<Incoming> {
 }
 
 fn read(spool: &Spool) -> (Batch, Vec<String>) {
-    let batch = spool.next("siem", 100, 1 << 20, Duration::ZERO).unwrap();
+    let batch = spool.next("siem", (100, 1 << 20), Duration::ZERO, &Leave::default()).unwrap();
     let texts = batch.entries.iter().map(|entry| String::from_utf8(entry.json.to_vec()).unwrap()).collect();
     (batch, texts)
 }
@@ -48,13 +48,13 @@ fn what_came_in_is_there_after_the_end() {
 fn who_waits_is_woken_by_a_document_and_by_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let spool = spool(&folder.path().join("spool.redb"));
-    let long = Duration::from_secs(60);
+    let (long, leave) = (Duration::from_secs(60), Leave::default());
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| spool.next("siem", 100, 1 << 20, long).unwrap().entries.len());
+        let waits = scope.spawn(|| spool.next("siem", (100, 1 << 20), long, &leave).unwrap().entries.len());
         spool.append(&documents(&["a"]));
         assert_eq!(waits.join().unwrap(), 1);
-        let rests = scope.spawn(|| spool.rest(long));
-        spool.stop();
+        let rests = scope.spawn(|| spool.rest(long, &leave));
+        spool.dismiss(&leave);
         rests.join().unwrap();
     });
 }

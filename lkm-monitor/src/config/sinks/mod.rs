@@ -1,25 +1,29 @@
 //! `[sinks.NAME]`: where documents go.
 
 mod elasticsearch;
-mod http;
-mod splunk;
-mod webhook;
-
 mod file;
+mod http;
 mod journald;
+mod plan;
+mod splunk;
 mod syslog;
 #[cfg(test)]
 mod tests;
+mod webhook;
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
-pub use self::{elasticsearch::ElasticsearchConfig, http::HttpError, splunk::SplunkConfig, webhook::WebhookConfig};
 pub use self::{
+    elasticsearch::ElasticsearchConfig,
     file::{EVENTS, FileConfig, FileConfigError},
+    http::HttpError,
     journald::{JournaldConfig, JournaldConfigError, SOCKET},
+    plan::Plan,
+    splunk::SplunkConfig,
     syslog::{SyslogConfig, SyslogConfigError},
+    webhook::WebhookConfig,
 };
 
 /// Which documents a sink gets.
