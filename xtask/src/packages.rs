@@ -42,6 +42,8 @@ pub(crate) const TESTS: &[Package] = &[
     package("openssl", "keys to sign with"),
     package("redis-server", "the store that a fleet shares, here and in the guest"),
     package("redis-tools", "to make a cluster of it"),
+    package("rsyslog", "a receiver of syslog, and a shipper that follows files"),
+    package("rsyslog-openssl", "its TLS"),
 ];
 
 pub(crate) const COMPARISON: &[Package] = &[package("python3-venv", "a folder for DuckDB")];

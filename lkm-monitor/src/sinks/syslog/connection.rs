@@ -23,11 +23,16 @@ const SIOCOUTQ: Opcode = libc::TIOCOUTQ as Opcode;
 /// How long one look at the send queue is from the next.
 const FIRST_LOOK: Duration = Duration::from_micros(200);
 const LAST_LOOK: Duration = Duration::from_millis(50);
+/// How long a new connection has to last before it is believed. Who does not like our certificate or address, or has nobody behind it, lets
+/// us in and send, and closes then; without this, each batch would be lost so, and nobody would know.
+const PROBATION: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
+    /// Until when it is new.
+    new_until: Instant,
 }
 
 /// How the receiver is called in messages.
@@ -40,7 +45,7 @@ impl Connection {
     pub(super) fn open(settings: &SyslogSettings, deadline: Instant) -> Result<Self, SyslogError> {
         let tls = settings.tls.as_ref().map(|tls| TlsFiles::read(tls)?.client_config()).transpose()?;
         let socket = connect(settings, deadline)?;
-        let Some(tls) = tls else { return Ok(Self { socket, tls: None }) };
+        let Some(tls) = tls else { return Ok(Self { socket, tls: None, new_until: Instant::now() + PROBATION }) };
         let server =
             ServerName::try_from(settings.host.clone()).map_err(|_| SyslogError::Name(settings.host.clone()))?;
         let failed = |error| SyslogError::Handshake(name(settings), error);
@@ -48,7 +53,7 @@ impl Connection {
         while tls.is_handshaking() {
             tls.complete_io(&mut Timed { socket: &socket, deadline }).map_err(failed)?;
         }
-        Ok(Self { socket, tls: Some(Box::new(tls)) })
+        Ok(Self { socket, tls: Some(Box::new(tls)), new_until: Instant::now() + PROBATION })
     }
 
     pub(super) fn send(&mut self, bytes: &[u8], deadline: Instant) -> io::Result<()> {
@@ -79,13 +84,17 @@ impl Connection {
         }
     }
 
-    /// Waits until the receiver's kernel has everything.
+    /// Waits until the receiver's kernel has everything, and a new connection has lasted.
     pub(super) fn settle(&mut self, deadline: Instant) -> io::Result<()> {
         let mut pause = FIRST_LOOK;
         while unacknowledged(&self.socket)? > 0 {
             self.look()?;
             wait_readable(&self.socket, pause.min(left(deadline)?))?;
             pause = (pause * 2).min(LAST_LOOK);
+        }
+        while let Ok(left) = left(self.new_until.min(deadline)) {
+            wait_readable(&self.socket, left)?;
+            self.look()?;
         }
         self.look()
     }

@@ -1,8 +1,8 @@
 //! Documents as messages of RFC 5424, over TCP with octet counting (RFC 6587) or over TLS (RFC 5425).
 //!
-//! Syslog knows no answer. So `Taken` says this much: the receiver's kernel has acknowledged every byte, and had not closed the connection
-//! when it had. What lay in that kernel when the receiver died is lost, and nobody can know it. Whatever is short of that counts as
-//! not delivered and is sent again, and so may arrive twice; `event.id` tells.
+//! Syslog knows no answer. So `Taken` says this much: the receiver's kernel has acknowledged every byte, and the connection was still open
+//! then, and after its first second. What lay in that kernel when the receiver died is lost, and nobody can know it. Whatever is short of
+//! that counts as not delivered and is sent again, and so may arrive twice; `event.id` tells.
 
 mod connection;
 mod message;

@@ -116,3 +116,16 @@ fn nobody_there_is_a_failure_of_which_nothing_arrived() {
     assert!(!failure.maybe_taken, "{failure:?}");
     assert!(failure.reason.starts_with(&format!("cannot connect to 127.0.0.1:{port}: ")), "{failure:?}");
 }
+
+#[test]
+fn a_receiver_that_lets_us_in_and_closes_has_taken_nothing() {
+    let (listener, port) = listen();
+    let batch = entries(0..1, 300);
+    let refusing = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read(&mut stream, &entries(0..1, 300));
+    });
+    let failure = failure(sink(port).deliver(&batch));
+    assert!(failure.maybe_taken && failure.reason.contains("the receiver closed it"), "{failure:?}");
+    refusing.join().unwrap();
+}
