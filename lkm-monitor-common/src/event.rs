@@ -29,6 +29,8 @@ pub enum EventKind {
     ToolStarted = 9,
     /// Its process ended, or executed something else.
     ToolEnded = 10,
+    /// A process other than the daemon reached for one of the daemon's own maps, programs or links.
+    ObjectAccessed = 11,
 }
 
 impl EventKind {
@@ -45,6 +47,7 @@ impl EventKind {
             8 => Self::FileChanged,
             9 => Self::ToolStarted,
             10 => Self::ToolEnded,
+            11 => Self::ObjectAccessed,
             _ => return None,
         })
     }

@@ -8,6 +8,7 @@
 pub mod counter;
 pub mod event;
 pub mod limits;
+pub mod objects;
 pub mod offsets;
 pub mod section;
 pub mod watch;

@@ -87,5 +87,11 @@ pub const ARGUMENT_BYTES: usize = 128 * 1024;
 /// Processes that are known to have been described a moment ago; the daemon makes the map larger on hosts with many CPUs.
 pub const DESCRIBED: u32 = 1024;
 
+/// Keys of the daemon's own maps, programs and links: two for each.
+pub const OWN_OBJECTS: u32 = 1024;
+
+/// bpf() calls on these between their enter and their return.
+pub const OBJECT_CALLS: u32 = 256;
+
 /// How long a description of a process holds for its further changes of files, in nanoseconds. The daemon keeps it longer.
 pub const DESCRIPTION_NS: u64 = 2_000_000_000;

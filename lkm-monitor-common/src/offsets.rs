@@ -81,6 +81,7 @@ offsets! {
     file_path: "file"."f_path";
     file_inode: "file"."f_inode";
     file_mode: "file"."f_mode";
+    file_private_data: "file"."private_data";
     path_mnt: "path"."mnt";
     path_dentry: "path"."dentry";
     vfsmount_root: "vfsmount"."mnt_root";

@@ -90,6 +90,8 @@ pub enum Tag {
     LinkTarget = 23,
     /// A [`Tool`].
     Tool = 24,
+    /// An [`ObjectAccess`].
+    ObjectAccess = 25,
 }
 
 /// Which module system call.
@@ -441,4 +443,26 @@ pub mod tool_matches {
     pub const APPLET: u32 = 16;
     /// One of the first arguments that the dynamic loader was given.
     pub const INTERPRETER: u32 = 32;
+}
+
+/// What a process asked of one of the daemon's own objects.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+pub struct ObjectAccess {
+    /// A command of bpf(2), or [`objects::PIDFD_GETFD`](crate::objects::PIDFD_GETFD).
+    pub operation: u32,
+    /// An [`ObjectKind`](crate::objects::ObjectKind).
+    pub kind: u32,
+    /// The kernel's number of the object, within its kind; 0 where the kernel numbers none.
+    pub id: u32,
+    /// Bits of [`object_access_flags`].
+    pub flags: u32,
+    /// The return value: what the call gives, or a negated errno.
+    pub ret: i64,
+}
+
+/// Bits of [`ObjectAccess::flags`].
+pub mod object_access_flags {
+    /// The return of the call is not hooked, or could not be waited for.
+    pub const OUTCOME_UNKNOWN: u32 = 1;
 }

@@ -93,6 +93,16 @@ pub(crate) fn current_task() -> u64 {
     unsafe { bpf_get_current_task() }
 }
 
+/// The `struct file` behind a descriptor of this process, 0 when there is none.
+#[inline(always)]
+pub(crate) fn descriptor(fd: u32) -> u64 {
+    let table: u64 = member!(u64, member!(u64, current_task(), task_files), files_fdt);
+    if fd >= member!(u32, table, fdtable_max_fds) {
+        return 0;
+    }
+    read(member!(u64, table, fdtable_fd).wrapping_add(fd as u64 * 8))
+}
+
 /// How a structure member is read.
 pub(crate) trait Load {
     /// The member at `base + offset`, which the kernel has; zero where the memory is missing.

@@ -15,7 +15,10 @@ use crate::{
     calls::InFlight,
     event::Scratch,
     files::{names::NameChange, writers::WrittenFile},
-    probes::tools::ToolRun,
+    probes::{
+        objects::{ObjectCall, OwnObject},
+        tools::ToolRun,
+    },
     process::Described,
 };
 
@@ -118,6 +121,14 @@ pub(crate) static TOOL_NAMES: HashMap<[u8; 16], u32> = HashMap::with_max_entries
 /// Living processes that are runs of module tools, by process id.
 #[map]
 pub(crate) static TOOL_RUNS: HashMap<u32, ToolRun> = HashMap::with_max_entries(limits::TOOL_RUNS, 0);
+
+/// The daemon's own maps, programs and links, by address and by number (`objects::key_of_id`).
+#[map]
+pub(crate) static OWN_OBJECTS: HashMap<u64, OwnObject> = HashMap::with_max_entries(limits::OWN_OBJECTS, 0);
+
+/// bpf() calls of others on these, until they return, by thread (`pid_tgid`).
+#[map]
+pub(crate) static OBJECT_CALLS: HashMap<u64, ObjectCall> = HashMap::with_max_entries(limits::OBJECT_CALLS, 0);
 
 /// One `u64` per [`Counter`].
 #[map]

@@ -71,6 +71,11 @@ impl Ledger {
         self.seen = totals;
     }
 
+    /// All totals since the start.
+    pub fn totals(&self) -> impl Iterator<Item = (LossReason, u64)> {
+        REASONS.into_iter().zip(self.entries.iter().map(|entry| entry.total))
+    }
+
     /// The losses that grew since they were last told.
     pub fn grown(&self, boot_ns: u64) -> Vec<Loss> {
         REASONS

@@ -21,6 +21,7 @@ pub mod model;
 pub mod output;
 pub mod pipeline;
 pub mod prevalence;
+pub mod runs;
 pub mod select;
 pub mod sensor;
 pub mod sinks;

@@ -28,13 +28,21 @@ use crate::{
     fold::{Fold, Folded},
     inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},
     model::{
-        Agent, Content, FileChange, FileReport, Host, LossReason, Observation, Reload, SensorState, SystemMount,
-        Verdict,
+        Agent, Content, FileChange, FileReport, Heartbeat, Host, LossReason, Metric, Observation, Reload, SensorState,
+        Succession, SystemMount, Verdict,
     },
     output::Output,
     prevalence::{Answered, Thresholds},
     select::{Exclusions, WatchList},
-    sensor::{decode, files::Files, join::Join, losses::Totals, rings::Rings, tools::Tools},
+    sensor::{
+        decode,
+        files::Files,
+        join::Join,
+        losses::Totals,
+        object_access::{Accesses, Names},
+        rings::Rings,
+        tools::Tools,
+    },
 };
 
 /// An observation under way.
@@ -77,6 +85,7 @@ pub struct Pipeline {
     join: Join,
     files: Files,
     tools: Tools,
+    accesses: Accesses,
     looks: Looks,
     standings: Standings,
     order: Order<(Observation, Verdict)>,
@@ -102,6 +111,7 @@ impl Pipeline {
             join: Join::since(boot_ns()),
             files: Files::default(),
             tools: Tools::default(),
+            accesses: Accesses::default(),
             looks: Looks::new(watch, exclusions, inspect::mounts::of_host(), contents),
             standings: Standings::new(counting),
             order: Order::default(),
@@ -112,6 +122,11 @@ impl Pipeline {
             host,
             observations: Vec::new(),
         })
+    }
+
+    /// Knows the sensor's own objects by these names.
+    pub fn know_objects(&mut self, names: Names) {
+        self.accesses.know(names);
     }
 
     /// Takes a batch of events out of the rings and lets time pass for the calls that wait. Whether the rings may hold
@@ -137,6 +152,9 @@ impl Pipeline {
         }
         for run in self.tools.expire(read_to_ns) {
             self.observed(Observation::Tool(Box::new(run)));
+        }
+        for access in self.accesses.expire(read_to_ns) {
+            self.observed(Observation::Object(Box::new(access)));
         }
         for weighable in self.standings.expire(boot_ns()) {
             self.weighed(weighable);
@@ -209,6 +227,11 @@ impl Pipeline {
                             self.observed(Observation::Tool(Box::new(run)));
                         }
                     }
+                    EventKind::ObjectAccessed => {
+                        if let Some(access) = self.accesses.push(&event) {
+                            self.observed(Observation::Object(Box::new(access)));
+                        }
+                    }
                     _ => self.join.push(event, &mut self.observations),
                 }
                 happened_ns
@@ -229,6 +252,7 @@ impl Pipeline {
             self.join.next_deadline_ns(),
             self.files.next_deadline_ns(),
             self.tools.next_deadline_ns(),
+            self.accesses.next_deadline_ns(),
             self.looks.next_deadline_ns(),
             self.standings.next_deadline_ns(),
             self.fold.next_deadline_ns(),
@@ -254,6 +278,31 @@ impl Pipeline {
         self.teller.tell_state(state)
     }
 
+    /// Sends what was found of the run before. Whether that was possible.
+    pub fn tell_succession(&mut self, succession: &Succession) -> bool {
+        self.teller.tell_succession(succession)
+    }
+
+    /// Sends a sign of life. Whether that was possible.
+    pub fn tell_heartbeat(&mut self, heartbeat: &Heartbeat) -> bool {
+        self.teller.tell_heartbeat(heartbeat)
+    }
+
+    /// Whether somebody did what may have changed the sensor, since this was asked last.
+    pub fn take_suspicion(&mut self) -> bool {
+        self.accesses.take_suspicion()
+    }
+
+    /// All counters of the daemon, totals since the start.
+    pub fn metrics(&self) -> Vec<Metric> {
+        let lost = self.teller.ledger.totals().map(|(reason, value)| {
+            let labels = vec![("stage", reason.stage().to_owned()), ("reason", reason.name().to_owned())];
+            Metric { name: "lost", labels, value }
+        });
+        let own = self.counters().map(|(name, value)| Metric { name, labels: Vec::new(), value });
+        lost.chain(own).collect()
+    }
+
     /// From now on nothing more comes in, and the output gets until `deadline` to take what there is.
     pub const fn close_before(&mut self, deadline: Instant) {
         self.teller.close_before(deadline);
@@ -275,6 +324,9 @@ impl Pipeline {
         }
         for run in self.tools.drain() {
             self.observed(Observation::Tool(Box::new(run)));
+        }
+        for access in self.accesses.drain() {
+            self.observed(Observation::Object(Box::new(access)));
         }
         while let Some(answered) = self.standings.answer_before(deadline) {
             self.take_answer(StageAnswer::Standing(answered));
@@ -353,6 +405,7 @@ impl Pipeline {
             Observation::Request(request) => Some(&mut request.process),
             Observation::File(report) => Some(&mut report.change.process),
             Observation::Tool(run) => Some(&mut run.process),
+            Observation::Object(access) => Some(&mut access.process),
         };
         if let Some(process) = process {
             inspect::complete_arguments(process, &self.running);

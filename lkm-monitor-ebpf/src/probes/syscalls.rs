@@ -19,7 +19,7 @@ use lkm_monitor_common::{
 use crate::{
     calls,
     event::Event,
-    kernel::{address, current_task, member, read},
+    kernel::{address, current_task, descriptor, read},
     path::{Viewer, push_file, push_path},
     process::push_processes,
     stream::{Calls, Stream as _, count},
@@ -127,16 +127,6 @@ fn push_call(event: Event, syscall: Syscall, abi: Abi, args: [u64; 3]) {
             event.push_user_str::<{ NAME_ARGUMENT_BYTES as u32 }>(Tag::ModuleName, args[0]);
         }
     }
-}
-
-/// The `struct file` behind a descriptor of this process, 0 when there is none.
-#[inline(always)]
-fn descriptor(fd: u32) -> u64 {
-    let table: u64 = member!(u64, member!(u64, current_task(), task_files), files_fdt);
-    if fd >= member!(u32, table, fdtable_max_fds) {
-        return 0;
-    }
-    read(member!(u64, table, fdtable_fd).wrapping_add(fd as u64 * 8))
 }
 
 /// `arguments` are those that the call began with, where the hook still shows them.

@@ -3,7 +3,8 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{
-    ClockStep, FileBurst, FileChange, Loss, ModuleCall, ModuleRequest, Process, Reload, SensorState, ToolRun,
+    ClockStep, FileBurst, FileChange, Heartbeat, Loss, ModuleCall, ModuleRequest, ObjectAccess, Process, Reload,
+    SensorState, Succession, ToolRun,
 };
 
 /// What tells an event of one boot from all others.
@@ -46,6 +47,11 @@ impl EventKey<'_> {
         Self { boot_ns: run.boot_ns, tid: run.process.caller.tid, cpu: run.cpu, kind: "tool", told: run.told }
     }
 
+    pub(super) fn of_object(access: &ObjectAccess) -> Self {
+        let tid = access.process.caller.tid;
+        Self { boot_ns: access.boot_ns, tid, cpu: access.cpu, kind: access.operation.name(), told: 0 }
+    }
+
     pub(super) fn of_loss(loss: &Loss) -> Self {
         Self { boot_ns: loss.boot_ns, tid: 0, cpu: 0, kind: loss.reason.name(), told: 0 }
     }
@@ -58,6 +64,14 @@ impl EventKey<'_> {
     pub(super) fn of_reload(reload: &Reload) -> Self {
         let kind = reload.outcome.action();
         Self { boot_ns: reload.boot_ns, tid: 0, cpu: 0, kind, told: 0 }
+    }
+
+    pub(super) fn of_succession(succession: &Succession) -> Self {
+        Self { boot_ns: succession.this.began.boot_ns, tid: 0, cpu: 0, kind: "run", told: 0 }
+    }
+
+    pub(super) fn of_heartbeat(heartbeat: &Heartbeat) -> Self {
+        Self { boot_ns: heartbeat.state.boot_ns, tid: 0, cpu: 0, kind: "heartbeat", told: 0 }
     }
 
     pub(super) fn of_clock_step(step: &ClockStep) -> Self {

@@ -86,6 +86,7 @@ const fn object(report: &FileReport) -> &'static str {
         Subject::Pam => "pam-module",
         Subject::Index => "module-index",
         Subject::Setting => "kernel-setting",
+        Subject::Sensor => "sensor-file",
     }
 }
 

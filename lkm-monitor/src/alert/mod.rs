@@ -11,11 +11,14 @@ mod event_id;
 mod file;
 mod file_change;
 mod finding;
+mod heartbeat;
 mod json;
 pub mod limit;
+mod object_access;
 mod process;
 mod rarity;
 mod request;
+mod run;
 mod scene;
 mod sensor;
 #[cfg(test)]
@@ -25,8 +28,8 @@ mod tool_run;
 use serde_json::{Value, json};
 
 use crate::model::{
-    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Host, Loss, Observation, Reload, SensorState,
-    Severity, Verdict,
+    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, Observation, Reload,
+    SensorState, Severity, Succession, Verdict,
 };
 use event_id::EventKey;
 use scene::Scene;
@@ -82,6 +85,7 @@ impl Renderer {
             Observation::Request(observed) => (EventKey::of_request(observed), request::render(observed, &scene)),
             Observation::File(observed) => (EventKey::of_file(&observed.change), file_change::render(observed, &scene)),
             Observation::Tool(observed) => (EventKey::of_tool(observed), tool_run::render(observed, &scene)),
+            Observation::Object(observed) => (EventKey::of_object(observed), object_access::render(observed, &scene)),
         };
         json::merge(&mut document, finding::render(verdict));
         self.finish(&key, document)
@@ -107,7 +111,7 @@ impl Renderer {
 
     /// What the sensor can see, and the alert if that is cause for one.
     pub fn render_state(&mut self, state: &SensorState, verdict: &Verdict) -> Document {
-        let mut document = sensor::render_state(state);
+        let mut document = sensor::render_state(state, self.clock);
         json::merge(&mut document, finding::render(verdict));
         self.finish(&EventKey::of_state(state), document)
     }
@@ -115,6 +119,18 @@ impl Renderer {
     /// The state of settings that were read anew.
     pub fn render_reload(&mut self, reload: &Reload) -> Document {
         self.finish(&EventKey::of_reload(reload), configuration::render(reload))
+    }
+
+    /// What a run finds of the one before, and the alert if that is cause for one.
+    pub fn render_succession(&mut self, succession: &Succession, verdict: &Verdict) -> Document {
+        let mut document = run::render(succession);
+        json::merge(&mut document, finding::render(verdict));
+        self.finish(&EventKey::of_succession(succession), document)
+    }
+
+    /// The metric that says that the daemon is alive.
+    pub fn render_heartbeat(&mut self, heartbeat: &Heartbeat) -> Document {
+        self.finish(&EventKey::of_heartbeat(heartbeat), heartbeat::render(heartbeat, self.clock))
     }
 
     /// The state of a clock that jumped, in the new time.

@@ -50,6 +50,12 @@ pub(super) fn timestamp(clock: Clock, boot_ns: u64) -> String {
     format!("{time:.6}")
 }
 
+/// The same of milliseconds since 1970.
+pub(super) fn unix_time(unix_ms: i64) -> String {
+    let time = Timestamp::from_millisecond(unix_ms).unwrap_or_default();
+    format!("{time:.6}")
+}
+
 /// Names of all users in a document: `related.user`.
 pub(super) fn user_names(document: &Value) -> BTreeSet<&str> {
     let of_processes = ["/process", "/process/parent"]

@@ -2,8 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::json::long;
-use crate::model::{ClockStep, Excluded, Loss, ProbeState, SensorChange, SensorState, text::text};
+use super::{json::long, scene::timestamp};
+use crate::model::{
+    BlindHook, Clock, ClockStep, Excluded, Loss, LostHook, ProbeState, SensorChange, SensorState, text::text,
+};
 
 /// `event.action` of what tells of a loss.
 pub(super) const LOST_EVENTS: &str = "lost-events";
@@ -70,15 +72,16 @@ pub(super) fn render_excluded(counts: &[Excluded]) -> Value {
 }
 
 /// The document of a start or stop, or of a change in what is seen.
-pub(super) fn render_state(state: &SensorState) -> Value {
+pub(super) fn render_state(state: &SensorState, clock: Clock) -> Value {
     let message = match state.change {
         SensorChange::Started => "Kernel module sensor started",
         SensorChange::Stopped => "Kernel module sensor stopped",
         SensorChange::Blinded => "Kernel module sensor blinded",
         SensorChange::Restored => "Kernel module sensor sees again",
+        SensorChange::Detached => "Kernel module sensor's hooks lost",
     };
-    let counters: Map<_, _> =
-        state.counters.iter().map(|&(name, count)| (name.to_owned(), long(count).into())).collect();
+    let mut sensor = sight(state, clock);
+    sensor["probes"] = state.probes.iter().map(probe).collect::<Vec<_>>().into();
     json!({
         "message": message,
         "event": {
@@ -88,15 +91,42 @@ pub(super) fn render_state(state: &SensorState) -> Value {
             "action": state.change.action(),
             "provider": "lkm-monitor",
         },
-        "lkm_monitor": {
-            "sensor": {
-                "status": state.coverage.name(),
-                "syscall_hooks": state.syscall_hooks.name(),
-                "probes": state.probes.iter().map(probe).collect::<Vec<_>>(),
-                "blind": state.blind.iter().map(|sentence| text(sentence.as_bytes())).collect::<Vec<_>>(),
-                "counters": counters,
-            },
-        },
+        "lkm_monitor": { "sensor": sensor },
+    })
+}
+
+/// What the sensor sees and does not see.
+pub(super) fn sight(state: &SensorState, clock: Clock) -> Value {
+    let counters: Map<_, _> =
+        state.counters.iter().map(|&(name, count)| (name.to_owned(), long(count).into())).collect();
+    json!({
+        "status": state.coverage.name(),
+        "syscall_hooks": state.syscall_hooks.name(),
+        "blind": state.blind.iter().map(|sentence| text(sentence.as_bytes())).collect::<Vec<_>>(),
+        "blind_hooks": state.blind_hooks.iter().map(|hook| blind_hook(hook, clock)).collect::<Vec<_>>(),
+        "lost_hooks": state.lost_hooks.iter().map(|hook| lost_hook(hook, clock)).collect::<Vec<_>>(),
+        "counters": counters,
+    })
+}
+
+fn blind_hook(blind: &BlindHook, clock: Clock) -> Value {
+    json!({
+        "hook": blind.hook,
+        "probe": blind.probe,
+        "not_seen": blind.not_seen,
+        "cause": text(blind.cause.as_bytes()),
+        "since": timestamp(clock, blind.since_boot_ns),
+    })
+}
+
+fn lost_hook(lost: &LostHook, clock: Clock) -> Value {
+    json!({
+        "hook": lost.hook,
+        "probe": lost.probe,
+        "not_seen": lost.not_seen,
+        "since": timestamp(clock, lost.seen_boot_ns),
+        "attached_again": lost.error.is_none(),
+        "error": lost.error.as_ref().map(|error| text(error.as_bytes())),
     })
 }
 

@@ -13,9 +13,9 @@ use super::{Document, Renderer, limit::MAX_DOCUMENT_BYTES};
 use crate::{
     assess::{Context, assess},
     model::{
-        Agent, ArgumentsSource, Bytes, Clock, Coverage, Ids, LoadStage, Loss, LossReason, ModuleCall, ModuleFacts,
-        ModuleRequest, Observation, Operation, Part, ProbeState, Process, ProcessTree, SeenPath, SensorChange,
-        SensorState, SyscallHooks, Tty, Verdict, samples, taint,
+        Agent, ArgumentsSource, BlindHook, Bytes, Clock, Coverage, Ids, LoadStage, Loss, LossReason, LostHook,
+        ModuleCall, ModuleFacts, ModuleRequest, Observation, Operation, Part, ProbeState, Process, ProcessTree,
+        SeenPath, SensorChange, SensorState, SyscallHooks, Tty, Verdict, samples, taint,
     },
 };
 
@@ -163,6 +163,23 @@ fn state(change: SensorChange) -> SensorState {
         syscall_hooks: SyscallHooks::Fentry,
         probes: vec![probe("finit_module", None), probe("init_module", Some("not permitted"))],
         blind: vec!["Loads from memory are seen without their parameters.".to_owned()],
+        blind_hooks: vec![BlindHook {
+            hook: "__x64_sys_init_module".to_owned(),
+            probe: "init_module".to_owned(),
+            not_seen: "Loads from memory.".to_owned(),
+            cause: "not permitted".to_owned(),
+            since_boot_ns: 9 * SECOND_NS,
+        }],
+        lost_hooks: match change {
+            SensorChange::Detached => vec![LostHook {
+                hook: "module_load".to_owned(),
+                probe: "module_load".to_owned(),
+                not_seen: "the kernel's word on a load".to_owned(),
+                seen_boot_ns: 5 * SECOND_NS,
+                error: Some("not permitted".to_owned()),
+            }],
+            _ => Vec::new(),
+        },
         counters: if change == SensorChange::Stopped {
             vec![("calls_entered", 7), ("documents", 5)]
         } else {
@@ -275,6 +292,30 @@ fn sensor_stopped() {
 }
 
 #[test]
+fn hooks_lost() {
+    let state = state(SensorChange::Detached);
+    let verdict = crate::assess::assess_sensor(&state);
+    insta::assert_snapshot!(pretty(&parse(&renderer().render_state(&state, &verdict))));
+}
+
+#[test]
+fn run_after_one_that_was_killed() {
+    let succession = mapping::succession();
+    let verdict = crate::assess::assess_succession(&succession);
+    insta::assert_snapshot!(pretty(&parse(&renderer().render_succession(&succession, &verdict))));
+}
+
+#[test]
+fn heartbeat() {
+    insta::assert_snapshot!(pretty(&parse(&renderer().render_heartbeat(&mapping::heartbeat()))));
+}
+
+#[test]
+fn objects_opened() {
+    insta::assert_snapshot!(pretty(&parse(&render(&Observation::Object(Box::new(samples::object_access()))))));
+}
+
+#[test]
 fn sequence_counts_documents_and_ids_do_not_depend_on_it() {
     let mut renderer = renderer();
     let first = renderer.render_state(&state(SensorChange::Started), &Verdict::default());
@@ -351,6 +392,10 @@ proptest! {
         state.blind = texts.clone();
         let probes = texts.into_iter().map(|text| ProbeState { error: Some(text), ..ProbeState::default() });
         state.probes = probes.cycle().take(many).collect();
+        for hook in &mut state.blind_hooks {
+            hook.cause = state.blind.concat();
+        }
+        state.blind_hooks = state.blind_hooks.into_iter().cycle().take(many).collect();
         parse(&renderer().render_state(&state, &Verdict::default()));
     }
 }

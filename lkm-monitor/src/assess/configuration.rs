@@ -68,6 +68,18 @@ pub(super) static DETECTIONS: &[Detection<FileReport>] = &[
         },
         matches: folder,
     },
+    Detection {
+        rule: Rule {
+            code: 406,
+            id: "sensor-file-changed",
+            name: "Kernel module sensor's own files changed",
+            description: "The program, the settings or the unit of lkm-monitor changed on disk. The next start uses what lies there now.",
+            version: 1,
+            severity: Severity::High,
+            techniques: attack::GUARD_UNLOADING,
+        },
+        matches: sensor_file,
+    },
 ];
 
 fn configuration(report: &FileReport, context: &Context<'_>) -> Option<Match> {
@@ -173,6 +185,17 @@ fn pam(report: &FileReport, context: &Context<'_>) -> Option<Match> {
     Some(Match { severity, reason: with_place(reason, elsewhere) })
 }
 
+fn sensor_file(report: &FileReport, context: &Context<'_>) -> Option<Match> {
+    if report.subject != Subject::Sensor || report.whole_folder || report.is_without_effect() {
+        return None;
+    }
+    let elsewhere = elsewhere(report, context);
+    let low = elsewhere.is_some() || is_of_attributes(report) || report.was_restored();
+    let severity = if low { Severity::Low } else { Severity::High };
+    let reason = format!("{}{}", file_sentence(report, context), restored(report));
+    Some(Match { severity, reason: with_place(reason, elsewhere) })
+}
+
 fn folder(report: &FileReport, context: &Context<'_>) -> Option<Match> {
     if !report.whole_folder || report.change.succeeded() == Some(false) {
         return None;
@@ -246,6 +269,7 @@ mod tests {
             (Subject::ModulesLoad, "/etc/modules", 401),
             (Subject::Pam, "/usr/lib/security/x.so", 404),
             (Subject::Index, "/usr/lib/modules/6.1.0/modules.dep", 402),
+            (Subject::Sensor, "/etc/lkm-monitor/config.toml", 406),
         ] {
             let mut report = changed(subject, at);
             report.change.process.caller.executable = Some(path("/usr/bin/python3"));

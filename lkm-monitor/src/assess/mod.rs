@@ -8,9 +8,11 @@ mod configuration;
 mod files;
 mod integrity;
 mod loader;
+mod objects;
 mod origin;
 mod phrase;
 mod rarity;
+mod runs;
 #[cfg(test)]
 mod samples;
 mod sensor;
@@ -22,9 +24,12 @@ use std::cmp::Reverse;
 
 pub use phrase::process as process_phrase;
 pub use rarity::{judge, weigh_rarity};
+pub use runs::assess_succession;
 pub use sensor::assess_sensor;
 
-use crate::model::{Accounts, FileReport, Finding, Host, ModuleCall, Observation, Rule, Severity, ToolRun, Verdict};
+use crate::model::{
+    Accounts, FileReport, Finding, Host, ModuleCall, ObjectAccess, Observation, Rule, Severity, ToolRun, Verdict,
+};
 
 /// What an observation is weighed against.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +55,7 @@ static LOAD: [&[Detection]; 4] = [origin::DETECTIONS, integrity::DETECTIONS, loa
 static UNLOAD: [&[Detection]; 1] = [unload::DETECTIONS];
 static FILE: [&[Detection<FileReport>]; 2] = [files::DETECTIONS, configuration::DETECTIONS];
 static TOOL: [&[Detection<ToolRun>]; 1] = [tools::DETECTIONS];
+static OBJECT: [&[Detection<ObjectAccess>]; 1] = [objects::DETECTIONS];
 
 /// All findings, the most severe first. A request for a module is telemetry: the load that answers it is what counts.
 pub fn assess(observation: &Observation, context: &Context<'_>) -> Verdict {
@@ -59,6 +65,7 @@ pub fn assess(observation: &Observation, context: &Context<'_>) -> Verdict {
         Observation::Request(_) => Verdict::default(),
         Observation::File(report) => weigh(&FILE, report, context),
         Observation::Tool(run) => weigh(&TOOL, run, context),
+        Observation::Object(access) => weigh(&OBJECT, access, context),
     }
 }
 
@@ -81,8 +88,10 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let of_calls = LOAD.into_iter().chain(UNLOAD).flatten().map(|detection| &detection.rule);
     let of_files = FILE.into_iter().flatten().map(|detection| &detection.rule);
     let of_tools = TOOL.into_iter().flatten().map(|detection| &detection.rule);
-    let others = [&sensor::BLINDED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
-    of_calls.chain(of_files).chain(of_tools).chain(others)
+    let of_objects = OBJECT.into_iter().flatten().map(|detection| &detection.rule);
+    let others = [&sensor::BLINDED, &sensor::HOOK_LOST, &rarity::RARE_MODULE, &rarity::RARE_RUN];
+    let of_runs = [&runs::ENDED, &runs::UNREADABLE, &runs::PROGRAM, &runs::CONFIGURATION];
+    of_calls.chain(of_files).chain(of_tools).chain(of_objects).chain(of_runs).chain(others)
 }
 
 #[cfg(test)]
@@ -97,7 +106,7 @@ mod tests {
         let codes: HashSet<_> = rules().map(|rule| rule.code).collect();
         let ids: HashSet<_> = rules().map(|rule| rule.id).collect();
         assert_eq!((codes.len(), ids.len()), (rules().count(), rules().count()));
-        assert_eq!(codes.len(), 30);
+        assert_eq!(codes.len(), 38);
     }
 
     #[test]

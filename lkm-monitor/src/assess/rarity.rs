@@ -72,7 +72,7 @@ pub fn weigh_rarity(
         Observation::Tool(run) if rarity.rare => {
             verdict.findings.push(finding(&RARE_RUN, threshold, ran(run, context), &phrase));
         }
-        Observation::Call(_) | Observation::Tool(_) | Observation::Request(_) => {}
+        Observation::Call(_) | Observation::Tool(_) | Observation::Request(_) | Observation::Object(_) => {}
     }
     super::sort(&mut verdict.findings);
     verdict.rarity = Some(rarity);

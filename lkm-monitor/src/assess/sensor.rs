@@ -14,8 +14,23 @@ pub(super) static BLINDED: Rule = Rule {
     techniques: attack::GUARD_UNLOADING,
 };
 
+pub(super) static HOOK_LOST: Rule = Rule {
+    code: 208,
+    id: "sensor-hook-lost",
+    name: "Kernel module sensor's hook lost",
+    description: "A link that holds one of the sensor's programs at its hook was closed or replaced, and not by the sensor. Nothing does \
+                  that but somebody who controls its process or the kernel.",
+    version: 1,
+    severity: Severity::Critical,
+    techniques: attack::GUARD_UNLOADING,
+};
+
 /// The alert of a sensor that is made blind; nothing of one that starts or stops.
 pub fn assess_sensor(state: &SensorState) -> Verdict {
+    if state.change == SensorChange::Detached {
+        let finding = Finding { rule: &HOOK_LOST, severity: HOOK_LOST.severity, reason: lost(state) };
+        return Verdict { findings: vec![finding], ..Verdict::default() };
+    }
     if state.change != SensorChange::Blinded {
         return Verdict::default();
     }
@@ -33,10 +48,43 @@ pub fn assess_sensor(state: &SensorState) -> Verdict {
     Verdict { findings: vec![finding], ..Verdict::default() }
 }
 
+/// `2 links were lost up to 5000 ms ago; attached again: module_load (the kernel's word on a load)`
+fn lost(state: &SensorState) -> String {
+    const NAMED: usize = 4;
+    let of = |again: bool| {
+        let hooks: Vec<_> = state.lost_hooks.iter().filter(|lost| lost.error.is_none() == again).collect();
+        let mut named: Vec<_> =
+            hooks.iter().take(NAMED).map(|lost| format!("{} ({})", lost.hook, lost.not_seen)).collect();
+        if hooks.len() > NAMED {
+            named.push(format!("and {} more", hooks.len() - NAMED));
+        }
+        named.join(", ")
+    };
+    let since = state.lost_hooks.iter().map(|lost| lost.seen_boot_ns).min().unwrap_or(state.boot_ns);
+    let unseen = state.boot_ns.saturating_sub(since) / 1_000_000;
+    let parts = [("attached again", of(true)), ("still detached", of(false))];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter(|(_, hooks)| !hooks.is_empty())
+        .map(|(word, hooks)| format!("{word}: {hooks}"))
+        .collect();
+    format!("{} links were lost up to {unseen} ms ago; {}", state.lost_hooks.len(), parts.join("; "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Coverage, ProbeState, SyscallHooks};
+    use crate::model::{Coverage, LostHook, ProbeState, SyscallHooks};
+
+    fn lost_hook(hook: &str, error: Option<&str>) -> LostHook {
+        LostHook {
+            hook: hook.to_owned(),
+            probe: hook.to_owned(),
+            not_seen: "loads".to_owned(),
+            seen_boot_ns: 2_000_000,
+            error: error.map(str::to_owned),
+        }
+    }
 
     #[test]
     fn only_a_blinded_sensor_alerts() {
@@ -48,15 +96,21 @@ mod tests {
         };
         let state = |change| SensorState {
             change,
-            boot_ns: 1,
+            boot_ns: 7_000_000,
             coverage: Coverage::Partial,
             syscall_hooks: SyscallHooks::Fentry,
             probes: vec![silent.clone(), silent.clone()],
             blind: vec!["arguments".to_owned()],
+            blind_hooks: Vec::new(),
+            lost_hooks: vec![lost_hook("module_load", None), lost_hook("d_move", Some("refused"))],
             counters: Vec::new(),
         };
         let verdict = assess_sensor(&state(SensorChange::Blinded));
         assert_eq!(verdict.findings[0].reason, "kernel.ftrace_enabled is 0: 2 hooks are silent; not seen: arguments");
+        let verdict = assess_sensor(&state(SensorChange::Detached));
+        let reason =
+            "2 links were lost up to 5 ms ago; attached again: module_load (loads); still detached: d_move (loads)";
+        assert_eq!((verdict.findings[0].rule.code, verdict.findings[0].reason.as_str()), (208, reason));
         for change in [SensorChange::Started, SensorChange::Stopped, SensorChange::Restored] {
             assert!(assess_sensor(&state(change)).findings.is_empty());
         }

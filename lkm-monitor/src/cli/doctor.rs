@@ -135,7 +135,7 @@ fn probe(Attached { probe, hook, state }: &Attached) -> ProbeDiagnosis {
         State::Attached => ("attached", None),
         State::Unneeded => ("unneeded", None),
         State::Absent => ("absent", None),
-        State::Failed(error) => ("failed", Some(error.clone())),
+        State::Failed(error) | State::Lost(error) => ("failed", Some(error.clone())),
     };
     ProbeDiagnosis {
         name: probe.program,

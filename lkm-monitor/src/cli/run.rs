@@ -1,5 +1,6 @@
 //! `lkm-monitor run`: the daemon.
 
+mod guard;
 mod reload;
 mod watches;
 
@@ -13,6 +14,7 @@ use anyhow::Context as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::{
+    guard::{Heart, LinkWatch},
     reload::Reloads,
     watches::{Closes, ToolWatch},
 };
@@ -40,6 +42,9 @@ use crate::{
 
 /// How often losses are looked for.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How long the record may take to be written at the end.
+const RECORD: Duration = Duration::from_secs(2);
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -108,7 +113,10 @@ async fn watch(
     let mut reloads = Reloads::listen(args.config.as_deref(), effective, known, host.kernel_release.clone())
         .context("cannot listen for signals")?;
     let counting = counting(&config.rarity, &agent)?;
+    let mut heart = Heart::start(&config, &host, &agent);
     let mut pipeline = Pipeline::new(delivery, watch_list, exclusions, contents, (host, agent), counting)?;
+    // Before maps are taken out: their names go with them.
+    let mut links = LinkWatch::start(&mut programs, &mut pipeline);
     let mut counters = Counters::open(&mut programs)?;
     let mut rings = Rings::open(&mut programs)?;
 
@@ -130,8 +138,11 @@ async fn watch(
             signal = shutdown.requested() => break signal,
             next = reloads.next() => reloads.apply(next, &mut programs, &mut rings, &mut pipeline),
             _ = ticks.tick() => {
-                pipeline.tick(read_totals(&mut counters));
+                let totals = read_totals(&mut counters);
+                pipeline.tick(totals);
                 look_at_switches(&mut switches, &mut programs, &mut pipeline);
+                links.follow(&mut programs, &mut pipeline);
+                heart.follow(&mut programs, &mut pipeline, &totals.unwrap_or_default(), Vec::new());
                 tools.follow(&mut programs);
             }
             () = tokio::time::sleep_until(closes.next()), if closes.are_awaited() => closes.look(&mut programs),
@@ -177,6 +188,7 @@ async fn watch(
     // This document is one more.
     state.counters.extend(pipeline.counters().map(|(name, count)| (name, count + u64::from(name == "documents"))));
     let told = pipeline.tell_state(&state) && !pipeline.owes_losses();
+    heart.stop(Instant::now() + RECORD);
     pipeline.into_output().finish(deadline)?;
     anyhow::ensure!(told, "not everything that was seen could be told before the end");
     tracing::info!("stopped");
@@ -212,6 +224,7 @@ fn look_at_switches(switches: &mut Switches, programs: &mut Programs, pipeline: 
         return;
     }
     let before = std::mem::replace(&mut programs.switched_off, now);
+    programs.follow_blindness(boot_ns());
     let state = report::switched(programs, boot_ns());
     tracing::warn!(change = state.change.action(), not_seen = state.blind.join("; "), "hooks were switched");
     if !pipeline.tell_state(&state) {

@@ -35,7 +35,8 @@ impl Default for FilesConfig {
 pub struct Watch {
     /// Pattern of the whole path; a star does not stand for a slash.
     pub path: String,
-    /// What the files are: `module`, `modprobe`, `modules-load`, `depmod`, `initramfs`, `pam`, `module-index`, `kernel-setting`.
+    /// What the files are: `module`, `modprobe`, `modules-load`, `depmod`, `initramfs`, `pam`, `module-index`, `kernel-setting`,
+    /// `sensor-file`.
     pub kind: String,
 }
 

@@ -10,6 +10,7 @@ mod change;
 mod de;
 mod example;
 mod files;
+mod heartbeat;
 mod key;
 mod load;
 mod problem;
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 pub use change::changes;
 pub use example::DEFAULT_FILE;
 pub use files::FilesConfig;
+pub use heartbeat::{HeartbeatConfig, RUN_RECORD};
 pub use key::{Key, Origin};
 pub use load::{Effective, Loaded, load};
 pub use problem::{Invalid, Problem, Problems};
@@ -56,6 +58,7 @@ pub struct Config {
     pub sensor: SensorConfig,
     pub files: FilesConfig,
     pub rarity: RarityConfig,
+    pub heartbeat: HeartbeatConfig,
     pub spool: SpoolConfig,
     /// By their names. Without any there is one, `file`.
     pub sinks: BTreeMap<String, SinkConfig>,
@@ -94,6 +97,7 @@ impl Config {
         self.rarity.limits()?;
         self.rarity.thresholds()?;
         self.rarity.fleet()?;
+        self.heartbeat.check()?;
         self.spool.settings()?;
         self.plans()?;
         Ok(())

@@ -7,6 +7,7 @@ pub mod contents;
 pub mod host;
 pub mod mounts;
 pub mod os_release;
+pub mod own_usage;
 pub(crate) mod regular;
 mod settings;
 pub mod tools;

@@ -11,14 +11,17 @@ pub mod file;
 pub mod file_change;
 pub mod file_report;
 pub mod group;
+pub mod heartbeat;
 pub mod host;
 pub mod loss;
 pub mod module_config;
+pub mod object_access;
 pub mod origin;
 pub mod path;
 pub mod process;
 pub mod rarity;
 pub mod request;
+pub mod run;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod state;
@@ -39,14 +42,17 @@ pub use file::{FileFacts, FileTime};
 pub use file_change::{FileAction, FileChange, Writing};
 pub use file_report::FileReport;
 pub use group::GroupKey;
+pub use heartbeat::{Heartbeat, Metric, RingFill};
 pub use host::{Accounts, Agent, Clock, Host, OperatingSystem, SystemMount};
 pub use loss::{Loss, LossReason};
+pub use object_access::{AccessOutcome, ObjectAccess, ObjectKind, ObjectOperation, OwnObject};
 pub use origin::{NameSource, Origin};
 pub use path::SeenPath;
 pub use process::{ArgumentsSource, Ids, Namespaces, Process, ProcessTree, Tty};
 pub use rarity::{Answer, KeyPart, Kind, Rarity, Scope, Standing, Threshold};
 pub use request::ModuleRequest;
-pub use state::{ClockStep, Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
+pub use run::{Moment, Predecessor, RunEnd, RunRecord, Succession};
+pub use state::{BlindHook, ClockStep, Coverage, LostHook, ProbeState, SensorChange, SensorState, SyscallHooks};
 pub use tool_run::{InstalledTool, ToolEnd, ToolKind, ToolMatch, ToolOperation, ToolRun};
 pub use verdict::{Finding, Rule, Severity, Technique, Verdict};
 pub use watch::{Excluded, NameFilter, Subject};
@@ -62,6 +68,8 @@ pub enum Observation {
     File(Box<FileReport>),
     /// A module tool ran.
     Tool(Box<ToolRun>),
+    /// A process reached for objects of the sensor's own.
+    Object(Box<ObjectAccess>),
 }
 
 /// A byte string from the kernel or a process: not text, and perhaps cut.

@@ -1,9 +1,10 @@
 //! An ordinary host, load and unload for tests, each to be changed by the test that needs something else.
 
 use super::{
-    Abi, Accounts, Bytes, CallOutcome, Content, FileAction, FileChange, FileFacts, Host, Ids, ImageSource, LoadStage,
-    ModuleCall, ModuleFacts, Namespaces, OperatingSystem, Operation, Process, ProcessTree, SeenPath, SystemMount,
-    ToolEnd, ToolMatch, ToolRun, Writing,
+    Abi, AccessOutcome, Accounts, Bytes, CallOutcome, Content, FileAction, FileChange, FileFacts, Host, Ids,
+    ImageSource, LoadStage, ModuleCall, ModuleFacts, Namespaces, ObjectAccess, ObjectKind, ObjectOperation,
+    OperatingSystem, Operation, OwnObject, Process, ProcessTree, SeenPath, SystemMount, ToolEnd, ToolMatch, ToolRun,
+    Writing,
 };
 
 const NAMESPACES: Namespaces = Namespaces {
@@ -180,5 +181,20 @@ pub(crate) fn tool_run() -> ToolRun {
         end: Some(ToolEnd::Exited(0)),
         ended_boot_ns: Some(200),
         told: 0,
+    }
+}
+
+/// What `bpftool` does to list a map and a link.
+pub(crate) fn object_access() -> ObjectAccess {
+    let object = |kind, id, name: Option<&str>| OwnObject { kind, id, name: name.map(str::to_owned) };
+    ObjectAccess {
+        boot_ns: 1_000_000_000,
+        last_boot_ns: 1_002_000_000,
+        cpu: 0,
+        operation: ObjectOperation::Open,
+        count: 3,
+        objects: vec![object(ObjectKind::Map, 5, Some("COUNTERS")), object(ObjectKind::Link, 9, None)],
+        outcome: AccessOutcome::Succeeded,
+        process: tree(),
     }
 }

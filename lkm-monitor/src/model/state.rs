@@ -13,6 +13,10 @@ pub struct SensorState {
     pub probes: Vec<ProbeState>,
     /// What is not seen: one sentence each.
     pub blind: Vec<String>,
+    /// The hooks that do not report, among those that should.
+    pub blind_hooks: Vec<BlindHook>,
+    /// Hooks whose links were lost, and that may have been attached again.
+    pub lost_hooks: Vec<LostHook>,
     /// Totals since the start, by name; empty when the sensor starts.
     pub counters: Vec<(&'static str, u64)>,
 }
@@ -25,6 +29,8 @@ pub enum SensorChange {
     Blinded,
     /// They are on again.
     Restored,
+    /// Links were closed or replaced behind the daemon's back.
+    Detached,
 }
 
 impl SensorChange {
@@ -35,8 +41,36 @@ impl SensorChange {
             Self::Stopped => "sensor-stopped",
             Self::Blinded => "sensor-blinded",
             Self::Restored => "sensor-restored",
+            Self::Detached => "sensor-hooks-lost",
         }
     }
+}
+
+/// A hook that does not report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlindHook {
+    /// The function or event.
+    pub hook: String,
+    /// The program's name.
+    pub probe: String,
+    /// What is not seen without it.
+    pub not_seen: String,
+    /// Why.
+    pub cause: String,
+    /// Nanoseconds since boot from which on it is known to be so.
+    pub since_boot_ns: u64,
+}
+
+/// A hook whose link was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostHook {
+    pub hook: String,
+    pub probe: String,
+    pub not_seen: String,
+    /// Nanoseconds since boot at which it was there the last time.
+    pub seen_boot_ns: u64,
+    /// Why it could not be attached again; `None` when it is.
+    pub error: Option<String>,
 }
 
 /// A step of the wall clock.

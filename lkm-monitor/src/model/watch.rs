@@ -21,11 +21,13 @@ pub enum Subject {
     Index,
     /// kernel.modprobe or kernel.modules_disabled below /proc/sys.
     Setting,
+    /// The daemon's own program, settings and units.
+    Sensor,
 }
 
 impl Subject {
     /// All subjects, with the name of each in settings and documents, and in sentences.
-    pub const ALL: [(Self, &'static str, &'static str); 8] = [
+    pub const ALL: [(Self, &'static str, &'static str); 9] = [
         (Self::Module, "module", "kernel module file"),
         (Self::Modprobe, "modprobe", "modprobe configuration"),
         (Self::ModulesLoad, "modules-load", "list of modules to load at boot"),
@@ -34,6 +36,7 @@ impl Subject {
         (Self::Pam, "pam", "PAM module"),
         (Self::Index, "module-index", "module index"),
         (Self::Setting, "kernel-setting", "kernel setting"),
+        (Self::Sensor, "sensor-file", "file of lkm-monitor"),
     ];
 
     /// The name in settings and documents.
@@ -51,7 +54,7 @@ impl Subject {
         Self::ALL[self as usize]
     }
 
-    /// Whether a file of this kind is text, line by line.
+    /// Whether a file of this kind is text, line by line. Beside the sensor's settings lie secrets, which no difference may show.
     pub const fn is_text(self) -> bool {
         matches!(self, Self::Modprobe | Self::ModulesLoad | Self::Depmod | Self::Initramfs | Self::Setting)
     }

@@ -149,7 +149,7 @@ impl Looks {
         match &mut waited.observation {
             Observation::File(report) => report.content = content,
             Observation::Call(call) => call.content = content,
-            Observation::Request(_) | Observation::Tool(_) => {}
+            Observation::Request(_) | Observation::Tool(_) | Observation::Object(_) => {}
         }
         Some(waited)
     }

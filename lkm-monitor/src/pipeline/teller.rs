@@ -8,8 +8,8 @@ use crate::{
     assess,
     ledger::Ledger,
     model::{
-        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Host, LossReason, Observation, ProcessTree, Reload,
-        SensorState, Verdict,
+        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, LossReason, Observation, ProcessTree,
+        Reload, SensorState, Succession, Verdict,
     },
     output::{Output, Priority, Sent},
     sensor::losses::Totals,
@@ -109,6 +109,18 @@ impl Teller {
         self.send(document, Priority::Reserved, 0)
     }
 
+    /// Whether that was possible.
+    pub(super) fn tell_succession(&mut self, succession: &Succession) -> bool {
+        let document = self.renderer.render_succession(succession, &assess::assess_succession(succession));
+        self.send(document, Priority::Reserved, 0)
+    }
+
+    /// Whether that was possible.
+    pub(super) fn tell_heartbeat(&mut self, heartbeat: &Heartbeat) -> bool {
+        let document = self.renderer.render_heartbeat(heartbeat);
+        self.send(document, Priority::Reserved, 0)
+    }
+
     /// Tells how much exclusions have kept back, if that grew and was not told for `every_ns`.
     pub(super) fn tell_excluded(&mut self, counts: &[Excluded], every_ns: u64) {
         let (told, told_ns) = self.excluded_told;
@@ -194,6 +206,7 @@ fn priority(observation: &Observation, verdict: &Verdict) -> Priority {
         Observation::Call(call) => call.is_confirmed(),
         Observation::File(report) => is_alert && is_root(&report.change.process),
         Observation::Tool(run) => is_alert && is_root(&run.process),
+        Observation::Object(access) => is_alert && is_root(&access.process),
         Observation::Request(_) => false,
     };
     if is_reserved { Priority::Reserved } else { Priority::Ordinary }

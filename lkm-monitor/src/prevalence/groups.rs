@@ -101,7 +101,7 @@ fn kind_of(observation: &Observation) -> Option<Kind> {
         Observation::Call(call) => (Kind::Module, is_counted_load(call)),
         Observation::File(report) => (Kind::File, is_counted_file(report)),
         Observation::Tool(run) => (Kind::Tool, is_counted_run(run)),
-        Observation::Request(_) => return None,
+        Observation::Request(_) | Observation::Object(_) => return None,
     };
     counts.then_some(kind)
 }
@@ -138,6 +138,7 @@ fn tree(observation: &Observation) -> Option<&ProcessTree> {
         Observation::Request(request) => Some(&request.process),
         Observation::File(report) => Some(&report.change.process),
         Observation::Tool(run) => Some(&run.process),
+        Observation::Object(access) => Some(&access.process),
     }
 }
 
@@ -191,7 +192,7 @@ fn path(observation: &Observation) -> String {
             let resolved = report.content.resolved_path.as_deref().filter(|_| path.mount_unknown);
             Some(resolved.unwrap_or(&path.seen))
         }
-        Observation::Request(_) | Observation::Tool(_) => None,
+        Observation::Request(_) | Observation::Tool(_) | Observation::Object(_) => None,
     };
     let path = shown.map_or_else(String::new, text);
     if let Observation::File(report) = observation
@@ -208,7 +209,7 @@ fn sha256(observation: &Observation) -> Option<String> {
         Observation::Call(call) => &call.content,
         // Without the inode of the event nothing says that it is its file that was read.
         Observation::File(report) => report.change.facts.as_ref().map(|_| &report.content)?,
-        Observation::Request(_) | Observation::Tool(_) => return None,
+        Observation::Request(_) | Observation::Tool(_) | Observation::Object(_) => return None,
     };
     content.own_sha256().map(|hash| hex(&hash))
 }

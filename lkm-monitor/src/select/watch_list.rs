@@ -7,7 +7,7 @@ use crate::model::{NameFilter, Subject};
 ///
 /// The folders are those that kmod (`libkmod.c`), systemd-modules-load, depmod, initramfs-tools and dracut read; systems whose
 /// /lib is not a link to /usr/lib have two of each.
-static DEFAULTS: [(Subject, &[&str]); 8] = [
+static DEFAULTS: [(Subject, &[&str]); 9] = [
     (Subject::Module, &["**/*.ko", "**/*.ko.gz", "**/*.ko.xz", "**/*.ko.zst"]),
     (
         Subject::Modprobe,
@@ -68,6 +68,23 @@ static DEFAULTS: [(Subject, &[&str]); 8] = [
         ],
     ),
     (Subject::Setting, &["/proc/sys/kernel/modprobe", "/proc/sys/kernel/modules_disabled"]),
+    (
+        Subject::Sensor,
+        &[
+            "/etc/lkm-monitor/*",
+            "/etc/lkm-monitor/conf.d/*",
+            "/etc/systemd/system/lkm-monitor.service",
+            "/etc/systemd/system/lkm-monitor.service.d/*",
+            "/run/systemd/system/lkm-monitor.service",
+            "/run/systemd/system/lkm-monitor.service.d/*",
+            "/usr/lib/systemd/system/lkm-monitor.service",
+            "/lib/systemd/system/lkm-monitor.service",
+            "/usr/bin/lkm-monitor",
+            "/usr/sbin/lkm-monitor",
+            "/usr/local/bin/lkm-monitor",
+            "/usr/local/sbin/lkm-monitor",
+        ],
+    ),
 ];
 
 /// The watched paths.

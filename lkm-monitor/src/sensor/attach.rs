@@ -1,6 +1,6 @@
 //! Loads the probes into the kernel and attaches them.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun as _,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::SensorConfig,
-    model::{InstalledTool, NameFilter},
+    model::{InstalledTool, NameFilter, RingFill},
 };
 
 /// The probes, compiled by the build script. Aligned as the ELF parser wants it.
@@ -78,6 +78,8 @@ pub enum State {
     /// The kernel has no such function, and nothing to see there (32-bit calls on a kernel without them).
     Absent,
     Failed(String),
+    /// It was attached, and its link is gone. Says why it is not attached again.
+    Lost(String),
 }
 
 /// Programs in the kernel. Dropping it detaches them.
@@ -90,6 +92,8 @@ pub struct Programs {
     pub layout: KernelLayout,
     /// What is switched off now of what was attached.
     pub switched_off: SwitchedOff,
+    /// Since when hooks do not report that should, in nanoseconds since boot, by program.
+    pub(super) blind_since: BTreeMap<&'static str, u64>,
 }
 
 /// Loads and attaches what `config` asks for and the kernel allows.
@@ -140,7 +144,14 @@ pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]
     if !sees_loads {
         return Err(AttachError::Blind(first_failure(&probes)));
     }
-    Ok(Programs { ebpf, probes, syscalls, layout, switched_off: Switches::default().read() })
+    Ok(Programs {
+        ebpf,
+        probes,
+        syscalls,
+        layout,
+        switched_off: Switches::default().read(),
+        blind_since: BTreeMap::new(),
+    })
 }
 
 /// Tries the sets of system call probes, best first, and keeps the first one that attaches completely.
@@ -233,7 +244,7 @@ fn load_for(program: &mut Program, hook: Hook, btf: &Btf) -> Result<(), ProgramE
     }
 }
 
-fn attach_one(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), ProgramError> {
+pub(super) fn attach_one(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), ProgramError> {
     match (ebpf.program_mut(probe.program).ok_or(ProgramError::NotLoaded)?, probe.hook) {
         (_, Hook::Run) => Ok(()),
         (Program::FEntry(program), _) => program.attach().map(drop),
@@ -258,7 +269,7 @@ fn detach(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), ProgramError> {
 }
 
 /// The error with its causes; of a verifier's log the last line, which holds the reason.
-fn in_one_line(error: &ProgramError) -> String {
+pub(super) fn in_one_line(error: &ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
         let statistics = ["processed", "stack depth", "verification time"];
@@ -324,8 +335,15 @@ fn fill(ebpf: &mut Ebpf, name: &'static str, slots: std::ops::Range<u32>) -> Res
 impl Programs {
     /// Lets the kernel look which of the files that are being written were closed; events tell. Takes some microseconds.
     pub fn look_for_closed_files(&mut self) -> Result<(), ProgramError> {
-        match self.ebpf.program_mut("closed_files") {
-            Some(Program::RawTracePoint(program)) => program.test_run(RawTracePointRunOptions::new()).map(drop),
+        self.run("closed_files", []).map(drop)
+    }
+
+    /// Runs a program that hangs on no hook. Gives what it returns.
+    pub(super) fn run<const N: usize>(&mut self, name: &str, arguments: [u64; N]) -> Result<u32, ProgramError> {
+        let mut options = RawTracePointRunOptions::new();
+        options.args.iter_mut().zip(arguments).for_each(|(place, argument)| *place = argument);
+        match self.ebpf.program_mut(name) {
+            Some(Program::RawTracePoint(program)) => Ok(program.test_run(options)?.return_value),
             _ => Err(ProgramError::NotLoaded),
         }
     }
@@ -335,9 +353,28 @@ impl Programs {
         filter::install(&mut self.ebpf, names)
     }
 
+    /// How full the rings are.
+    pub fn ring_fills(&mut self, config: &SensorConfig) -> Vec<RingFill> {
+        let rings = [
+            ("truth", config.truth_ring_bytes),
+            ("files", config.files_ring_bytes),
+            ("calls", config.calls_ring_bytes),
+        ];
+        let fill = |(number, (name, size_bytes))| {
+            let used_bytes = self.run("ring_fill", [number]).ok()?.into();
+            Some(RingFill { name, used_bytes, size_bytes: u64::from(size_bytes) })
+        };
+        (0..).zip(rings).filter_map(fill).collect()
+    }
+
     /// Tells the probes which files are module tools now.
     pub fn know_tools(&mut self, tools: &[InstalledTool]) -> Result<(), ToolFilesError> {
         tool_files::install(&mut self.ebpf, tools)
+    }
+
+    /// Whether this program is attached.
+    pub fn is_attached(&self, program: &str) -> bool {
+        self.probes.iter().any(|attached| attached.probe.program == program && attached.state == State::Attached)
     }
 
     /// Whether the probe that reports `kind` is at work.
@@ -351,31 +388,8 @@ impl Programs {
             EventKind::ModuleRequested => "module_request",
             EventKind::FileChanged => "d_move",
             EventKind::ToolStarted | EventKind::ToolEnded => "sched_process_exec",
+            EventKind::ObjectAccessed => "security_bpf",
         };
-        self.probes.iter().any(|attached| attached.probe.program == program && attached.state == State::Attached)
-    }
-
-    /// What is not seen, a sentence each; empty when everything is.
-    pub fn blind_spots(&self) -> Vec<String> {
-        let mut spots: Vec<String> = Vec::new();
-        let mut add = |spot: String| {
-            if !spots.contains(&spot) {
-                spots.push(spot);
-            }
-        };
-        if self.syscalls.is_none() {
-            add("module system calls: their arguments, their results, and those that fail".to_owned());
-        }
-        if self.syscalls == Some(Set::Tracepoint) {
-            add("calls by 32-bit programs, which the syscall tracepoints do not report".to_owned());
-        }
-        for attached in &self.probes {
-            let concerns = !matches!(attached.probe.set, Set::Fentry | Set::Tracepoint);
-            let silent = attached.state == State::Attached && self.switched_off.silences(attached.hook).is_some();
-            if silent || concerns && matches!(attached.state, State::Failed(_)) {
-                add(attached.probe.lost.to_owned());
-            }
-        }
-        spots
+        self.is_attached(program)
     }
 }

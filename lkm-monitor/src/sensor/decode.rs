@@ -61,6 +61,7 @@ pub struct Event {
     pub old_path: Option<SeenPath>,
     pub link_target: Option<Bytes>,
     pub tool: Option<Tool>,
+    pub access: Option<section::ObjectAccess>,
     /// The caller first, then its ancestors.
     pub processes: Vec<Process>,
     pub more_ancestors: bool,
@@ -137,6 +138,7 @@ fn empty(kind: EventKind, header: &EventHeader) -> Event {
         old_path: None,
         link_target: None,
         tool: None,
+        access: None,
         processes: Vec::new(),
         more_ancestors: false,
     }
@@ -176,6 +178,7 @@ impl Event {
             Some(Tag::OldPath) => self.old_path = Some(path_bytes::decode(content, head.flags)?),
             Some(Tag::LinkTarget) if readable => self.link_target = Some(text()),
             Some(Tag::Tool) => self.tool = Some(read(content)?),
+            Some(Tag::ObjectAccess) => self.access = Some(read(content)?),
             Some(Tag::FilePath) => {
                 let path = path_bytes::decode(content, head.flags)?;
                 self.file.get_or_insert_default().path = path;
@@ -400,7 +403,7 @@ fn until_nul(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn tag(raw: u16) -> Option<Tag> {
-    const TAGS: [Tag; 24] = [
+    const TAGS: [Tag; 25] = [
         Tag::Call,
         Tag::CallEnd,
         Tag::File,
@@ -425,6 +428,7 @@ fn tag(raw: u16) -> Option<Tag> {
         Tag::OldPath,
         Tag::LinkTarget,
         Tag::Tool,
+        Tag::ObjectAccess,
     ];
     TAGS.into_iter().find(|&tag| tag as u16 == raw)
 }

@@ -86,9 +86,11 @@ impl Parts {
             EventKind::ModuleLoaded => &mut self.loaded,
             EventKind::ModuleFreed => &mut self.freed,
             EventKind::CallExit => &mut self.exit,
-            EventKind::ModuleRequested | EventKind::FileChanged | EventKind::ToolStarted | EventKind::ToolEnded => {
-                return None;
-            }
+            EventKind::ModuleRequested
+            | EventKind::FileChanged
+            | EventKind::ToolStarted
+            | EventKind::ToolEnded
+            | EventKind::ObjectAccessed => return None,
         })
     }
 

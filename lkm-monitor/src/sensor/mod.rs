@@ -5,6 +5,7 @@
 
 pub mod assemble;
 pub mod attach;
+mod blind;
 pub mod btf;
 pub mod decode;
 pub mod files;
@@ -12,8 +13,11 @@ pub mod filter;
 pub mod join;
 pub mod kernel;
 pub mod losses;
+pub mod object_access;
+pub mod own_objects;
 mod path_bytes;
 pub mod probes;
+mod reattach;
 pub mod report;
 pub mod rings;
 pub mod switches;

@@ -248,6 +248,26 @@ const FILES: [Probe; 23] = [
     file_probe("security_move_mount", Hook::Fentry("security_move_mount"), MOUNTS_LOST),
 ];
 
+const OBJECTS_LOST: &str = "other processes at the sensor's own programs, maps and links";
+const OUTCOME_LOST: &str = "whether the kernel let other processes do so, and objects that they opened by a path";
+const TAKEN_LOST: &str = "descriptors that other processes take from the daemon";
+
+const fn object_probe(program: &'static str, set: Set, hook: Hook, lost: &'static str) -> Probe {
+    let fallback = "a look at every link, each five seconds";
+    Probe { program, hook, set, minimum_kernel: "5.5", fallback, lost }
+}
+
+const OBJECTS: [Probe; 8] = [
+    Probe { fallback: "none", ..object_probe("ring_fill", Set::Core, Hook::Run, "how full the rings are") },
+    object_probe("own_object", Set::Core, Hook::Run, OBJECTS_LOST),
+    object_probe("bpf_returns_seen", Set::Core, Hook::Run, OUTCOME_LOST),
+    object_probe("security_bpf", Set::Core, Hook::Fentry("security_bpf"), OBJECTS_LOST),
+    object_probe("x64_bpf_exit", Set::Core, Hook::Fexit("__x64_sys_bpf"), OUTCOME_LOST),
+    object_probe("ia32_bpf_exit", Set::WhereThere, Hook::Fexit("__ia32_sys_bpf"), OUTCOME_LOST),
+    object_probe("x64_pidfd_getfd_exit", Set::Core, Hook::Fexit("__x64_sys_pidfd_getfd"), TAKEN_LOST),
+    object_probe("ia32_pidfd_getfd_exit", Set::WhereThere, Hook::Fexit("__ia32_sys_pidfd_getfd"), TAKEN_LOST),
+];
+
 const NATIVE: [[Probe; 2]; 3] = [
     syscall!("x64_init_module", "x64_init_module_exit", "__x64_sys_init_module", Fentry, ENTER_LOST, EXIT_LOST),
     syscall!("x64_finit_module", "x64_finit_module_exit", "__x64_sys_finit_module", Fentry, ENTER_LOST, EXIT_LOST),
@@ -294,6 +314,7 @@ const TRACE_EVENTS: [Probe; 6] = [
 pub fn all() -> impl Iterator<Item = &'static Probe> {
     CORE.iter()
         .chain(FILES.iter())
+        .chain(OBJECTS.iter())
         .chain(NATIVE.iter().flatten())
         .chain(COMPAT.iter().flatten())
         .chain(TRACE_EVENTS.iter())

@@ -6,7 +6,7 @@ use super::{
     probes::Set,
     switches::SwitchedOff,
 };
-use crate::model::{Coverage, ProbeState, SensorChange, SensorState, SyscallHooks};
+use crate::model::{Coverage, LostHook, ProbeState, SensorChange, SensorState, SyscallHooks};
 
 /// The sensor as it begins to watch.
 pub fn started(programs: &Programs, boot_ns: u64) -> SensorState {
@@ -23,6 +23,17 @@ pub fn switched(programs: &Programs, boot_ns: u64) -> SensorState {
     let off = programs.switched_off != SwitchedOff::default();
     let change = if off { SensorChange::Blinded } else { SensorChange::Restored };
     SensorState { boot_ns, ..state(programs, change) }
+}
+
+/// The sensor after links of its were lost.
+pub fn detached(programs: &Programs, lost_hooks: Vec<LostHook>, boot_ns: u64) -> SensorState {
+    SensorState { boot_ns, lost_hooks, ..state(programs, SensorChange::Detached) }
+}
+
+/// The sensor as it goes on, without the list of its probes.
+pub fn alive(programs: &Programs, totals: &Totals, boot_ns: u64) -> SensorState {
+    let state = state(programs, SensorChange::Started);
+    SensorState { boot_ns, probes: Vec::new(), counters: counters(totals), ..state }
 }
 
 /// What the sensor counted, by name.
@@ -55,7 +66,7 @@ pub fn probes(programs: &Programs) -> Vec<ProbeState> {
     programs
         .probes
         .iter()
-        .filter(|attached| matches!(attached.state, State::Attached | State::Failed(_)))
+        .filter(|attached| matches!(attached.state, State::Attached | State::Failed(_) | State::Lost(_)))
         .map(|attached| probe(attached, programs.switched_off))
         .collect()
 }
@@ -67,7 +78,7 @@ fn probe(Attached { probe, hook, state }: &Attached, off: SwitchedOff) -> ProbeS
         kind: hook.kind().to_owned(),
         attached: *state == State::Attached,
         error: match state {
-            State::Failed(error) => Some(error.clone()),
+            State::Failed(error) | State::Lost(error) => Some(error.clone()),
             _ => off.silences(*hook).map(str::to_owned),
         },
     }
@@ -82,6 +93,8 @@ fn state(programs: &Programs, change: SensorChange) -> SensorState {
         syscall_hooks: syscall_hooks(programs),
         probes: probes(programs),
         blind,
+        blind_hooks: programs.blind_hooks(),
+        lost_hooks: Vec::new(),
         counters: Vec::new(),
     }
 }

@@ -41,6 +41,7 @@ fn entries(documents: &[Value]) -> Vec<Entry> {
     let entry = |(document, number): (&Value, u64)| Entry {
         number,
         class: Class::Telemetry,
+        happened_ms: 0,
         json: document.to_string().into_bytes().into(),
     };
     documents.iter().zip(0..).map(entry).collect()

@@ -92,6 +92,12 @@ impl Document {
         self
     }
 
+    /// It is no alert, but what the daemon says of itself.
+    pub(crate) fn has_no_alert(&self) -> &Self {
+        assert!(!self.is_alert() && self.findings().is_empty(), "no cause for an alert; document: {}", self.0);
+        self
+    }
+
     /// One line for a person who looks for a document that did not come.
     pub(crate) fn summary(&self) -> String {
         format!(

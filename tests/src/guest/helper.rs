@@ -1,6 +1,7 @@
 //! What the same program does when it is not PID 1: a process with a command line of its own.
 //!
-//! `nothing` does nothing. `measure NAME` prints what operations cost. `run PROGRAM ARGUMENTS...` starts a program and waits for it. `load FILE` makes one finit_module call.
+//! `nothing` does nothing. `measure NAME` prints what operations cost. `run PROGRAM ARGUMENTS...` starts a program and waits for it. `load FILE` makes one finit_module call. `instead PROGRAM OTHER
+//! ARGUMENTS...` executes the program in the other's place.
 //! `pretend HELPER...` overwrites its own command line in memory first. `adopt PROGRAM ARGUMENTS...` also takes in the orphans of the
 //! program and waits for them; `abandon PROGRAM ARGUMENTS...` leaves one behind that runs the program. The exit status is the
 //! program's, or an errno.
@@ -8,6 +9,7 @@
 use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
+    os::unix::process::CommandExt as _,
     process::{Command, exit},
     slice,
 };
@@ -23,6 +25,7 @@ pub(crate) fn run(arguments: &[OsString]) {
         Some("run") => exit(run_program(arguments)),
         Some("nothing") => {}
         Some("measure") => bench::workloads(),
+        Some("instead") => exec_instead(arguments),
         Some("load") => exit(load(&arguments[0])),
         Some("adopt") => {
             // SAFETY: numbers only.
@@ -53,6 +56,12 @@ pub(crate) fn run(arguments: &[OsString]) {
 fn run_program(command: &[OsString]) -> i32 {
     let (program, arguments) = command.split_first().expect("a program is named");
     Command::new(program).args(arguments).status().expect("run the program").code().expect("the program was not killed")
+}
+
+/// Executes the first program with the arguments that are for the second.
+fn exec_instead(command: &[OsString]) {
+    let [program, _, arguments @ ..] = command else { panic!("two programs are named") };
+    panic!("cannot execute {program:?}: {}", Command::new(program).args(arguments).exec());
 }
 
 fn load(path: &OsStr) -> i32 {

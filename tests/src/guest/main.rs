@@ -11,6 +11,7 @@
 )]
 
 mod bench;
+mod bpf;
 mod compare;
 mod demo;
 mod document;
@@ -21,6 +22,7 @@ mod machine;
 mod mirror;
 mod module_file;
 mod process;
+mod ptrace;
 mod scenarios;
 mod sensor;
 mod stage;

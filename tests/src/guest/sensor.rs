@@ -199,6 +199,11 @@ impl Sensor {
         self.child.wait().expect("wait for the daemon");
     }
 
+    /// What it has said in its log.
+    pub(crate) fn log(&self) -> String {
+        self.stream.lock().log.join("\n  ")
+    }
+
     /// Waits until it has said so in its log.
     pub(crate) fn says(&self, words: &str) {
         self.says_times(words, 1);

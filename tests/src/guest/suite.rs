@@ -95,6 +95,7 @@ fn play(scenario: &Scenario, stage: &mut Stage) {
         stage.sensor.settle();
     }
     if let Err(panic) = result {
+        println!("  the daemon's log:\n  {}", stage.sensor.log());
         panic::resume_unwind(panic);
     }
     let violations = stage.sensor.violations();

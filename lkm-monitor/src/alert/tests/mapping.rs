@@ -11,10 +11,11 @@ use super::{CLOCK, SECOND_NS, files, load_from_tmp, parse, process, render, rend
 use crate::{
     alert::Document,
     model::{
-        Answer, ArgumentsSource, Bytes, CallerText, Clock, ClockStep, Content, ContentStatus, Excluded, FileAction,
-        FileBurst, FileReport, Ids, Loss, LossReason, ModuleCall, ModuleRequest, Namespaces, Observation, Operation,
-        Part, Process, ProcessTree, Rarity, Reload, ReloadOutcome, Scope, SeenPath, SensorChange, SettingChange,
-        Standing, ToolEnd, ToolMatch, ToolOperation, ToolRun, Tty, Verdict, Writing, samples,
+        AccessOutcome, Answer, ArgumentsSource, Bytes, CallerText, Clock, ClockStep, Content, ContentStatus, Excluded,
+        FileAction, FileBurst, FileReport, Heartbeat, Ids, Loss, LossReason, Metric, ModuleCall, ModuleRequest, Moment,
+        Namespaces, ObjectAccess, Observation, Operation, Part, Predecessor, Process, ProcessTree, Rarity, Reload,
+        ReloadOutcome, RingFill, RunEnd, RunRecord, Scope, SeenPath, SensorChange, SettingChange, Standing, Succession,
+        ToolEnd, ToolMatch, ToolOperation, ToolRun, Tty, Verdict, Writing, samples,
     },
 };
 
@@ -198,6 +199,12 @@ fn runs() -> Vec<Observation> {
     [Some(ToolEnd::Exited(1)), Some(ToolEnd::Killed(9)), Some(ToolEnd::Replaced), None].map(ended).into()
 }
 
+/// The same of accesses to the sensor's objects.
+fn accesses() -> Vec<Observation> {
+    let outcome = AccessOutcome::Refused(libc::EPERM);
+    vec![Observation::Object(Box::new(ObjectAccess { outcome, process: odd_tree(), ..samples::object_access() }))]
+}
+
 /// The same of how an event stands.
 fn rarities() -> Vec<Document> {
     let standing =
@@ -211,6 +218,46 @@ fn rarities() -> Vec<Document> {
             renderer().render_observation(&load, &verdict, &samples::accounts())
         })
         .into()
+}
+
+/// A run that follows one that was killed.
+pub(super) fn succession() -> Succession {
+    let at = |seconds: u64| Moment { boot_ns: seconds * SECOND_NS, unix_ms: 1_700_000_000_000 + seconds as i64 * 1000 };
+    let this = RunRecord {
+        ephemeral_id: "e0000000-0000-8000-8000-000000000002".to_owned(),
+        boot_id: "b".to_owned(),
+        pid: 900,
+        start_ticks: 1,
+        began: at(95),
+        seen: at(95),
+        stopped: false,
+        binary_sha256: Some("ab".repeat(32)),
+        configuration_sha256: "cd".repeat(32),
+    };
+    let before = RunRecord {
+        ephemeral_id: "e0000000-0000-8000-8000-000000000001".to_owned(),
+        began: at(1),
+        seen: at(5),
+        configuration_sha256: "ef".repeat(32),
+        ..this.clone()
+    };
+    Succession { this, before: Predecessor::OnRecord(Box::new(before), RunEnd::Killed) }
+}
+
+pub(super) fn heartbeat() -> Heartbeat {
+    let mut state = state(SensorChange::Started);
+    (state.probes, state.counters) = (Vec::new(), vec![("calls_entered", 7)]);
+    let lost =
+        [("stage", "sink"), ("reason", "retried"), ("sink", "siem")].map(|(name, value)| (name, value.to_owned()));
+    Heartbeat {
+        state,
+        interval_s: 60,
+        uptime_ns: 90 * SECOND_NS,
+        memory_bytes: Some(17 << 20),
+        cpu_ns: Some(2_500_000),
+        rings: vec![RingFill { name: "truth", used_bytes: 64, size_bytes: 524_288 }],
+        metrics: vec![Metric { name: "lost", labels: lost.into(), value: 3 }],
+    }
 }
 
 /// What is no observation.
@@ -241,6 +288,7 @@ fn others() -> Vec<Document> {
         after: Some("7".to_owned()),
         in_place: false,
     };
+    let unreadable = Succession { before: Predecessor::Unreadable("torn".to_owned()), ..succession() };
     let mut stopped = state(SensorChange::Stopped);
     stopped.counters = crate::sensor::report::counters(&Default::default());
     stopped.counters.extend(["documents", "folded", "excluded"].map(|name| (name, 1)));
@@ -252,6 +300,10 @@ fn others() -> Vec<Document> {
         renderer.render_reload(&reload(ReloadOutcome::Reloaded { sha256: "b".repeat(64), changes: vec![change] })),
         renderer.render_reload(&reload(ReloadOutcome::Rejected { problems: vec!["a.toml:1: wrong".to_owned()] })),
         renderer.render_state(&stopped, &Verdict::default()),
+        renderer.render_state(&state(SensorChange::Detached), &Verdict::default()),
+        renderer.render_succession(&succession(), &Verdict::default()),
+        renderer.render_succession(&unreadable, &Verdict::default()),
+        renderer.render_heartbeat(&heartbeat()),
     ]
 }
 
@@ -266,7 +318,7 @@ fn leaves(path: &str, value: &Value, found: &mut BTreeSet<String>) {
 /// Nothing is mapped that no document has; and these documents, which [`parse`] holds to the mapping, have all of it.
 #[test]
 fn every_field_is_in_some_document() {
-    let observations = [calls(), changes(), runs()].concat();
+    let observations = [calls(), changes(), runs(), accesses()].concat();
     let documents = observations.iter().map(render).chain(rarities()).chain(others());
     let mut found = BTreeSet::new();
     documents.for_each(|document| leaves("", &parse(&document), &mut found));

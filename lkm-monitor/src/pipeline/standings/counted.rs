@@ -26,7 +26,7 @@ impl Counted {
         let (identity, is_whole, told) = match observation {
             Observation::Call(call) => ((call.tid, call.call_id), call.outcome.is_some(), call.told),
             Observation::Tool(run) => ((run.process.caller.pid, run.boot_ns), run.end.is_some(), run.told),
-            Observation::File(_) | Observation::Request(_) => return false,
+            Observation::File(_) | Observation::Request(_) | Observation::Object(_) => return false,
         };
         let is_again = told > 0 && self.open.contains(&identity);
         if is_whole {

@@ -108,6 +108,15 @@ fn a_call_is_decoded() {
 }
 
 #[test]
+fn an_access_to_an_object_is_decoded() {
+    let access = section::ObjectAccess { operation: 34, kind: 3, id: 7, flags: 0, ret: -95 };
+    let bytes = event_bytes(EventKind::ObjectAccessed, &[section(Tag::ObjectAccess, 0, access.as_bytes())]);
+    assert_eq!(decode(&bytes).unwrap().access, Some(access));
+    let cut = event_bytes(EventKind::ObjectAccessed, &[section(Tag::ObjectAccess, 0, &access.as_bytes()[..16])]);
+    assert_eq!(decode(&cut), Err(DecodeError::Section { tag: Tag::ObjectAccess as u16, len: 16 }));
+}
+
+#[test]
 fn unreadable_parameters_are_not_empty_ones() {
     let event = decode(&event_bytes(EventKind::CallEnter, &[section(Tag::Parameters, flags::UNREADABLE, b"")]));
     assert_eq!(event.unwrap().parameters, Some(None));
@@ -189,7 +198,7 @@ fn sections_of_a_later_version_are_passed_over() {
 }
 
 fn any_section() -> impl Strategy<Value = Vec<u8>> {
-    (0..25u16, any::<u16>(), proptest::collection::vec(any::<u8>(), 0..700)).prop_map(|(tag, flags, content)| {
+    (0..26u16, any::<u16>(), proptest::collection::vec(any::<u8>(), 0..700)).prop_map(|(tag, flags, content)| {
         let mut bytes = section(Tag::Call, flags, &content);
         bytes[..2].copy_from_slice(&tag.to_le_bytes());
         bytes
@@ -204,7 +213,7 @@ proptest! {
 
     #[test]
     fn any_sections_behind_a_good_head_are_an_event_or_an_error(
-        kind in 1..8u16,
+        kind in 1..12u16,
         sections in proptest::collection::vec(any_section(), 0..12),
         cut in any::<proptest::sample::Index>(),
     ) {

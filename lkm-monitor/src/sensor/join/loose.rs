@@ -123,7 +123,8 @@ const fn place(kind: EventKind) -> u8 {
         | EventKind::ModuleRequested
         | EventKind::FileChanged
         | EventKind::ToolStarted
-        | EventKind::ToolEnded => 0,
+        | EventKind::ToolEnded
+        | EventKind::ObjectAccessed => 0,
         EventKind::ImageRead => 1,
         EventKind::Parameters => 2,
         EventKind::ModuleLoaded => 3,

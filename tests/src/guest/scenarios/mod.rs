@@ -17,8 +17,10 @@ mod names;
 mod namespaces;
 mod origins;
 mod places;
+mod protection;
 mod rarity;
 mod reload;
+mod runs;
 mod settings;
 mod tools;
 mod unloads;
@@ -207,6 +209,19 @@ pub(crate) const ALL: &[Scenario] = &[
     once("rarity::on_a_full_disk", rarity::on_a_full_disk),
     once("rarity::of_a_fleet", rarity::of_a_fleet),
     once("reload::loses_nothing", reload::loses_nothing),
+    once("protection::program_opened_by_number", protection::program_opened_by_number),
+    once("protection::map_changed", protection::map_changed),
+    once("protection::link_to_be_detached", protection::link_to_be_detached),
+    once("protection::pinned_and_opened_by_name", protection::pinned_and_opened_by_name),
+    once("protection::descriptor_taken", protection::descriptor_taken),
+    once("protection::objects_of_others", protection::objects_of_others),
+    once("runs::hook_taken_away", runs::hook_taken_away),
+    once("runs::after_a_kill", runs::after_a_kill),
+    once("runs::after_a_stop", runs::after_a_stop),
+    once("runs::record_that_is_none", runs::record_that_is_none),
+    once("runs::other_program_and_settings", runs::other_program_and_settings),
+    once("runs::files_of_the_daemon_changed", runs::files_of_the_daemon_changed),
+    once("runs::heartbeat", runs::heartbeat),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
     not_compared("flood::while_the_daemon_stands_still", flood::while_the_daemon_stands_still),
     not_compared("flood::while_nobody_reads", flood::while_nobody_reads),

@@ -1,0 +1,175 @@
+//! The daemon's eye on itself: links that somebody takes away, signs of life, the record for the next run.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    config::{Config, HeartbeatConfig, SensorConfig},
+    inspect::{self, own_usage},
+    model::{Agent, Heartbeat, Host, Metric, Moment, RunRecord, SensorState},
+    pipeline::{Pipeline, boot_ns},
+    runs::{Recorder, configuration_sha256},
+    sensor::{
+        attach::Programs,
+        losses::Totals,
+        own_objects::{self, Links},
+        report,
+    },
+};
+
+/// How often links are looked at.
+const LINKS_EVERY: Duration = Duration::from_secs(5);
+
+/// The sensor's links.
+#[derive(Debug)]
+pub(super) struct LinkWatch {
+    links: Links,
+    looked: Instant,
+    /// When all of them were there the last time, in nanoseconds since boot.
+    seen_boot_ns: u64,
+    /// What could not be told.
+    untold: Option<SensorState>,
+}
+
+impl LinkWatch {
+    /// Begins with the links as they are.
+    pub(super) fn start(programs: &mut Programs, pipeline: &mut Pipeline) -> Self {
+        programs.follow_blindness(boot_ns());
+        let links = find(programs, pipeline);
+        Self { links, looked: Instant::now(), seen_boot_ns: boot_ns(), untold: None }
+    }
+
+    /// Looks whether links were lost, from time to time and on suspicion; attaches again, and tells.
+    pub(super) fn follow(&mut self, programs: &mut Programs, pipeline: &mut Pipeline) {
+        if let Some(state) = self.untold.take_if(|state| pipeline.tell_state(state)) {
+            tracing::info!(hooks = state.lost_hooks.len(), "the loss of hooks is told now");
+        }
+        if !pipeline.take_suspicion() && self.looked.elapsed() < LINKS_EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        let now_ns = boot_ns();
+        let lost = self.links.lost();
+        if lost.is_empty() {
+            self.seen_boot_ns = now_ns;
+            return;
+        }
+        let hooks = programs.attach_again(&lost, self.seen_boot_ns);
+        for hook in &hooks {
+            let attached_again = hook.error.is_none();
+            tracing::error!(
+                hook = hook.hook,
+                attached_again,
+                error = hook.error,
+                "a hook was lost, and not by the daemon"
+            );
+        }
+        programs.follow_blindness(self.seen_boot_ns);
+        self.links = find(programs, pipeline);
+        self.seen_boot_ns = now_ns;
+        let state = report::detached(programs, hooks, boot_ns());
+        if !pipeline.tell_state(&state) {
+            self.untold = Some(state);
+        }
+    }
+}
+
+/// Makes the sensor's objects known, and finds its links.
+fn find(programs: &mut Programs, pipeline: &mut Pipeline) -> Links {
+    match own_objects::announce(programs) {
+        Ok(names) => pipeline.know_objects(names),
+        Err(error) => tracing::error!(%error, "other processes at the sensor's programs and maps are not seen"),
+    }
+    Links::find(programs)
+        .inspect_err(|error| tracing::error!(%error, "whether the sensor's hooks stay attached is not seen"))
+        .unwrap_or_default()
+}
+
+/// Signs of life.
+#[derive(Debug)]
+pub(super) struct Heart {
+    config: HeartbeatConfig,
+    sensor: SensorConfig,
+    recorder: Option<Recorder>,
+    began_ns: u64,
+    told: Instant,
+    recorded: Instant,
+}
+
+impl Heart {
+    /// Begins to keep the record of this run.
+    pub(super) fn start(config: &Config, host: &Host, agent: &Agent) -> Self {
+        let began = now();
+        let run = RunRecord {
+            ephemeral_id: agent.ephemeral_id.clone(),
+            boot_id: host.boot_id.clone(),
+            began,
+            seen: began,
+            configuration_sha256: configuration_sha256(config),
+            ..RunRecord::default()
+        };
+        let recorder = Recorder::start(config.heartbeat.run_record.clone(), run)
+            .inspect_err(|error| tracing::error!(%error, "the run is not on record"))
+            .ok();
+        let (heartbeat, sensor) = (config.heartbeat.clone(), config.sensor.clone());
+        let started = Instant::now();
+        Self { config: heartbeat, sensor, recorder, began_ns: began.boot_ns, told: started, recorded: started }
+    }
+
+    /// Beats when it is time, and tells what was found of the run before. `more` are counters that others keep.
+    pub(super) fn follow(
+        &mut self,
+        programs: &mut Programs,
+        pipeline: &mut Pipeline,
+        totals: &Totals,
+        more: Vec<Metric>,
+    ) {
+        if let Some(recorder) = &self.recorder {
+            if let Some(succession) = recorder.succession() {
+                pipeline.tell_succession(&succession);
+            }
+            if self.recorded.elapsed() >= self.config.record_interval() {
+                self.recorded = Instant::now();
+                recorder.beat(now());
+            }
+        }
+        if self.config.interval().is_some_and(|interval| self.told.elapsed() >= interval) {
+            self.told = Instant::now();
+            let heartbeat = self.heartbeat(programs, pipeline, totals, more);
+            pipeline.tell_heartbeat(&heartbeat);
+        }
+    }
+
+    fn heartbeat(&self, programs: &mut Programs, pipeline: &Pipeline, totals: &Totals, more: Vec<Metric>) -> Heartbeat {
+        let boot_ns = boot_ns();
+        let mut state = report::alive(programs, totals, boot_ns);
+        state.counters.extend(pipeline.counters());
+        let mut metrics = pipeline.metrics();
+        let failed = self.recorder.as_ref().map_or(0, Recorder::failed);
+        metrics.push(Metric { name: "run_record_failed", labels: Vec::new(), value: failed });
+        metrics.extend(more);
+        Heartbeat {
+            state,
+            interval_s: self.config.interval_s,
+            uptime_ns: boot_ns.saturating_sub(self.began_ns),
+            memory_bytes: own_usage::memory_bytes(),
+            cpu_ns: Some(own_usage::cpu_ns()),
+            rings: programs.ring_fills(&self.sensor),
+            metrics,
+        }
+    }
+
+    /// Puts on record that the run was told to stop.
+    pub(super) fn stop(self, deadline: Instant) {
+        if let Some(recorder) = self.recorder
+            && !recorder.stop(now(), deadline)
+        {
+            tracing::warn!("that this run was stopped is not on record: the next one will take it for killed");
+        }
+    }
+}
+
+fn now() -> Moment {
+    let boot_ns = boot_ns();
+    let unix_ms = i64::try_from(inspect::read_clock().realtime_ns(boot_ns) / 1_000_000).unwrap_or_default();
+    Moment { boot_ns, unix_ms }
+}

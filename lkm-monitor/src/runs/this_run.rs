@@ -1,0 +1,103 @@
+//! What tells this run, its program and its settings from others.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    config::Config,
+    inspect::regular,
+    model::{Predecessor, RunEnd, RunRecord},
+};
+
+/// The program that runs, whatever lies at its path by now.
+pub(super) const PROGRAM: &str = "/proc/self/exe";
+
+/// SHA-256 of the settings in effect, hexadecimal: of all of them, those by default included, and of no secret, which settings only
+/// name the files of.
+pub fn configuration_sha256(config: &Config) -> String {
+    hex(&Sha256::digest(format!("{config:?}")))
+}
+
+/// SHA-256 of a file, hexadecimal.
+pub(super) fn file_sha256(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        match file.read(&mut piece)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            read => hasher.update(&piece[..read]),
+        }
+    }
+}
+
+/// When a process started, in clock ticks since boot; `None` where there is no such process.
+pub(super) fn start_ticks(pid: &str) -> Option<u64> {
+    let stat = regular::read(Path::new(&format!("/proc/{pid}/stat")), 4096).ok()?;
+    // proc_pid_stat(5): the name in parentheses may hold anything; the 22nd field is the 20th behind it.
+    let behind = stat.iter().rposition(|&byte| byte == b')')?;
+    let fields = std::str::from_utf8(stat.get(behind + 1..)?).ok()?;
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+/// What the record before says to this run.
+pub(super) fn predecessor(found: Result<Option<RunRecord>, String>, this: &RunRecord) -> Predecessor {
+    let before = match found {
+        Ok(Some(before)) => before,
+        Ok(None) => return Predecessor::NotOnRecord,
+        Err(reason) => return Predecessor::Unreadable(reason),
+    };
+    let same_boot = before.boot_id == this.boot_id;
+    let end = match () {
+        () if before.stopped => RunEnd::Stopped,
+        () if !same_boot => RunEnd::HostWentDown,
+        () if start_ticks(&before.pid.to_string()) == Some(before.start_ticks) => RunEnd::StillRunning,
+        () => RunEnd::Killed,
+    };
+    Predecessor::OnRecord(Box::new(before), end)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_start() {
+        let own = start_ticks("self").unwrap();
+        assert_eq!(start_ticks(&std::process::id().to_string()), Some(own));
+        assert_eq!(start_ticks("0"), None);
+    }
+
+    #[test]
+    fn the_end_of_a_run_follows_from_its_record() {
+        let (pid, start_ticks) = (std::process::id(), start_ticks("self").unwrap());
+        let this = RunRecord { boot_id: "b".to_owned(), ..RunRecord::default() };
+        let end = |record: RunRecord| match predecessor(Ok(Some(record)), &this) {
+            Predecessor::OnRecord(_, end) => end,
+            other => panic!("{other:?}"),
+        };
+        let alive = RunRecord { pid, start_ticks, ..this.clone() };
+        assert_eq!(end(alive.clone()), RunEnd::StillRunning);
+        assert_eq!(end(RunRecord { start_ticks: start_ticks + 1, ..alive.clone() }), RunEnd::Killed);
+        assert_eq!(end(RunRecord { boot_id: "a".to_owned(), ..alive.clone() }), RunEnd::HostWentDown);
+        assert_eq!(end(RunRecord { stopped: true, ..alive }), RunEnd::Stopped);
+    }
+
+    #[test]
+    fn settings_that_differ_have_another_hash() {
+        let mut config = Config::default();
+        let before = configuration_sha256(&config);
+        config.rarity.enabled = !config.rarity.enabled;
+        assert_ne!(configuration_sha256(&config), before);
+        assert_eq!(before.len(), 64);
+    }
+}

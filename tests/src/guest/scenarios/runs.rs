@@ -1,0 +1,252 @@
+//! What the daemon notices of itself, and of the run before. Each scenario has daemons of its own.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use serde_json::{Value, json};
+
+use crate::{
+    bpf::held,
+    document::Document,
+    expected::sha256,
+    process::forked,
+    ptrace::call_in,
+    sensor::{PROGRAM, Sensor},
+    stage::Stage,
+};
+
+/// A daemon with a record of its own; what it counts is no matter.
+fn start(stage: &Stage, name: &str, settings: &str) -> Sensor {
+    start_as(stage, name, settings, &[])
+}
+
+fn start_as(stage: &Stage, name: &str, settings: &str, wrapper: &[&str]) -> Sensor {
+    let record = record(name);
+    let settings =
+        format!("{settings}[rarity]\nenabled = false\n[heartbeat]\ninterval_s = 1\nrun_record = \"{record}\"\n");
+    Sensor::start_set(stage.hooks, &["--events"], name, &settings, wrapper)
+}
+
+fn record(name: &str) -> String {
+    format!("/tmp/{name}/run.json")
+}
+
+/// What it found of the run before.
+fn succession(sensor: &Sensor) -> Document {
+    sensor.expect("the succession", |document| document.text("event.action") == "sensor-succeeded-run")
+}
+
+fn run(document: &Document) -> String {
+    document.text("agent.ephemeral_id").to_owned()
+}
+
+fn before(status: &str) -> Value {
+    json!({ "lkm_monitor": { "run": { "before": { "status": status } } } })
+}
+
+/// Whoever controls the daemon's process can close its descriptors, and a link is gone with its last one.
+pub(super) fn hook_taken_away(stage: &mut Stage) {
+    let mut sensor = start(stage, "hooks", "");
+    let hook = |document: &Document| document.list("lkm_monitor.sensor.lost_hooks").first().cloned();
+    let links = held(sensor.pid(), "link_id");
+    let link = links.iter().find(|link| link.fd > 2).expect("the daemon has links");
+    assert_eq!(call_in(sensor.pid(), libc::SYS_close, link.fd as u64), 0, "the descriptor is closed");
+
+    let alert = sensor.expect("the alert", |document| document.text("event.action") == "sensor-hooks-lost");
+    alert.contains(json!({ "event": { "kind": "alert", "severity": 99 } })).has_findings(&["sensor-hook-lost"]);
+    let lost = hook(&alert).expect("it names the hook");
+    for key in ["hook", "probe", "not_seen", "since"] {
+        assert!(lost[key].is_string(), "{lost}");
+    }
+    // Kernels before 5.13 attach a program once.
+    let release = alert.text("host.os.kernel").to_owned();
+    let again = !release.starts_with("5.10.");
+    assert_eq!(lost["attached_again"], again, "{lost}");
+    let probe = alert
+        .list("lkm_monitor.sensor.probes")
+        .iter()
+        .find(|probe| probe["name"] == lost["probe"])
+        .unwrap_or_else(|| panic!("the probe is not listed: {}", alert.value()));
+    assert_eq!(probe["attached"], again, "{probe}");
+    let blind = alert.list("lkm_monitor.sensor.blind_hooks").iter().any(|blind| {
+        blind["probe"] == lost["probe"] && blind["hook"] == lost["hook"] && blind["since"] == lost["since"]
+    });
+    assert_ne!(blind, again, "{}", alert.value());
+    // Told once.
+    sensor.begin_scenario();
+    sensor.expect("a sign of life", |document| document.text("event.action") == "heartbeat");
+    sensor.expect_none("a second alert", |document| document.text("event.action") == "sensor-hooks-lost");
+    if again {
+        // Whatever was lost first, the new link is one that can be lost.
+        let links_now = held(sensor.pid(), "link_id");
+        assert_eq!(links_now.len(), links.len(), "as many links as before");
+    }
+    sensor.stop();
+}
+
+pub(super) fn after_a_kill(stage: &mut Stage) {
+    let mut first = start(stage, "kill", "");
+    succession(&first).contains(before("not-on-record")).has_no_alert();
+    let beat = first.expect("a sign of life", |document| document.text("event.action") == "heartbeat");
+    first.kill();
+
+    let mut second = start(stage, "kill", "");
+    let told = succession(&second);
+    told.contains(before("killed"))
+        .contains(json!({
+            "event": { "kind": "alert", "severity": 73 },
+            "lkm_monitor": { "run": { "before": { "ephemeral_id": run(&beat), "boot_id": beat.text("host.boot.id") } } },
+        }))
+        .has_findings(&["sensor-ended-without-stop"]);
+    // A daemon takes seconds to start here.
+    let unwatched = told.number("lkm_monitor.run.unwatched_s").expect("for how long nobody watched");
+    assert!((1..300).contains(&unwatched), "{unwatched} s");
+    assert!(told.text("lkm_monitor.run.before.last_seen") < told.text("@timestamp"), "{}", told.value());
+    second.stop();
+}
+
+/// A stop is no alert; a reboot between the runs is one.
+pub(super) fn after_a_stop(stage: &mut Stage) {
+    let mut first = start(stage, "stop", "");
+    let id = run(&succession(&first));
+    let mut beside = start(stage, "stop", "");
+    succession(&beside).contains(before("still-running")).has_no_alert();
+    beside.stop();
+    first.stop();
+    let mut second = start(stage, "stop", "");
+    let told = succession(&second);
+    told.contains(before("stopped")).has_no_alert();
+    assert_eq!(told.text("lkm_monitor.run.before.ephemeral_id"), id);
+    second.kill();
+
+    let text = fs::read_to_string(record("stop")).expect("read the record");
+    let mut other: Value = serde_json::from_str(&text).expect("the record is JSON");
+    other["run"]["boot_id"] = json!("00000000-0000-4000-8000-000000000000");
+    fs::write(record("stop"), other.to_string()).expect("write the record of another boot");
+    let mut third = start(stage, "stop", "");
+    succession(&third)
+        .contains(before("host-went-down"))
+        .contains(json!({ "event": { "kind": "alert", "severity": 47 } }))
+        .has_findings(&["sensor-ended-without-stop"]);
+    third.stop();
+}
+
+/// None of them keeps the daemon from starting.
+pub(super) fn record_that_is_none(stage: &mut Stage) {
+    let path = record("torn");
+    let folder = Path::new(&path).parent().expect("in a folder");
+    fs::create_dir_all(folder).expect("make a folder");
+    let pipe = || mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).expect("make a pipe");
+    let others: [(&str, &dyn Fn()); 2] = [
+        ("EOF while parsing", &|| fs::write(&path, "{\"version\":1,\"run\":{\"ephem").expect("tear the record")),
+        ("not a regular file", &pipe),
+    ];
+    for (reason, put) in others {
+        let _ = fs::remove_file(&path);
+        put();
+        let mut sensor = start(stage, "torn", "");
+        let told = succession(&sensor);
+        told.contains(before("unreadable")).has_findings(&["sensor-record-unreadable"]);
+        let said = told.text("lkm_monitor.run.before.reason");
+        assert!(said.contains(reason), "{said}");
+        sensor.stop();
+        let stopped: Value = serde_json::from_slice(&fs::read(&path).expect("a record")).expect("the record is JSON");
+        assert_eq!(stopped["run"]["stopped"], true, "the record is whole again");
+    }
+}
+
+pub(super) fn other_program_and_settings(stage: &mut Stage) {
+    let mut first = start(stage, "other", "");
+    let told = succession(&first);
+    let own = sha256(&fs::read(PROGRAM).expect("read the daemon's program"));
+    assert_eq!(told.text("lkm_monitor.run.binary_sha256"), own);
+    let settings = told.text("lkm_monitor.run.configuration_sha256").to_owned();
+    first.stop();
+
+    let mut second = start(stage, "other", "[files]\nexclude_defaults = false\n");
+    let told = succession(&second);
+    told.contains(before("stopped")).has_findings(&["sensor-configuration-changed"]);
+    let now = told.text("lkm_monitor.run.configuration_sha256").to_owned();
+    assert_eq!(told.text("lkm_monitor.run.before.configuration_sha256"), settings);
+    let reason = told.text("event.reason");
+    assert!(now != settings && reason.contains(&settings) && reason.contains(&now), "{reason}");
+    second.stop();
+
+    // The daemon by another name and with something behind its end.
+    let copy = "/tmp/lkm-monitor-copy";
+    let program = [fs::read(PROGRAM).expect("read the daemon's program"), b"x".to_vec()].concat();
+    fs::write(copy, &program).expect("copy the daemon's program");
+    fs::set_permissions(copy, fs::Permissions::from_mode(0o755)).expect("let it be executed");
+    let mut third = start_as(stage, "other", "[files]\nexclude_defaults = false\n", &["/init", "instead", copy]);
+    let told = succession(&third);
+    told.has_findings(&["sensor-program-changed"]);
+    let reason = told.text("event.reason");
+    assert!(reason.contains(&own) && reason.contains(&sha256(&program)), "{reason}");
+    third.stop();
+}
+
+/// While it runs, the hooks on files see it.
+pub(super) fn files_of_the_daemon_changed(stage: &mut Stage) {
+    fs::create_dir_all("/etc/lkm-monitor/conf.d").expect("make a folder");
+    for (path, action) in [
+        ("/etc/lkm-monitor/config.toml", "created-sensor-file"),
+        ("/etc/lkm-monitor/conf.d/10-quiet.toml", "created-sensor-file"),
+        ("/usr/bin/lkm-monitor", "renamed-sensor-file"),
+    ] {
+        let content = fs::read(path).ok();
+        let writer = forked(|| {
+            match &content {
+                Some(program) => {
+                    fs::write("/usr/bin/.new", program).expect("write another program");
+                    fs::set_permissions("/usr/bin/.new", fs::Permissions::from_mode(0o755))
+                        .expect("let it be executed");
+                    fs::rename("/usr/bin/.new", path).expect("put it in the place of the daemon's");
+                }
+                None => fs::write(path, "[files]\nwatch_defaults = false\n").expect("write settings"),
+            }
+            Ok(())
+        })
+        .succeeded();
+        let alert = stage.change_by(writer.pid, action, path);
+        alert.has_findings(&["sensor-file-changed"]).contains(json!({
+            "event": { "severity": 73 },
+            "lkm_monitor": { "change": { "subject": "sensor-file", "diff": null } },
+        }));
+        assert!(alert.at("file.hash.sha256").is_string(), "{}", alert.value());
+    }
+    fs::remove_dir_all("/etc/lkm-monitor").expect("tidy up");
+}
+
+pub(super) fn heartbeat(stage: &mut Stage) {
+    let mut sensor = start(stage, "heartbeat", "");
+    let beats: Vec<Document> = (0..2)
+        .map(|_| {
+            sensor.begin_scenario();
+            sensor.expect("a sign of life", |document| document.text("event.action") == "heartbeat")
+        })
+        .collect();
+    let number = |document: &Document, field: &str| {
+        document.number(&format!("lkm_monitor.{field}")).unwrap_or_else(|| panic!("no {field}: {}", document.value()))
+    };
+    for beat in &beats {
+        beat.contains(json!({
+            "event": { "kind": "metric", "category": ["host"], "type": ["info"] },
+            "lkm_monitor": { "heartbeat": { "interval_s": 1 }, "sensor": { "status": "full", "probes": null, "blind_hooks": null } },
+        }));
+        assert!(number(beat, "heartbeat.memory_bytes") > 1 << 20 && number(beat, "heartbeat.cpu_ms") > 0);
+        let rings = beat.list("lkm_monitor.heartbeat.rings");
+        let names: Vec<_> = rings.iter().filter_map(|ring| ring["name"].as_str()).collect();
+        assert_eq!(names, ["truth", "files", "calls"]);
+        assert!(rings.iter().all(|ring| ring["used_bytes"].as_u64() <= ring["size_bytes"].as_u64()), "{rings:?}");
+        let metrics = beat.list("lkm_monitor.heartbeat.metrics");
+        let lost =
+            |reason: &str| metrics.iter().any(|metric| metric["reason"] == reason && metric["stage"].is_string());
+        assert!(lost("ring_full") && lost("output_full"), "{metrics:?}");
+    }
+    let [first, second] = [&beats[0], &beats[1]];
+    assert_ne!(first.text("event.id"), second.text("event.id"));
+    assert!(number(first, "heartbeat.uptime_s") < number(second, "heartbeat.uptime_s"));
+    let documents = |beat| number(beat, "sensor.counters.documents");
+    assert!(documents(first) < documents(second), "the first heartbeat is a document");
+    sensor.stop();
+}
