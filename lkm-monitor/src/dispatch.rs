@@ -1,44 +1,71 @@
 //! The way out: the spool, and a courier for each sink. Made from settings, and made anew when these change.
+//!
+//! A thread of its own looks after them: the reader of the rings asks for nothing here that a disk could keep waiting.
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
     time::{Duration, Instant},
 };
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use crate::{
     config::sinks::{Documents, Plan},
     database::DatabaseError,
+    latency::Latencies,
     model::{Agent, Host},
     sinks::courier::{Courier, Health, Route},
-    spool::{Settings, Spool},
+    spool::{Condition, Counts, Limits, Settings, Spool},
 };
 
-/// How often it is looked whether everything has been brought away, at the end.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often it is looked how everything is doing.
+const LOOK: Duration = Duration::from_millis(500);
+/// The same at the end, when somebody waits for it.
+const LAST_LOOKS: Duration = Duration::from_millis(20);
 
 /// Why documents cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum DispatchError {
     #[error(transparent)]
     Spool(#[from] DatabaseError),
-    #[error("no thread for the sink {sink}: {source}")]
-    Thread { sink: String, source: std::io::Error },
+    #[error("no thread for {name}: {source}")]
+    Thread { name: String, source: std::io::Error },
     #[error("the courier of the sink {sink} has died")]
     Died { sink: String },
+}
+
+/// How everything is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// What became of documents since the spool's file was made.
+    pub counts: Counts,
+    /// Bytes of documents in the spool.
+    pub bytes: u64,
+    pub dead_letters: u64,
+    pub condition: Condition,
+    /// By sink.
+    pub sinks: BTreeMap<String, Health>,
+    /// From the event to the moment in which its document is durable.
+    pub durable: Latencies,
+    /// Why no more is sent.
+    pub failure: Option<String>,
+}
+
+/// What is to be done.
+enum Order {
+    Follow { plans: BTreeMap<String, Plan>, limits: Limits, min_free_bytes: u64 },
+    Finish(Instant),
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct Dispatch {
     spool: Arc<Spool>,
-    host: Host,
-    agent: Agent,
-    couriers: BTreeMap<String, Courier>,
-    /// Couriers that were asked to end: their sinks are still in their hands.
-    leaving: BTreeMap<String, Courier>,
-    /// Sinks without a courier.
-    vacant: BTreeMap<String, Plan>,
+    orders: Sender<Order>,
+    status: Arc<Mutex<Status>>,
+    thread: JoinHandle<()>,
 }
 
 impl Dispatch {
@@ -50,16 +77,23 @@ impl Dispatch {
         agent: &Agent,
     ) -> Result<Self, DispatchError> {
         let spool = Arc::new(Spool::open(settings)?);
-        let mut dispatch = Self {
-            spool,
+        let mut desk = Desk {
+            spool: Arc::clone(&spool),
             host: host.clone(),
             agent: agent.clone(),
             couriers: BTreeMap::new(),
             leaving: BTreeMap::new(),
             vacant: BTreeMap::new(),
         };
-        dispatch.follow(plans)?;
-        Ok(dispatch)
+        desk.follow(plans)?;
+        let status = Arc::new(Mutex::new(desk.status(None)));
+        let (orders, received) = unbounded();
+        let published = Arc::clone(&status);
+        let thread = std::thread::Builder::new()
+            .name("dispatch".to_owned())
+            .spawn(move || desk.work(&received, &published))
+            .map_err(|source| DispatchError::Thread { name: "the dispatch".to_owned(), source })?;
+        Ok(Self { spool, orders, status, thread })
     }
 
     /// Where documents go into.
@@ -67,11 +101,62 @@ impl Dispatch {
         &self.spool
     }
 
-    /// Uses these sinks, and no others, from now on. Each goes on where its courier has got to; a courier may take as long as its
-    /// timeout to end, which [`Self::look_after`] waits for.
-    pub fn follow(&mut self, plans: BTreeMap<String, Plan>) -> Result<(), DispatchError> {
-        let wants = |plan: &Plan| plan.documents == Documents::Alerts;
-        self.spool.set_sinks(plans.iter().map(|(name, plan)| (name.clone(), wants(plan))).collect())?;
+    /// Uses these sinks, and no others, and these bounds, soon. Each sink goes on where its courier has got to.
+    pub fn follow(&self, plans: BTreeMap<String, Plan>, Settings { limits, min_free_bytes, .. }: Settings) {
+        // Nobody listens any more when the status says why.
+        let _ = self.orders.send(Order::Follow { plans, limits, min_free_bytes });
+    }
+
+    /// How everything was doing half a second ago. Never waits for a disk.
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets the couriers bring away what they can until `deadline`. What is left stays in the spool.
+    pub fn finish(self, deadline: Instant) {
+        let _ = self.orders.send(Order::Finish(deadline));
+        // A disk may keep the thread waiting, but not us.
+        while Instant::now() < deadline && !self.thread.is_finished() {
+            std::thread::sleep(LAST_LOOKS);
+        }
+    }
+}
+
+/// What the thread has.
+struct Desk {
+    spool: Arc<Spool>,
+    host: Host,
+    agent: Agent,
+    couriers: BTreeMap<String, Courier>,
+    /// Couriers that were asked to end: their sinks are still in their hands.
+    leaving: BTreeMap<String, Courier>,
+    /// Sinks without a courier.
+    vacant: BTreeMap<String, Plan>,
+}
+
+impl Desk {
+    fn work(mut self, orders: &Receiver<Order>, status: &Mutex<Status>) {
+        loop {
+            let done = match orders.recv_timeout(LOOK) {
+                Ok(Order::Follow { plans, limits, min_free_bytes }) => {
+                    self.spool.set_limits(limits, min_free_bytes);
+                    self.follow(plans)
+                }
+                Ok(Order::Finish(deadline)) => return self.finish(deadline),
+                Err(RecvTimeoutError::Timeout) => self.look_after(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let now = self.status(done.as_ref().err());
+            *status.lock().unwrap_or_else(PoisonError::into_inner) = now;
+            if done.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn follow(&mut self, plans: BTreeMap<String, Plan>) -> Result<(), DispatchError> {
+        let wants_alerts = |plan: &Plan| plan.documents == Documents::Alerts;
+        self.spool.set_sinks(plans.iter().map(|(name, plan)| (name.clone(), wants_alerts(plan))).collect())?;
         for (name, courier) in std::mem::take(&mut self.couriers) {
             courier.dismiss();
             self.leaving.insert(name, courier);
@@ -80,8 +165,9 @@ impl Dispatch {
         self.look_after()
     }
 
-    /// Gives sinks their couriers. An error where one has ended by itself.
-    pub fn look_after(&mut self) -> Result<(), DispatchError> {
+    /// Gives sinks their couriers: a courier that was asked to end may take as long as its sink's timeout. An error where one has ended by
+    /// itself.
+    fn look_after(&mut self) -> Result<(), DispatchError> {
         if let Some((sink, _)) = self.couriers.iter().find(|(_, courier)| courier.has_ended()) {
             return Err(DispatchError::Died { sink: sink.clone() });
         }
@@ -93,22 +179,28 @@ impl Dispatch {
             }
             let route = Route::new(&name, plan.batch_documents, plan.batch_bytes);
             let courier = Courier::start(Arc::clone(&self.spool), plan.sink(&self.host, &self.agent), route)
-                .map_err(|source| DispatchError::Thread { sink: name.clone(), source })?;
+                .map_err(|source| DispatchError::Thread { name: name.clone(), source })?;
             self.couriers.insert(name, courier);
         }
         Ok(())
     }
 
-    /// By sink, how it is doing.
-    pub fn health(&self) -> BTreeMap<String, Health> {
-        self.couriers.iter().map(|(name, courier)| (name.clone(), courier.health())).collect()
+    fn status(&self, failure: Option<&DispatchError>) -> Status {
+        Status {
+            counts: self.spool.counts(),
+            bytes: self.spool.bytes(),
+            dead_letters: self.spool.dead_letter_count(),
+            condition: self.spool.condition(),
+            sinks: self.couriers.iter().map(|(name, courier)| (name.clone(), courier.health())).collect(),
+            durable: self.spool.durable(),
+            failure: failure.map(ToString::to_string),
+        }
     }
 
-    /// Lets the couriers bring away what they can until `deadline`. What is left stays in the spool.
-    pub fn finish(mut self, deadline: Instant) {
+    fn finish(mut self, deadline: Instant) {
         let is_well = |courier: &Courier| courier.health().failure.is_none() && !courier.has_ended();
         while Instant::now() < deadline && self.spool.bytes() > 0 && self.couriers.values().any(is_well) {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(LAST_LOOKS);
         }
         let bytes = self.spool.bytes();
         if bytes > 0 {
@@ -117,7 +209,7 @@ impl Dispatch {
         self.leaving.append(&mut self.couriers);
         self.leaving.values().for_each(Courier::dismiss);
         while Instant::now() < deadline && !self.leaving.values().all(Courier::has_ended) {
-            std::thread::sleep(LOOK);
+            std::thread::sleep(LAST_LOOKS);
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     sensor::losses::Totals,
 };
 
-const REASONS: [LossReason; 13] = [
+const REASONS: [LossReason; 16] = [
     LossReason::RingFull,
     LossReason::ScratchExhausted,
     LossReason::InFlightFull,
@@ -19,6 +19,9 @@ const REASONS: [LossReason; 13] = [
     LossReason::NotCounted,
     LossReason::GroupEvicted,
     LossReason::OutputFull,
+    LossReason::SpoolEvicted,
+    LossReason::SpoolError,
+    LossReason::Refused,
 ];
 
 /// Running totals by reason.

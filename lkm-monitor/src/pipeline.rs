@@ -29,7 +29,7 @@ use crate::{
     inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},
     model::{
         Agent, Content, FileChange, FileReport, Heartbeat, Host, LossReason, Metric, Observation, Reload, SensorState,
-        Succession, SystemMount, Verdict,
+        SpoolChange, Succession, SystemMount, Verdict,
     },
     output::Output,
     prevalence::{Answered, Thresholds},
@@ -271,6 +271,23 @@ impl Pipeline {
         self.teller.ledger.set(LossReason::GroupEvicted, self.standings.evicted());
         self.teller.tell_losses();
         self.teller.tell_excluded(&self.looks.excluded(), EXCLUDED_EVERY_NS);
+    }
+
+    /// Enters losses of those who carry documents in the book: totals since the start.
+    pub fn note_losses(&mut self, losses: &[(LossReason, u64)]) {
+        for (reason, total) in losses {
+            self.teller.ledger.set(*reason, *total);
+        }
+    }
+
+    /// Sends whether documents are durable. Whether that was possible.
+    pub fn tell_spool(&mut self, change: &SpoolChange) -> bool {
+        self.teller.tell_spool(change)
+    }
+
+    /// From now on telemetry is wanted beside alerts, or not.
+    pub const fn want_events(&mut self, wanted: bool) {
+        self.teller.want_events(wanted);
     }
 
     /// Sends what the sensor can see. Whether that was possible.

@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::{
     ClockStep, FileBurst, FileChange, Heartbeat, Loss, ModuleCall, ModuleRequest, ObjectAccess, Process, Reload,
-    SensorState, Succession, ToolRun,
+    SensorState, SpoolChange, Succession, ToolRun,
 };
 
 /// What tells an event of one boot from all others.
@@ -72,6 +72,10 @@ impl EventKey<'_> {
 
     pub(super) fn of_heartbeat(heartbeat: &Heartbeat) -> Self {
         Self { boot_ns: heartbeat.state.boot_ns, tid: 0, cpu: 0, kind: "heartbeat", told: 0 }
+    }
+
+    pub(super) fn of_spool(change: &SpoolChange) -> Self {
+        Self { boot_ns: change.boot_ns, tid: 0, cpu: 0, kind: "spool", told: 0 }
     }
 
     pub(super) fn of_clock_step(step: &ClockStep) -> Self {

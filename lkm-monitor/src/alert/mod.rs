@@ -21,6 +21,7 @@ mod request;
 mod run;
 mod scene;
 mod sensor;
+mod spool;
 #[cfg(test)]
 mod tests;
 mod tool_run;
@@ -29,7 +30,7 @@ use serde_json::{Value, json};
 
 use crate::model::{
     Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, Observation, Reload,
-    SensorState, Severity, Succession, Verdict,
+    SensorState, Severity, SpoolChange, Succession, Verdict,
 };
 use event_id::EventKey;
 use scene::Scene;
@@ -131,6 +132,13 @@ impl Renderer {
     /// The metric that says that the daemon is alive.
     pub fn render_heartbeat(&mut self, heartbeat: &Heartbeat) -> Document {
         self.finish(&EventKey::of_heartbeat(heartbeat), heartbeat::render(heartbeat, self.clock))
+    }
+
+    /// Whether documents are durable, and the alert when they are not.
+    pub fn render_spool(&mut self, change: &SpoolChange, verdict: &Verdict) -> Document {
+        let mut document = spool::render(change);
+        json::merge(&mut document, finding::render(verdict));
+        self.finish(&EventKey::of_spool(change), document)
     }
 
     /// The state of a clock that jumped, in the new time.

@@ -16,6 +16,7 @@ mod runs;
 #[cfg(test)]
 mod samples;
 mod sensor;
+mod spool;
 mod system;
 mod tools;
 mod unload;
@@ -26,6 +27,7 @@ pub use phrase::process as process_phrase;
 pub use rarity::{judge, weigh_rarity};
 pub use runs::assess_succession;
 pub use sensor::assess_sensor;
+pub use spool::assess_spool;
 
 use crate::model::{
     Accounts, FileReport, Finding, Host, ModuleCall, ObjectAccess, Observation, Rule, Severity, ToolRun, Verdict,
@@ -89,7 +91,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let of_files = FILE.into_iter().flatten().map(|detection| &detection.rule);
     let of_tools = TOOL.into_iter().flatten().map(|detection| &detection.rule);
     let of_objects = OBJECT.into_iter().flatten().map(|detection| &detection.rule);
-    let others = [&sensor::BLINDED, &sensor::HOOK_LOST, &rarity::RARE_MODULE, &rarity::RARE_RUN];
+    let others = [&sensor::BLINDED, &sensor::HOOK_LOST, &spool::FAILED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
     let of_runs = [&runs::ENDED, &runs::UNREADABLE, &runs::PROGRAM, &runs::CONFIGURATION];
     of_calls.chain(of_files).chain(of_tools).chain(of_objects).chain(of_runs).chain(others)
 }

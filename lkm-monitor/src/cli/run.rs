@@ -1,5 +1,6 @@
 //! `lkm-monitor run`: the daemon.
 
+mod carriers;
 mod guard;
 mod reload;
 mod watches;
@@ -14,18 +15,19 @@ use anyhow::Context as _;
 use tokio::time::{MissedTickBehavior, interval};
 
 use self::{
+    carriers::Carriers,
     guard::{Heart, LinkWatch},
     reload::Reloads,
     watches::{Closes, ToolWatch},
 };
 use crate::{
-    config::{self, Loaded, RarityConfig},
+    config::{self, Config, Loaded, RarityConfig},
     inspect::{
         self,
         contents::{Baseline, Contents},
     },
     lifecycle::{DRAIN, Shutdown, exit, notify::ServiceManager, privileges},
-    model::{Agent, InstalledTool},
+    model::{Agent, Host, InstalledTool},
     output::{Lines, Output},
     pipeline::{Counting, Delivery, Pipeline, boot_ns},
     prevalence::{Service, Settings, groups::KeyNames},
@@ -49,11 +51,11 @@ const RECORD: Duration = Duration::from_secs(2);
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 pub(super) struct RunArgs {
-    /// Write documents to standard output, one JSON object a line
-    #[arg(long, required = true)]
-    stdout: bool,
-    /// Write telemetry too: what no rule finds worth an alert
+    /// Write documents to standard output, one JSON object a line, and to nothing else: no spool, no sinks
     #[arg(long)]
+    stdout: bool,
+    /// With --stdout, write telemetry too: what no rule finds worth an alert
+    #[arg(long, requires = "stdout")]
     events: bool,
     /// Settings to use, and no others [default: /etc/lkm-monitor/config.toml and /etc/lkm-monitor/conf.d/*.toml]
     #[arg(long, value_name = "FILE")]
@@ -104,12 +106,11 @@ async fn watch(
     loaded: Loaded,
 ) -> anyhow::Result<ExitCode> {
     let mut shutdown = Shutdown::listen().context("cannot listen for signals")?;
-    let output = Output::start(Lines::to(std::io::stdout())).context("cannot start the output")?;
-    let delivery = Delivery { output, with_events: args.events };
     let (contents, known) = Contents::start(baseline(&watch_list)).context("cannot start to look at files")?;
     let host = inspect::read_host(&watch_list.places())?;
     let agent = inspect::identify_agent(&host, std::process::id(), boot_ns());
     let Loaded { config, effective, .. } = loaded;
+    let (delivery, mut carriers) = way_out(args, &config, &host, &agent)?;
     let mut reloads = Reloads::listen(args.config.as_deref(), effective, known, host.kernel_release.clone())
         .context("cannot listen for signals")?;
     let counting = counting(&config.rarity, &agent)?;
@@ -136,13 +137,15 @@ async fn watch(
         tokio::select! {
             biased;
             signal = shutdown.requested() => break signal,
-            next = reloads.next() => reloads.apply(next, &mut programs, &mut rings, &mut pipeline),
+            next = reloads.next() => reloads.apply(next, &mut programs, &mut rings, &mut pipeline, carriers.as_mut()),
             _ = ticks.tick() => {
                 let totals = read_totals(&mut counters);
                 pipeline.tick(totals);
                 look_at_switches(&mut switches, &mut programs, &mut pipeline);
                 links.follow(&mut programs, &mut pipeline);
-                heart.follow(&mut programs, &mut pipeline, &totals.unwrap_or_default(), Vec::new());
+                let carried = carriers.as_mut().map(|carriers| carriers.look_after(&mut pipeline)).transpose()?;
+                let carried = carried.as_ref().map(carriers::metrics).unwrap_or_default();
+                heart.follow(&mut programs, &mut pipeline, &totals.unwrap_or_default(), carried);
                 tools.follow(&mut programs);
             }
             () = tokio::time::sleep_until(closes.next()), if closes.are_awaited() => closes.look(&mut programs),
@@ -162,7 +165,7 @@ async fn watch(
             closes.look(&mut programs);
         }
         if pipeline.output_is_closed() {
-            anyhow::bail!("standard output was closed: there is nobody to tell");
+            anyhow::bail!("the output has ended: there is nobody to tell");
         }
         manager.alive(|| status(&programs, &pipeline));
     };
@@ -190,9 +193,29 @@ async fn watch(
     let told = pipeline.tell_state(&state) && !pipeline.owes_losses();
     heart.stop(Instant::now() + RECORD);
     pipeline.into_output().finish(deadline)?;
+    if let Some(carriers) = carriers {
+        carriers.finish(deadline);
+    }
     anyhow::ensure!(told, "not everything that was seen could be told before the end");
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where documents go: to standard output alone, or through the spool to the sinks.
+fn way_out(
+    args: &RunArgs,
+    config: &Config,
+    host: &Host,
+    agent: &Agent,
+) -> anyhow::Result<(Delivery, Option<Carriers>)> {
+    let started = "cannot start the output";
+    if args.stdout {
+        let output = Output::start(Lines::to(std::io::stdout())).context(started)?;
+        return Ok((Delivery { output, with_events: args.events }, None));
+    }
+    let carriers = Carriers::start(config, host, agent)?;
+    let output = Output::start(carriers.spool()).context(started)?;
+    Ok((Delivery { output, with_events: carriers.want_events() }, Some(carriers)))
 }
 
 /// Those who count, unless that is switched off. A host that cannot count tells everything as rare.

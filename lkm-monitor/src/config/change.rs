@@ -3,13 +3,15 @@
 use super::load::Effective;
 use crate::model::SettingChange;
 
-/// What holds as soon as it is read anew: all of `[files]`, and what makes a group rare, whatever it is made of.
+/// What holds as soon as it is read anew: all of `[files]` and of the sinks, the spool's bounds, and what makes a group rare, whatever it is
+/// made of.
 fn is_in_place(key: &str) -> bool {
     let threshold = || {
         let (kind, name) = key.strip_prefix("rarity.")?.split_once('.')?;
         Some(["files", "tools", "modules"].contains(&kind) && name != "keys")
     };
-    key.starts_with("files.") || threshold().unwrap_or(false)
+    let is_way_out = key.starts_with("sinks.") || (key.starts_with("spool.") && key != "spool.path");
+    key.starts_with("files.") || is_way_out || threshold().unwrap_or(false)
 }
 
 /// What is another, by key.

@@ -43,6 +43,12 @@ pub enum LossReason {
     GroupEvicted,
     /// Nobody took the documents.
     OutputFull,
+    /// Documents were given up in the spool, for want of room or for their age, before a sink's receiver had them: counted for each sink.
+    SpoolEvicted,
+    /// The spool could not be written or read, nor could memory take its place.
+    SpoolError,
+    /// A sink's receiver will never take them. They are kept as dead letters.
+    Refused,
 }
 
 impl LossReason {
@@ -62,10 +68,13 @@ impl LossReason {
             Self::NotCounted => "not_counted",
             Self::GroupEvicted => "group_evicted",
             Self::OutputFull => "output_full",
+            Self::SpoolEvicted => "spool_evicted",
+            Self::SpoolError => "spool_error",
+            Self::Refused => "dead_lettered",
         }
     }
 
-    /// Which side lost it: `kernel` or `daemon`.
+    /// Where it was lost: `kernel`, `daemon`, `spool` or `sink`.
     pub const fn stage(self) -> &'static str {
         match self {
             Self::RingFull
@@ -81,6 +90,8 @@ impl LossReason {
             | Self::NotCounted
             | Self::GroupEvicted
             | Self::OutputFull => "daemon",
+            Self::SpoolEvicted | Self::SpoolError => "spool",
+            Self::Refused => "sink",
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod request;
 pub mod run;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod spool_change;
 pub mod state;
 pub mod taint;
 pub mod text;
@@ -52,6 +53,7 @@ pub use process::{ArgumentsSource, Ids, Namespaces, Process, ProcessTree, Tty};
 pub use rarity::{Answer, KeyPart, Kind, Rarity, Scope, Standing, Threshold};
 pub use request::ModuleRequest;
 pub use run::{Moment, Predecessor, RunEnd, RunRecord, Succession};
+pub use spool_change::SpoolChange;
 pub use state::{BlindHook, ClockStep, Coverage, LostHook, ProbeState, SensorChange, SensorState, SyscallHooks};
 pub use tool_run::{InstalledTool, ToolEnd, ToolKind, ToolMatch, ToolOperation, ToolRun};
 pub use verdict::{Finding, Rule, Severity, Technique, Verdict};

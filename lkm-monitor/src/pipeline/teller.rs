@@ -9,7 +9,7 @@ use crate::{
     ledger::Ledger,
     model::{
         Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, LossReason, Observation, ProcessTree,
-        Reload, SensorState, Succession, Verdict,
+        Reload, SensorState, SpoolChange, Succession, Verdict,
     },
     output::{Output, Priority, Sent},
     sensor::losses::Totals,
@@ -94,6 +94,16 @@ impl Teller {
     /// False where it is lost.
     pub(super) fn tell_burst(&mut self, burst: &FileBurst, verdict: &Verdict, accounts: &Accounts) -> bool {
         let document = self.renderer.render_burst(burst, verdict, accounts);
+        self.send(document, Priority::Reserved, 0)
+    }
+
+    pub(super) const fn want_events(&mut self, wanted: bool) {
+        self.delivery.with_events = wanted;
+    }
+
+    /// Whether that was possible.
+    pub(super) fn tell_spool(&mut self, change: &SpoolChange) -> bool {
+        let document = self.renderer.render_spool(change, &assess::assess_spool(change));
         self.send(document, Priority::Reserved, 0)
     }
 

@@ -32,6 +32,7 @@ pub use self::{
 };
 use crate::{
     database::{self, DatabaseError},
+    latency::Latencies,
     model::Class,
     sinks::Entry,
 };
@@ -96,6 +97,7 @@ struct Inner {
     ran_to: Instant,
     /// The sum of documents that came in: tells whether there is something new.
     arrived: u64,
+    durable: Latencies,
 }
 
 impl Spool {
@@ -116,6 +118,7 @@ impl Spool {
             uncounted: Counts::new(),
             ran_to: Instant::now(),
             arrived: 0,
+            durable: Latencies::default(),
         };
         Ok(Self { settings: Mutex::new(settings), inner: Mutex::new(inner), grown: Condvar::new() })
     }
@@ -147,6 +150,7 @@ impl Spool {
             match inner.store.append(documents, ran_s, limits) {
                 Ok(()) => {
                     inner.ran_to += Duration::from_secs(ran_s);
+                    documents.iter().for_each(|document| inner.durable.note_since(document.happened_ms));
                     self.grown.notify_all();
                     return;
                 }
@@ -220,6 +224,11 @@ impl Spool {
         if inner.store.count(&counter, number).is_err() {
             *inner.uncounted.entry(counter).or_default() += number;
         }
+    }
+
+    /// How long it took from events to durable documents, since the start.
+    pub fn durable(&self) -> Latencies {
+        self.inner().durable.clone()
     }
 
     /// Whether documents are durable.

@@ -14,8 +14,8 @@ use crate::{
         AccessOutcome, Answer, ArgumentsSource, Bytes, CallerText, Clock, ClockStep, Content, ContentStatus, Excluded,
         FileAction, FileBurst, FileReport, Heartbeat, Ids, Loss, LossReason, Metric, ModuleCall, ModuleRequest, Moment,
         Namespaces, ObjectAccess, Observation, Operation, Part, Predecessor, Process, ProcessTree, Rarity, Reload,
-        ReloadOutcome, RingFill, RunEnd, RunRecord, Scope, SeenPath, SensorChange, SettingChange, Standing, Succession,
-        ToolEnd, ToolMatch, ToolOperation, ToolRun, Tty, Verdict, Writing, samples,
+        ReloadOutcome, RingFill, RunEnd, RunRecord, Scope, SeenPath, SensorChange, SettingChange, SpoolChange,
+        Standing, Succession, ToolEnd, ToolMatch, ToolOperation, ToolRun, Tty, Verdict, Writing, samples,
     },
 };
 
@@ -304,6 +304,10 @@ fn others() -> Vec<Document> {
         renderer.render_succession(&succession(), &Verdict::default()),
         renderer.render_succession(&unreadable, &Verdict::default()),
         renderer.render_heartbeat(&heartbeat()),
+        renderer.render_spool(
+            &SpoolChange { boot_ns: SECOND_NS, reason: Some("no space".to_owned()) },
+            &Verdict::default(),
+        ),
     ]
 }
 

@@ -11,7 +11,10 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::baseline;
+use super::{
+    baseline,
+    carriers::{Carriers, Ways},
+};
 use crate::{
     config::{self, Effective, Loaded, Problems},
     inspect::{
@@ -31,6 +34,7 @@ pub(super) struct Next {
     loaded: Loaded,
     selection: Selection,
     baseline: Baseline,
+    ways: Ways,
 }
 
 /// Waits for the signal, and reads in a thread of its own: a disk can make who reads it wait.
@@ -89,9 +93,10 @@ impl Reloads {
         programs: &mut Programs,
         rings: &mut Rings,
         pipeline: &mut Pipeline,
+        carriers: Option<&mut Carriers>,
     ) {
         let sha256_before = self.holds.sha256();
-        let outcome = match next.and_then(|next| self.follow(next, programs, rings, pipeline)) {
+        let outcome = match next.and_then(|next| self.follow(next, programs, rings, pipeline, carriers)) {
             Ok(outcome) => outcome,
             Err(error) => rejected(&error),
         };
@@ -106,13 +111,18 @@ impl Reloads {
         programs: &mut Programs,
         rings: &mut Rings,
         pipeline: &mut Pipeline,
+        carriers: Option<&mut Carriers>,
     ) -> anyhow::Result<ReloadOutcome> {
-        let Next { loaded, selection, baseline } = next;
+        let Next { loaded, selection, baseline, ways } = next;
         programs.know_names(selection.watch.filter())?;
         let deadline = Instant::now() + LAST_OF_OLD;
         while pipeline.read(rings) && Instant::now() < deadline {}
         self.known.follow(baseline.subject);
         pipeline.follow(selection);
+        if let Some(carriers) = carriers {
+            carriers.follow(ways);
+            pipeline.want_events(carriers.want_events());
+        }
         let changes = config::changes(&self.holds, &loaded.effective);
         self.holds = loaded.effective;
         for warning in &loaded.warnings {
@@ -148,5 +158,6 @@ fn read(named: Option<&Path>, known: &Known, kernel_release: &str) -> anyhow::Re
     let baseline = baseline(&watch);
     known.learn(&baseline);
     let mounts = inspect::system_mounts(kernel_release, &watch.places());
-    Ok(Next { loaded, selection: Selection { watch, exclusions, thresholds, mounts }, baseline })
+    let ways = Ways::of(&loaded.config)?;
+    Ok(Next { loaded, selection: Selection { watch, exclusions, thresholds, mounts }, baseline, ways })
 }

@@ -1,0 +1,120 @@
+//! What the daemon does with the way out: starts it, follows its state, and tells of it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::Context as _;
+
+use crate::{
+    config::{
+        Config,
+        sinks::{Documents, Plan},
+    },
+    dispatch::{Dispatch, Status},
+    model::{Agent, Host, LossReason, Metric, SpoolChange},
+    pipeline::{Pipeline, boot_ns},
+    spool::{Condition, Count, Counts, Settings, Spool, total},
+};
+
+/// The spool and the sinks.
+#[derive(Debug)]
+pub(super) struct Carriers {
+    dispatch: Dispatch,
+    /// What the spool had counted before this run.
+    before: Counts,
+    want_events: bool,
+    /// What was told last.
+    told: Condition,
+}
+
+/// The settings that this is made of.
+#[derive(Clone, Debug)]
+pub(super) struct Ways {
+    settings: Settings,
+    plans: BTreeMap<String, Plan>,
+}
+
+impl Ways {
+    /// Reads the files that settings name.
+    pub(super) fn of(config: &Config) -> anyhow::Result<Self> {
+        Ok(Self { settings: config.spool.settings()?, plans: config.plans()? })
+    }
+
+    /// Whether somebody wants what is no alert.
+    fn want_events(&self) -> bool {
+        self.plans.values().any(|plan| plan.documents == Documents::All)
+    }
+}
+
+impl Carriers {
+    pub(super) fn start(config: &Config, host: &Host, agent: &Agent) -> anyhow::Result<Self> {
+        let ways = Ways::of(config)?;
+        let want_events = ways.want_events();
+        let dispatch = Dispatch::start(ways.settings, ways.plans, host, agent).context("no document can be sent")?;
+        let before = dispatch.status().counts;
+        Ok(Self { dispatch, before, want_events, told: Condition::Durable })
+    }
+
+    /// Where documents go into.
+    pub(super) fn spool(&self) -> Arc<Spool> {
+        Arc::clone(self.dispatch.spool())
+    }
+
+    /// Whether somebody wants what is no alert.
+    pub(super) const fn want_events(&self) -> bool {
+        self.want_events
+    }
+
+    /// Uses other sinks and bounds from now on.
+    pub(super) fn follow(&mut self, ways: Ways) {
+        self.want_events = ways.want_events();
+        self.dispatch.follow(ways.plans, ways.settings);
+    }
+
+    /// Tells what was lost, and whether documents are durable. What was counted.
+    pub(super) fn look_after(&mut self, pipeline: &mut Pipeline) -> anyhow::Result<Status> {
+        let status = self.dispatch.status();
+        if let Some(failure) = &status.failure {
+            anyhow::bail!("{failure}");
+        }
+        let lost = |count| total(&status.counts, count).saturating_sub(total(&self.before, count));
+        pipeline.note_losses(&[
+            (LossReason::SpoolEvicted, lost(Count::SpoolEvicted) + lost(Count::SpoolExpired)),
+            (LossReason::SpoolError, lost(Count::SpoolError) + lost(Count::TornRecord)),
+            (LossReason::Refused, lost(Count::DeadLettered)),
+        ]);
+        if status.condition != self.told {
+            let reason = match &status.condition {
+                Condition::Durable => None,
+                Condition::InMemory(reason) => Some(reason.clone()),
+            };
+            if pipeline.tell_spool(&SpoolChange { boot_ns: boot_ns(), reason }) {
+                self.told = status.condition.clone();
+            }
+        }
+        Ok(status)
+    }
+
+    /// Brings away what can be brought away until `deadline`.
+    pub(super) fn finish(self, deadline: std::time::Instant) {
+        self.dispatch.finish(deadline);
+    }
+}
+
+/// As heartbeats and metrics have it.
+pub(super) fn metrics(status: &Status) -> Vec<Metric> {
+    let of_count = |(counter, value): (&crate::spool::Counter, &u64)| {
+        let mut labels = vec![("stage", counter.count.stage().to_owned()), ("reason", counter.count.name().to_owned())];
+        labels.extend(counter.sink.clone().map(|sink| ("sink", sink)));
+        Metric { name: "documents", labels, value: *value }
+    };
+    let plain = |name, value| Metric { name, labels: Vec::new(), value };
+    let of_sink = |(sink, health): (&String, &crate::sinks::courier::Health)| Metric {
+        name: "sink_failures",
+        labels: vec![("sink", sink.clone())],
+        value: health.failures.into(),
+    };
+    let mut metrics: Vec<_> = status.counts.iter().map(of_count).collect();
+    metrics.extend(status.sinks.iter().map(of_sink));
+    metrics.extend([plain("spool_bytes", status.bytes), plain("dead_letters", status.dead_letters)]);
+    metrics
+}
