@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_reader_gets_every_line() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let batch = entries(0..40, 2500);
+        let batch = entries(0..40, 9000);
         let sent = batch.clone();
         let sending = std::thread::spawn(move || StdoutSink::to(writer, Duration::from_secs(20)).deliver(&sent));
         let mut read = Vec::new();
@@ -104,7 +104,7 @@ mod tests {
     fn a_reader_that_stands_still_costs_the_timeout_and_tears_no_line() {
         let (mut reader, writer) = io::pipe().unwrap();
         let mut sink = StdoutSink::to(writer, Duration::from_millis(50));
-        let batch = entries(0..40, 2500);
+        let batch = entries(0..40, 9000);
         let Delivered::Each(fates) = sink.deliver(&batch) else { panic!("nothing fitted into the pipe") };
         let taken = fates.iter().filter(|fate| **fate == Fate::Taken).count();
         assert!((1..40).contains(&taken) && matches!(fates[taken], Fate::TryAgain(_)), "{fates:?}");
