@@ -7,11 +7,7 @@ mod credentials;
 
 use std::{
     io::{self, Read, Write as _},
-    sync::{
-        Arc,
-        mpsc::{self, RecvTimeoutError},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,6 +27,10 @@ use super::{
     tls::{self, ClientCertificate, TlsError, TlsFiles},
 };
 use crate::config::sinks::TlsConfig;
+
+/// What is written at once. A write may take the time that is left, and what it leaves over has that time again: little, so that a
+/// receiver that reads slowly gains next to nothing.
+const OUTPUT_BYTES: usize = 16 << 10;
 
 /// How a receiver is reached.
 #[derive(Clone, Debug)]
@@ -182,10 +182,7 @@ impl Client {
             .timeout_connect(Some(share))
             .build();
         let mut body = Body { rest: body, begun: false };
-        let answer = in_time(agent.clone(), time, || {
-            let response = post.send(SendBody::from_reader(&mut body))?;
-            Ok(Answer::read(response))
-        });
+        let answer = post.send(SendBody::from_reader(&mut body)).map(Answer::read);
         answer.map_err(|error| {
             let late = Instant::now() >= deadline;
             let reason = if late {
@@ -211,33 +208,13 @@ impl Read for Body<'_> {
     }
 }
 
-/// Has a thread end the exchange when its time is over.
-///
-/// The client gives each write to the socket all the time that is left; a receiver that reads slowly makes several writes of one.
-fn in_time<T>(
-    agent: Agent,
-    time: Duration,
-    exchange: impl FnOnce() -> Result<T, ureq::Error>,
-) -> Result<T, ureq::Error> {
-    thread::scope(|scope| {
-        let (done, running) = mpsc::channel::<()>();
-        thread::Builder::new().name("deadline".to_owned()).spawn_scoped(scope, move || {
-            if running.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
-                agent.shutdown();
-            }
-        })?;
-        let result = exchange();
-        drop(done);
-        result
-    })
-}
-
 fn open(settings: &HttpSettings) -> Result<Agent, OpenError> {
     let mut config = Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
         .proxy(settings.proxy.clone())
         .user_agent(concat!("lkm-monitor/", env!("CARGO_PKG_VERSION")))
+        .output_buffer_size(OUTPUT_BYTES)
         .accept("application/json");
     if settings.endpoints.iter().any(Endpoint::is_tls) {
         config = config.tls_config(tls_config(&TlsFiles::read(&settings.tls)?)?);

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use ureq::http::Uri;
+use ureq::http::{Uri, uri::PathAndQuery};
 
 use super::TlsConfig;
 use crate::sinks::{
@@ -93,7 +93,7 @@ fn endpoint(key: &'static str, address: &str, whole: bool) -> Result<Endpoint, H
     }
     let problem = |problem: &str| HttpError::Value { key, value: address.to_owned(), problem: problem.to_owned() };
     let uri: Uri = address.parse().map_err(|error: ureq::http::uri::InvalidUri| problem(&error.to_string()))?;
-    let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+    let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(problem("it must begin with http:// or https:// and a host"));
     };
     if authority.as_str().len() > authority.host().len() && authority.port_u16().is_none() {
@@ -102,16 +102,19 @@ fn endpoint(key: &'static str, address: &str, whole: bool) -> Result<Endpoint, H
     if uri.query().is_some() && !whole {
         return Err(problem("it must not have a query"));
     }
-    let base = if whole { address } else { address.trim_end_matches('/') };
-    Ok(Endpoint { base: base.to_owned(), name: authority.to_string() })
+    let path = uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let path = if whole { path } else { path.trim_end_matches('/') };
+    Ok(Endpoint { base: format!("{scheme}://{authority}{path}"), name: authority.to_string() })
 }
 
 fn proxy(address: &str) -> Result<ureq::Proxy, HttpError> {
     let key = "proxy";
-    // It checks what is checked of an endpoint, and the client reads the rest.
     let endpoint = endpoint(key, address, false)?;
-    let problem = |error: ureq::Error| HttpError::Value { key, value: address.to_owned(), problem: error.to_string() };
-    ureq::Proxy::new(&endpoint.base).map_err(problem)
+    let problem = |problem: String| HttpError::Value { key, value: address.to_owned(), problem };
+    if endpoint.is_tls() {
+        return Err(problem("it must begin with http://".to_owned()));
+    }
+    ureq::Proxy::new(&endpoint.base).map_err(|error| problem(error.to_string()))
 }
 
 /// Credentials out of the file that a key names.

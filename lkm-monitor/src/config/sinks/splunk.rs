@@ -68,6 +68,10 @@ impl SplunkConfig {
             timeout,
         };
         let http = keys.settings(token, &mut problems);
+        if self.acknowledge && self.endpoints.len() > 1 {
+            // A collector knows only what it took itself.
+            problems.0.push(HttpError::Both { key: "acknowledge", other: "more than one of endpoints" });
+        }
         let channel = fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(HttpError::Channel);
         let channel = problems.take(channel).unwrap_or_default().trim().to_owned();
         problems.or(SplunkSettings {

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{HttpError, SinkConfig};
-use crate::sinks::fake::certificates::{Authority, Folder};
+use crate::sinks::{
+    fake::certificates::{Authority, Folder},
+    http::Endpoint,
+};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -46,13 +49,17 @@ fn every_key_is_taken() {
     assert_eq!(elasticsearch(&format!("{endpoints}data_stream = 'logs-x-y'\n{users}{common}")), none);
     assert_eq!(elasticsearch(&format!("{endpoints}api_key_file = '{secret}'\n{common}")), none);
     let texts = "index = 'i'\nsource = 's'\nsourcetype = 't'\nacknowledge = true\n";
-    assert_eq!(splunk(&format!("{endpoints}token_file = '{secret}'\n{texts}{common}")), none);
+    let one = "endpoints = ['https://a']\n";
+    assert_eq!(splunk(&format!("{one}token_file = '{secret}'\n{texts}{common}")), none);
     let config =
         parse(&format!("[webhook]\nurl = 'https://a/b?c=d'\nformat = 'ndjson'\nheader_file = '{secret}'\n{common}"));
     let settings = config.webhook.unwrap().settings(TIMEOUT).unwrap();
     assert_eq!((settings.http.timeout, settings.http.endpoints[0].name.as_str()), (TIMEOUT, "a"));
     assert_eq!(settings.http.endpoints[0].base, "https://a/b?c=d");
     assert!(!format!("{settings:?}").contains("hush"));
+    let config = parse(&format!("[elasticsearch]\nendpoints = ['HTTPS://A/b//']\ntls.ca_file = '{ca}'\n"));
+    let settings = config.elasticsearch.unwrap().settings(TIMEOUT).unwrap();
+    assert_eq!(settings.http.endpoints[0], Endpoint { base: "https://A/b".to_owned(), name: "A".to_owned() });
 }
 
 #[test]
@@ -88,8 +95,7 @@ fn mistakes_are_named() {
     assert_eq!(es("api_key_file = '/a'\nuser = 'a'\n"), "api_key_file and user are both set");
     assert!(es("api_key_file = '/none'\n").starts_with("api_key_file: /none: No such file"));
     assert_eq!(es("tls = { ca_file = '/a' }\n"), "tls is set, but endpoints has no address that begins with https://");
-    let proxy = es("proxy = 'ftp://a'\n");
-    assert_eq!(proxy, "proxy: `ftp://a`: it must begin with http:// or https:// and a host");
+    assert_eq!(es("proxy = 'https://a'\n"), "proxy: `https://a`: it must begin with http://");
     assert!(
         one(elasticsearch("endpoints = ['https://a']\ntls.ca_file = '/none'\n")).starts_with("tls.ca_file: /none: ")
     );
@@ -97,6 +103,10 @@ fn mistakes_are_named() {
     assert_eq!(query, "endpoints: `http://a/?b`: it must not have a query");
     let secret = one(webhook("url = 'http://me:hush@a'\n"));
     assert_eq!(secret, "url: it holds a user or a password, which belong into a file");
+    let folder = Folder::new();
+    let token = format!("token_file = '{}'\n", folder.with("token", "1-2\n").display());
+    let several = one(splunk(&format!("endpoints = ['http://a', 'http://b']\nacknowledge = true\n{token}")));
+    assert_eq!(several, "acknowledge and more than one of endpoints are both set");
     let unknown = toml::from_str::<SinkConfig>("[webhook]\nurl = 'http://a'\nmethod = 'PUT'\n").unwrap_err();
     assert!(unknown.to_string().contains("unknown field `method`"));
 }

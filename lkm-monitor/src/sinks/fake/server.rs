@@ -121,6 +121,10 @@ impl Server {
         answer: impl FnMut(&Request) -> Reply + Send + 'static,
     ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        if openings.iter().any(|opening| matches!(opening, Opening::ReadSlowly)) {
+            // Whoever writes then waits for each bit of it, and not once for much.
+            rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4096).unwrap();
+        }
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             tls,
@@ -185,7 +189,7 @@ impl Shared {
                 let _ = stream.read_exact(&mut begin);
             }
             (Opening::ReadSlowly, _) => {
-                let mut few = [0; 4096];
+                let mut few = [0; 1024];
                 while stream.read(&mut few).is_ok_and(|read| read > 0) && self.pause() {}
             }
         }

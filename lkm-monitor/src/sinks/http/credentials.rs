@@ -65,7 +65,10 @@ impl Credentials {
 impl Scheme {
     fn header(&self, path: &Path) -> Result<(HeaderName, HeaderValue), CredentialsError> {
         let text = fs::read(path).map_err(|source| CredentialsError::Read { path: path.to_owned(), source })?;
-        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii();
+        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // Blanks can be part of a password, and of nothing else.
+        let line = if matches!(self, Self::Basic { .. }) { line } else { line.trim_ascii() };
         if line.is_empty() {
             return Err(CredentialsError::Empty { path: path.to_owned() });
         }
@@ -117,8 +120,9 @@ mod tests {
         assert_eq!(value(Scheme::ApiKey, "aWQ6a2V5\n"), "ApiKey aWQ6a2V5");
         assert_eq!(value(Scheme::ApiKey, "id:key\r\nmore"), "ApiKey aWQ6a2V5");
         // RFC 7617, 2.
-        let user = "Aladdin".to_owned();
-        assert_eq!(value(Scheme::Basic { user }, "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        let basic = |text| value(Scheme::Basic { user: "Aladdin".to_owned() }, text);
+        assert_eq!(basic("open sesame\r\n"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+        assert_eq!(basic("open sesame "), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZSA=");
         assert_eq!(value(Scheme::Splunk, "0000-1111\n"), "Splunk 0000-1111");
         let header = header_of(Scheme::Header, "X-Api-Key:  a:b \n").unwrap();
         assert_eq!((header.0.as_str(), header.1.as_str()), ("x-api-key", "a:b"));

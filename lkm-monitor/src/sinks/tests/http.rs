@@ -169,6 +169,19 @@ fn endpoints_are_tried_in_turn() {
 }
 
 #[test]
+fn an_endpoint_that_says_nothing_leaves_time_for_the_next() {
+    let (folder, authority) = (Folder::new(), Authority::new("authority"));
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let one_taken = |_: &Request| Response::new(200, r#"{"items":[{"create":{"status":201}}]}"#).into();
+    let server = Server::start_with(Some(authority.sign("127.0.0.1").server()), &[], one_taken);
+    let endpoints = vec![format!("https://{}", silent.local_addr().unwrap()), server.url()];
+    let tls = TlsConfig { ca_file: Some(folder.with("ca", &authority.pem())), ..TlsConfig::default() };
+    let config = ElasticsearchConfig { endpoints, tls, ..ElasticsearchConfig::default() };
+    let mut sink = ElasticsearchSink::new(config.settings(Duration::from_secs(4)).unwrap());
+    assert_eq!(fates(sink.deliver(&batch(1))), [Fate::Taken]);
+}
+
+#[test]
 fn an_endpoint_that_may_have_a_batch_is_the_only_one_that_gets_it() {
     let broken = Server::start(|_| Reply::Cut(Response::new(200, ""), 0));
     let receiver = Elasticsearch::start(Expected::default(), |_| Fault::None);
