@@ -1,4 +1,5 @@
 //! `lkm-monitor config` as a program: exit codes, and what goes to which stream.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     fs,

@@ -196,7 +196,7 @@ impl RarityConfig {
             "an address holds a user or password; they belong into user and password_file"
         } else if has('#') {
             "an address asks not to look at the server's certificate (#insecure), which is not allowed"
-        } else if addresses.iter().any(is_tls) && !addresses.iter().all(is_tls) {
+        } else if addresses.iter().any(|address| is_tls(address)) && !addresses.iter().all(|address| is_tls(address)) {
             "some begin with rediss:// and some do not; all must, or none"
         } else {
             return Ok(());
@@ -205,7 +205,7 @@ impl RarityConfig {
     }
 }
 
-fn is_tls(address: &String) -> bool {
+fn is_tls(address: &str) -> bool {
     address.starts_with("rediss://")
 }
 
