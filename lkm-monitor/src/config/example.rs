@@ -45,7 +45,8 @@ mod tests {
     #[test]
     fn the_documentation_has_all_of_it() {
         let documentation = include_str!("../../../docs/configuration.md");
-        assert!(documentation.contains(DEFAULT_FILE), "copy the output of `config default` to docs/configuration.md");
+        let block = format!("```toml\n{DEFAULT_FILE}```\n");
+        assert!(documentation.contains(&block), "copy the output of `config default` to docs/configuration.md");
     }
 
     #[test]
