@@ -37,7 +37,7 @@ fn main() {
         let entry = |number: u64| {
             let id = format!("{{\"event\":{{\"id\":\"{sync}{number:032x}\"}},\"message\":\"");
             let json = format!("{id}{}\"}}", "x".repeat(DOCUMENT_BYTES - id.len() - 2));
-            Entry { number, class: Class::Telemetry, json: json.into_bytes().into() }
+            Entry { number, class: Class::Telemetry, happened_ms: 0, json: json.into_bytes().into() }
         };
         let batch: Vec<Entry> = (0..BATCH).map(entry).collect();
         // What an earlier run left is read once.

@@ -52,7 +52,12 @@ impl Drop for Shipper {
 
 fn entries(count: u64) -> Vec<Entry> {
     let document = |number: u64| json!({ "event": { "id": format!("{number:032x}") }, "message": "x".repeat(2000) });
-    let entry = |number| Entry { number, class: Class::State, json: document(number).to_string().into_bytes().into() };
+    let entry = |number| Entry {
+        number,
+        class: Class::State,
+        happened_ms: 0,
+        json: document(number).to_string().into_bytes().into(),
+    };
     (0..count).map(entry).collect()
 }
 

@@ -6,6 +6,7 @@ mod doctor;
 mod hunt;
 mod run;
 mod show;
+mod spool;
 mod terminal;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Command {
     Hunt(hunt::HuntArgs),
     /// Write down what is normal on this host, or learn what is normal elsewhere
     Baseline(baseline::BaselineArgs),
+    /// Look after documents that wait for their receivers, and those that were refused
+    Spool(spool::SpoolArgs),
     /// Show documents the way people read them
     Show(show::ShowArgs),
 }
@@ -61,6 +64,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(&args),
         Command::Hunt(args) => hunt::run(args),
         Command::Baseline(args) => baseline::run(args),
+        Command::Spool(args) => spool::run(args),
         Command::Show(args) => show::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -110,6 +110,18 @@ impl Spool {
                 (in_memory(&settings.path)?, Some((error.to_string(), Instant::now())))
             }
         };
+        Ok(Self::with(settings, store, failed))
+    }
+
+    /// Opens a spool that is there, as it is: somebody wants to look into it.
+    pub fn open_existing(settings: Settings) -> Result<Self, DatabaseError> {
+        let there = std::fs::metadata(&settings.path);
+        there.map_err(|source| DatabaseError::File { path: settings.path.clone(), source })?;
+        let store = open_as_it_is(&settings.path)?;
+        Ok(Self::with(settings, store, None))
+    }
+
+    fn with(settings: Settings, store: Store, failed: Option<(String, Instant)>) -> Self {
         let inner = Inner {
             store,
             generation: 0,
@@ -120,7 +132,7 @@ impl Spool {
             arrived: 0,
             durable: Latencies::default(),
         };
-        Ok(Self { settings: Mutex::new(settings), inner: Mutex::new(inner), grown: Condvar::new() })
+        Self { settings: Mutex::new(settings), inner: Mutex::new(inner), grown: Condvar::new() }
     }
 
     /// These sinks have to get every document from now on; true for those that want alerts only.
@@ -270,6 +282,11 @@ impl Spool {
     /// How many dead letters there are.
     pub fn dead_letter_count(&self) -> u64 {
         self.inner().store.dead_letter_count().unwrap_or_default()
+    }
+
+    /// Lets dead letters be sent again, by the daemon, as soon as their sinks have nothing else to do.
+    pub fn retry_dead_letters(&self, numbers: &[u64]) -> Result<(), DatabaseError> {
+        self.inner().store.retry_dead_letters(numbers).map_err(|error| self.error(error))
     }
 
     /// Throws dead letters away.

@@ -255,6 +255,22 @@ impl Store {
         Ok(self.database.begin_read()?.open_table(DEAD_LETTERS)?.len()?)
     }
 
+    /// Notes that dead letters are to be sent again.
+    pub(super) fn retry_dead_letters(&mut self, numbers: &[u64]) -> Result<(), redb::Error> {
+        self.change(|tables, _| {
+            for number in numbers {
+                let letter = tables.dead_letters.get(number)?.and_then(|letter| DeadLetter::decode(letter.value()));
+                if let Some(mut letter) = letter {
+                    letter.retry = true;
+                    // It is as long as before.
+                    let value = letter.encode();
+                    tables.dead_letters.insert(number, value.as_slice())?;
+                }
+            }
+            Ok(())
+        })
+    }
+
     /// Takes dead letters away.
     pub(super) fn remove_dead_letters(&mut self, numbers: &[u64]) -> Result<(), redb::Error> {
         self.change(|tables, _| numbers.iter().try_for_each(|number| tables.exhume(*number)))
