@@ -270,10 +270,10 @@ mod tests {
 
     #[test]
     fn places_are_those_of_keys() {
-        let tree = parse("[a]\n\nb = \"\"\"\nlong\n\"\"\"\n[[c]]\nd = 1\n[[c]]\nd = 2\n");
+        let tree = parse("[a]\n\nb = \"\"\"\nlong\n\"\"\"\n[[c]]\nx = 1\n[[c]]\nx = 2\n");
         let line = |key: &Key| tree.nearest(key).0.origin.to_string();
         assert_eq!(line(&Key::from("a.b")), "a.toml:3");
-        assert_eq!(line(&Key::from("c").item(1).key("d")), "a.toml:9");
+        assert_eq!(line(&Key::from("c").item(1).key("x")), "a.toml:9");
         assert_eq!(line(&Key::from("c").item(1).key("none")), "a.toml:8");
     }
 
