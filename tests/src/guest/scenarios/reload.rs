@@ -22,7 +22,8 @@ const BUILDS: &str = "/srv/builds";
 const VENDOR: &str = "/srv/vendor/modprobe.d";
 /// Where files are made all the time.
 const BUSY: &str = "/tmp/reload";
-const PACE: Duration = Duration::from_millis(3);
+/// An emulated machine needs more than as long again to tell of each.
+const PACE: Duration = Duration::from_millis(20);
 
 /// Tells the daemon to read its settings.
 fn hang_up(sensor: &Sensor) {
@@ -47,21 +48,31 @@ fn told(sensor: &Sensor, pid: u32, path: &str) -> Document {
     sensor.expect(path, |document| document.text("file.path") == path && document.is_by(pid))
 }
 
+/// Ends it also when what it waits for fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 /// Makes files until `done` comes back; how many it made, and what `done` gave.
 fn while_files_appear<T>(done: impl FnOnce() -> T) -> (usize, T) {
-    let over = AtomicBool::new(false);
+    let wanted = AtomicBool::new(true);
     thread::scope(|scope| {
         let maker = scope.spawn(|| {
             let mut made = 0;
-            while !over.load(Ordering::Relaxed) {
+            while wanted.load(Ordering::Relaxed) {
                 fs::write(format!("{BUSY}/{made}.ko"), "no module").expect("make a file");
                 made += 1;
                 thread::sleep(PACE);
             }
             made
         });
+        let end = End(&wanted);
         let given = done();
-        over.store(true, Ordering::Relaxed);
+        drop(end);
         (maker.join().expect("the files are made"), given)
     })
 }
@@ -90,6 +101,7 @@ pub(super) fn loses_nothing(stage: &mut Stage) {
         fs::write(OWN, format!("[[files.watch]]\npath = \"{VENDOR}/*\"\nkind = \"modprobe\"\n"))
             .expect("write settings");
         hang_up(&sensor);
+        sensor.says("the configuration was reloaded");
         let reloaded = said(&sensor, "configuration-reloaded");
         let sequence = reloaded.number("event.sequence");
         sensor.expect("a file, after", |document| {
