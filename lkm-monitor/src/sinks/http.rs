@@ -35,7 +35,7 @@ const OUTPUT_BYTES: usize = 16 << 10;
 /// How a receiver is reached.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
-    /// Of one receiver. They are tried in turn.
+    /// Of one receiver: at least one. They are tried in turn.
     pub endpoints: Vec<Endpoint>,
     /// For a batch: looking up names, connecting, sending, and the whole answer.
     pub timeout: Duration,
@@ -52,9 +52,9 @@ pub struct HttpSettings {
 /// Where a receiver listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
-    /// Scheme, host, port and a path, without a slash at the end.
+    /// Scheme, host, port and a path, to which a sink adds its own.
     pub base: String,
-    /// Host and port: what reasons say, since a path may be a secret.
+    /// Host and port: what reasons say. A path may be a secret.
     pub name: String,
 }
 

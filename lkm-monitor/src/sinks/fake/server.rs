@@ -188,10 +188,8 @@ impl Shared {
                 let mut begin = vec![0; bytes];
                 let _ = stream.read_exact(&mut begin);
             }
-            (Opening::ReadSlowly, _) => {
-                let mut few = [0; 1024];
-                while stream.read(&mut few).is_ok_and(|read| read > 0) && self.pause() {}
-            }
+            (Opening::ReadSlowly, None) => self.read_slowly(stream),
+            (Opening::ReadSlowly, Some(tls)) => self.read_slowly(StreamOwned::new(tls, stream)),
         }
     }
 
@@ -199,6 +197,11 @@ impl Shared {
     fn pause(&self) -> bool {
         let stopped = self.stopped.lock().unwrap();
         !*self.stop.wait_timeout_while(stopped, Duration::from_millis(20), |stopped| !*stopped).unwrap().0
+    }
+
+    fn read_slowly(&self, mut stream: impl Read) {
+        let mut few = [0; 1024];
+        while stream.read(&mut few).is_ok_and(|read| read > 0) && self.pause() {}
     }
 
     fn serve(&self, connection: usize, stream: impl Read + Write) {
@@ -228,7 +231,8 @@ impl Shared {
         match reply {
             Reply::Whole(response) => stream.write_all(&response.bytes()).and_then(|()| stream.flush()).is_ok(),
             Reply::Cut(response, bytes) => {
-                let _ = stream.write_all(&response.bytes()[..*bytes]).and_then(|()| stream.flush());
+                let whole = response.bytes();
+                let _ = stream.write_all(&whole[..whole.len().min(*bytes)]).and_then(|()| stream.flush());
                 false
             }
             Reply::Dribble(response) => response

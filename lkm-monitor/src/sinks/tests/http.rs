@@ -73,9 +73,9 @@ fn an_answer_that_is_cut_may_hide_success() {
 
 /// Delivers a batch to a receiver that is too slow, and says how that failed.
 #[track_caller]
-fn too_slow(server: &Server, batch: &[Entry]) -> crate::sinks::Failure {
+fn too_slow(config: &WebhookConfig, batch: &[Entry]) -> crate::sinks::Failure {
     let began = Instant::now();
-    let failure = failure(sink(&config(server), SHORT).deliver(batch));
+    let failure = failure(sink(config, SHORT).deliver(batch));
     // Generous, for a machine that is busy; a fake takes much longer yet.
     assert!(began.elapsed() < SHORT * 3, "{:?}", began.elapsed());
     assert!(failure.reason.ends_with("no answer in 700ms"), "{failure:?}");
@@ -90,15 +90,21 @@ fn a_receiver_that_dribbles_is_not_waited_for() {
     let began = Instant::now();
     assert_eq!(fates(patient.deliver(&batch(1))), [Fate::Taken]);
     assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
-    assert!(too_slow(&server, &batch(1)).maybe_taken);
+    assert!(too_slow(&config(&server), &batch(1)).maybe_taken);
 }
 
 #[test]
 fn a_receiver_that_reads_slowly_is_not_waited_for() {
-    let server = Server::start_with(None, &[Opening::ReadSlowly], taken);
+    let (folder, authority) = (Folder::new(), Authority::new("authority"));
+    let tls = TlsConfig { ca_file: Some(folder.with("ca", &authority.pem())), ..TlsConfig::default() };
+    let shown = authority.sign("127.0.0.1").server();
     // More than both ends of a connection hold.
     let json = format!("{{\"event\":{{\"id\":\"{}\"}}}}", "a".repeat(32 << 20)).into_bytes();
-    assert!(too_slow(&server, &[Entry { json: json.into(), ..fake::entry(0) }]).maybe_taken);
+    let batch = [Entry { json: json.into(), ..fake::entry(0) }];
+    for (server_tls, tls) in [(None, TlsConfig::default()), (Some(shown), tls)] {
+        let server = Server::start_with(server_tls, &[Opening::ReadSlowly], taken);
+        assert!(too_slow(&WebhookConfig { tls, ..config(&server) }, &batch).maybe_taken);
+    }
 }
 
 #[test]
