@@ -77,7 +77,7 @@ fn too_slow(config: &WebhookConfig, batch: &[Entry]) -> crate::sinks::Failure {
     let began = Instant::now();
     let failure = failure(sink(config, SHORT).deliver(batch));
     // Generous, for a machine that is busy; a fake takes much longer yet.
-    assert!(began.elapsed() < SHORT * 3, "{:?}", began.elapsed());
+    assert!(began.elapsed() < SHORT * 7, "{:?}", began.elapsed());
     assert!(failure.reason.ends_with("no answer in 700ms"), "{failure:?}");
     failure
 }
@@ -89,7 +89,7 @@ fn a_receiver_that_dribbles_is_not_waited_for() {
     let mut patient = sink(&config(&server), Duration::from_secs(3));
     let began = Instant::now();
     assert_eq!(fates(patient.deliver(&batch(1))), [Fate::Taken]);
-    assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert!(too_slow(&config(&server), &batch(1)).maybe_taken);
 }
 
@@ -119,7 +119,7 @@ fn a_receiver_that_says_nothing_is_not_waited_for() {
         let config = WebhookConfig { url, tls, ..WebhookConfig::default() };
         let began = Instant::now();
         let failure = failure(sink(&config, SHORT).deliver(&batch(1)));
-        assert!(began.elapsed() < SHORT * 3);
+        assert!(began.elapsed() < SHORT * 7);
         assert_eq!(failure.maybe_taken, scheme == "http");
     }
 }
