@@ -218,6 +218,10 @@ impl<S: Storage> FileSink<S> {
         if len == 0 {
             return self.start(S::from(file), id, Timestamp::now()).map(Some);
         }
+        if self.settings.sync {
+            // What is known from here is not written again: it must not be with the kernel only.
+            file.sync_data().map_err(|source| self.failed("write", source))?;
+        }
         let header = header::read(&file).map_err(|source| self.failed("read", source))?;
         Ok(header.map(|(since, header_len)| Active { storage: S::from(file), id, len, header_len, since }))
     }

@@ -168,11 +168,14 @@ fn a_file_that_others_rename_remove_or_cut_is_made_anew() {
 #[test]
 fn a_file_that_is_not_ours_is_put_aside() {
     let (folder, path) = folder();
-    fs::write(&path, "something else\n").unwrap();
-    assert_eq!(sink(settings(&path)).deliver(&entries(0..1, 300)), taken(1));
+    let others = ["something else\n".to_owned(), format!("{}\n", crate::sinks::samples::document(9, 300))];
+    for other in &others {
+        fs::write(&path, other).unwrap();
+        assert_eq!(sink(settings(&path)).deliver(&entries(0..1, 300)), taken(1));
+        assert_eq!(read(&path).1.len(), 1);
+    }
     let files = files(folder.path());
-    assert_eq!(fs::read_to_string(&files[0]).unwrap(), "something else\n");
-    assert_eq!(read(&path).1.len(), 1);
+    assert_eq!([0, 1].map(|at| fs::read_to_string(&files[at]).unwrap()), others);
 }
 
 #[test]

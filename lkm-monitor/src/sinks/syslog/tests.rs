@@ -81,6 +81,7 @@ fn any_document() -> impl Strategy<Value = Value> {
                 "rule": { "id": rule },
                 "host": { "hostname": host },
                 "process": { "args": rest, "executable": "x".repeat(long) },
+                "lkm_monitor": { "module": vec!["m".repeat(long.min(200)); long % 40] },
             })
         })
 }

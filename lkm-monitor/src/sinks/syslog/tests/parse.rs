@@ -9,9 +9,12 @@ pub(super) struct Message {
     pub(super) app_name: String,
     pub(super) procid: String,
     pub(super) msgid: String,
-    pub(super) data: Vec<(String, Vec<(String, String)>)>,
+    pub(super) data: Vec<Element>,
     pub(super) text: String,
 }
+
+/// An SD-ID, and its parameters with their values.
+type Element = (String, Vec<(String, String)>);
 
 /// MSG-LEN SP SYSLOG-MSG, one after the other.
 pub(super) fn frames(mut bytes: &[u8]) -> Vec<&[u8]> {
@@ -64,7 +67,7 @@ fn is_timestamp(text: &str) -> bool {
 }
 
 /// Elements up to the space before MSG.
-fn structured_data(mut rest: &str) -> (Vec<(String, Vec<(String, String)>)>, &str) {
+fn structured_data(mut rest: &str) -> (Vec<Element>, &str) {
     let mut elements = Vec::new();
     while let Some(element) = rest.strip_prefix('[') {
         let end = element.find([' ', ']']).unwrap();
