@@ -251,7 +251,8 @@ mod tests {
     fn the_spool_has_what_was_taken() {
         let folder = tempfile::tempdir().unwrap();
         let limits = spool::Limits { max_bytes: 1 << 20, max_age_s: 60, max_dead_letter_bytes: 0 };
-        let settings = spool::Settings { path: folder.path().join("spool.redb"), limits, min_free_bytes: 0 };
+        let settings =
+            spool::Settings { path: folder.path().join("spool.redb"), limits, min_free_bytes: 0, retry: spool::RETRY };
         let spool = Arc::new(Spool::open(settings).unwrap());
         spool.set_sinks([("siem".to_owned(), false)].into()).unwrap();
         let output = Output::start(Arc::clone(&spool)).unwrap();

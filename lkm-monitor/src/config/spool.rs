@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{Invalid, Key};
-use crate::spool::{Limits, PATH, Settings};
+use crate::spool::{Limits, PATH, RETRY, Settings};
 
 /// `[spool]`
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -57,6 +57,6 @@ impl SpoolConfig {
             max_age_s: u64::from(self.max_age_days) * 86_400,
             max_dead_letter_bytes: self.max_dead_letter_bytes,
         };
-        Ok(Settings { path: self.path.clone(), limits, min_free_bytes: self.min_free_bytes })
+        Ok(Settings { path: self.path.clone(), limits, min_free_bytes: self.min_free_bytes, retry: RETRY })
     }
 }

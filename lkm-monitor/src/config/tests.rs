@@ -80,7 +80,7 @@ deadline_ms = 5
             "config.toml:23: rarity.files.keys: these events have no `args`",
             "config.toml:25: rarity.redis.addresses: `http://a`: Redis URL did not parse - InvalidClientConfig",
             "config.toml:26: rarity.redis.deadline_ms: it is 5, but must be from 10 to 10000",
-            "config.toml:27: else: there is no such key; there are `sensor`, `files`, `rarity`",
+            "config.toml:27: else: there is no such key; there are `sensor`, `files`, `rarity`, `heartbeat`, `spool`, `sinks`",
         ]
     );
 }

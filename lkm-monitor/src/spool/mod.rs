@@ -44,8 +44,8 @@ pub const PATH: &str = "/var/lib/lkm-monitor/spool.redb";
 const CACHE_BYTES: usize = 4 << 20;
 /// What is kept in memory while the file cannot be written, in bytes of documents.
 const MEMORY_BYTES: u64 = 8 << 20;
-/// How often the file is tried again.
-const RETRY: Duration = Duration::from_secs(10);
+/// How often a file that cannot be written is tried again, unless somebody knows better.
+pub const RETRY: Duration = Duration::from_secs(10);
 
 /// How the spool is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Settings {
     pub limits: Limits,
     /// What others are left of the file system, in bytes: when less is free the spool grows no more.
     pub min_free_bytes: u64,
+    /// How often a file that cannot be written is tried again.
+    pub retry: Duration,
 }
 
 /// Whether documents survive the end of the daemon.
@@ -155,7 +157,7 @@ impl Spool {
         let settings = self.settings();
         let mut inner = self.inner();
         inner.arrived += documents.len() as u64;
-        self.try_file_again(&mut inner, &settings, RETRY);
+        self.try_file_again(&mut inner, &settings, settings.retry);
         if inner.failed.is_none() {
             let limits = within_free_space(&settings, &inner.store);
             let ran_s = inner.ran_to.elapsed().as_secs();

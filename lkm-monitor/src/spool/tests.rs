@@ -7,6 +7,7 @@ fn settings(path: &Path) -> Settings {
         path: path.to_owned(),
         limits: Limits { max_bytes: 1 << 20, max_age_s: 3600, max_dead_letter_bytes: 1 << 20 },
         min_free_bytes: 0,
+        retry: RETRY,
     }
 }
 
