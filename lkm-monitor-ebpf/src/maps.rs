@@ -130,6 +130,10 @@ pub(crate) static OWN_OBJECTS: HashMap<u64, OwnObject> = HashMap::with_max_entri
 #[map]
 pub(crate) static OBJECT_CALLS: HashMap<u64, ObjectCall> = HashMap::with_max_entries(limits::OBJECT_CALLS, 0);
 
+/// What a program that the daemon runs answers: its return value stays in the kernel.
+#[map]
+pub(crate) static ANSWER: Array<u64> = Array::with_max_entries(1, 0);
+
 /// One `u64` per [`Counter`].
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<u64> = PerCpuArray::with_max_entries(Counter::COUNT, 0);

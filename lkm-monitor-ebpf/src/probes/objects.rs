@@ -20,7 +20,7 @@ use crate::{
     kernel::{current_task, descriptor, member, read},
     maps::{OBJECT_CALLS, OWN_OBJECTS},
     process::push_processes,
-    stream::DraftByUser,
+    stream::{DraftByUser, answer},
 };
 
 /// One object of the daemon's.
@@ -62,7 +62,7 @@ macro_rules! global {
 }
 
 /// Run by the daemon with a descriptor of its own, an [`ObjectKind`] and the object's number: from now on this is one of the daemon's
-/// objects. Who runs it first is the daemon. Other callers are told like all others.
+/// objects, if the answer is 1. Who runs it first is the daemon. Other callers are told like all others.
 #[raw_tracepoint]
 pub(crate) fn own_object(ctx: RawTracePointContext) -> i32 {
     let (fd, kind, id): (u64, u64, u64) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
@@ -73,13 +73,16 @@ pub(crate) fn own_object(ctx: RawTracePointContext) -> i32 {
             core::ptr::write_volatile(&raw mut DAEMON_TGID, bpf_get_current_pid_tgid() >> 32);
         }
     }
-    let address = object_of(fd as u32);
-    if !by_daemon() || address == 0 {
-        return 0;
-    }
     let object = OwnObject { kind: kind as u32, id: id as u32 };
-    let by_id = id == 0 || OWN_OBJECTS.insert(&key_of_id(object.kind, object.id), &object, 0).is_ok();
-    i32::from(OWN_OBJECTS.insert(&address, &object, 0).is_ok() && by_id)
+    answer(u64::from(by_daemon() && know(object_of(fd as u32), object)));
+    0
+}
+
+/// Whether the daemon's object at this address is known now.
+#[inline(always)]
+fn know(address: u64, object: OwnObject) -> bool {
+    let by_id = object.id == 0 || OWN_OBJECTS.insert(&key_of_id(object.kind, object.id), &object, 0).is_ok();
+    address != 0 && by_id && OWN_OBJECTS.insert(&address, &object, 0).is_ok()
 }
 
 /// Run by the daemon when the probes on returns are attached.

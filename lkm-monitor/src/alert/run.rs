@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{json::long, scene::unix_time};
-use crate::model::{Predecessor, RunRecord, Succession, text::text};
+use crate::model::{Predecessor, Succession, text::text};
 
 /// The document of a succession: a state, unless rules make it an alert.
 pub(super) fn render(succession: &Succession) -> Value {
@@ -35,7 +35,7 @@ pub(super) fn render(succession: &Succession) -> Value {
                     "began": before.map(|before| unix_time(before.began.unix_ms)),
                     "last_seen": before.map(|before| unix_time(before.seen.unix_ms)),
                     "binary_sha256": before.and_then(|before| hash(before.binary_sha256.as_deref()?)),
-                    "configuration_sha256": before.and_then(|before: &Box<RunRecord>| hash(&before.configuration_sha256)),
+                    "configuration_sha256": before.and_then(|before| hash(&before.configuration_sha256)),
                 },
             },
         },

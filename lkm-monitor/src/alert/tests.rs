@@ -393,7 +393,7 @@ proptest! {
         let probes = texts.into_iter().map(|text| ProbeState { error: Some(text), ..ProbeState::default() });
         state.probes = probes.cycle().take(many).collect();
         for hook in &mut state.blind_hooks {
-            hook.cause = state.blind.concat();
+            hook.cause = state.blind.first().cloned().unwrap_or_default();
         }
         state.blind_hooks = state.blind_hooks.into_iter().cycle().take(many).collect();
         parse(&renderer().render_state(&state, &Verdict::default()));

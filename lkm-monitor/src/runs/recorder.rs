@@ -35,6 +35,10 @@ pub struct Recorder {
 impl Recorder {
     /// Starts to keep the record of a run at `path`. Program and process the thread finds by itself.
     pub fn start(path: PathBuf, run: RunRecord) -> std::io::Result<Self> {
+        Self::start_as(Path::new(this_run::PROGRAM), path, run)
+    }
+
+    fn start_as(program: &'static Path, path: PathBuf, run: RunRecord) -> std::io::Result<Self> {
         let (beats, due) = bounded(1);
         let (found, succession) = bounded(1);
         let (life, alive) = bounded(0);
@@ -42,7 +46,7 @@ impl Recorder {
         let failures = Arc::clone(&failed);
         std::thread::Builder::new().name("run-record".to_owned()).spawn(move || {
             let _life: Sender<()> = life;
-            keep(&path, run, &found, &due, &failures);
+            keep(&path, identified(run, program), &found, &due, &failures);
         })?;
         Ok(Self { beats, succession, alive, failed })
     }
@@ -74,12 +78,16 @@ impl Recorder {
     }
 }
 
-fn keep(path: &Path, mut run: RunRecord, found: &Sender<Succession>, due: &Receiver<Beat>, failed: &AtomicU64) {
-    run.pid = std::process::id();
-    run.start_ticks = this_run::start_ticks("self").unwrap_or_default();
-    run.binary_sha256 = this_run::file_sha256(Path::new(this_run::PROGRAM))
+/// The run with its process and program.
+fn identified(run: RunRecord, program: &Path) -> RunRecord {
+    let binary_sha256 = this_run::file_sha256(program)
         .inspect_err(|error| tracing::warn!(%error, "the own program cannot be read: a change of it goes unnoticed"))
         .ok();
+    let start_ticks = this_run::start_ticks("self").unwrap_or_default();
+    RunRecord { pid: std::process::id(), start_ticks, binary_sha256, ..run }
+}
+
+fn keep(path: &Path, mut run: RunRecord, found: &Sender<Succession>, due: &Receiver<Beat>, failed: &AtomicU64) {
     let before = this_run::predecessor(record::read(path).map_err(|error| error.to_string()), &run);
     // There is room for the one that is ever sent.
     let _ = found.send(Succession { this: run.clone(), before });
@@ -112,6 +120,11 @@ mod tests {
         RunRecord { ephemeral_id: ephemeral_id.to_owned(), boot_id: "b".to_owned(), ..RunRecord::default() }
     }
 
+    /// The tests' own program is too large to be read in each of them.
+    fn start(path: PathBuf, run: RunRecord) -> std::io::Result<Recorder> {
+        Recorder::start_as(Path::new("/proc/version"), path, run)
+    }
+
     fn in_time() -> Instant {
         Instant::now() + Duration::from_secs(60)
     }
@@ -128,11 +141,11 @@ mod tests {
     fn a_run_finds_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.json");
-        let first = Recorder::start(path.clone(), run("first")).unwrap();
+        let first = start(path.clone(), run("first")).unwrap();
         assert_eq!(found(&first).before, Predecessor::NotOnRecord);
         assert!(first.stop(at(5), in_time()));
 
-        let second = Recorder::start(path.clone(), RunRecord { began: at(7_000_000), ..run("second") }).unwrap();
+        let second = start(path.clone(), RunRecord { began: at(7_000_000), ..run("second") }).unwrap();
         let succession = found(&second);
         let Predecessor::OnRecord(before, RunEnd::Stopped) = &succession.before else { panic!("{succession:?}") };
         assert_eq!((before.ephemeral_id.as_str(), before.seen, before.pid), ("first", at(5), std::process::id()));
@@ -146,7 +159,7 @@ mod tests {
     fn a_run_that_says_nothing_more_did_not_stop() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.json");
-        let Recorder { beats, alive, .. } = Recorder::start(path.clone(), run("first")).unwrap();
+        let Recorder { beats, alive, .. } = start(path.clone(), run("first")).unwrap();
         beats.send(Beat { at: at(9), stopped: false }).unwrap();
         drop(beats);
         assert_eq!(alive.recv_deadline(in_time()), Err(RecvTimeoutError::Disconnected));
@@ -156,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_record_that_cannot_be_written_is_counted_and_hinders_nobody() {
-        let recorder = Recorder::start(PathBuf::from("/proc/nowhere/run.json"), run("first")).unwrap();
+        let recorder = start(PathBuf::from("/proc/nowhere/run.json"), run("first")).unwrap();
         found(&recorder);
         recorder.beat(at(1));
         recorder.beat(at(2));

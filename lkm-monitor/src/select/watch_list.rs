@@ -210,10 +210,19 @@ mod tests {
         assert_eq!(names(&list.filter.endings), [".ko", ".ko.gz", ".ko.xz", ".ko.zst"]);
         assert_eq!(
             names(&list.filter.folders),
-            ["depmod.d", "dracut.conf.d", "modprobe.d", "modules-load.d", "security"]
+            [
+                "conf.d",
+                "depmod.d",
+                "dracut.conf.d",
+                "lkm-monitor",
+                "lkm-monitor.service.d",
+                "modprobe.d",
+                "modules-load.d",
+                "security"
+            ]
         );
         assert!(names(&list.filter.files).contains(&"modules.dep.bin".to_owned()));
-        assert_eq!(list.filter.files.len(), 11);
+        assert_eq!(list.filter.files.len(), 13);
     }
 
     #[test]
@@ -235,6 +244,9 @@ mod tests {
             ("/lib/modules/6.1.0/modules.alias.bin", Some(Subject::Index)),
             ("/proc/sys/kernel/modprobe", Some(Subject::Setting)),
             ("/usr/sbin/modprobe", None),
+            ("/etc/lkm-monitor/config.toml", Some(Subject::Sensor)),
+            ("/usr/bin/lkm-monitor", Some(Subject::Sensor)),
+            ("/var/lib/lkm-monitor/run.json", None),
         ] {
             assert_eq!(list.subject_of(path.as_bytes()), subject, "{path}");
         }

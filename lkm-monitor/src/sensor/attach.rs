@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use aya::{
     Btf, Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun as _,
-    maps::{MapError, Stack},
+    maps::{Array, MapError, Stack},
     programs::{Program, ProgramError},
 };
 use lkm_monitor_common::{
@@ -338,14 +338,16 @@ impl Programs {
         self.run("closed_files", []).map(drop)
     }
 
-    /// Runs a program that hangs on no hook. Gives what it returns.
-    pub(super) fn run<const N: usize>(&mut self, name: &str, arguments: [u64; N]) -> Result<u32, ProgramError> {
+    /// Runs a program that hangs on no hook. Gives what it answers, if it does.
+    pub(super) fn run<const N: usize>(&mut self, name: &str, arguments: [u64; N]) -> Result<u64, ProgramError> {
         let mut options = RawTracePointRunOptions::new();
         options.args.iter_mut().zip(arguments).for_each(|(place, argument)| *place = argument);
         match self.ebpf.program_mut(name) {
-            Some(Program::RawTracePoint(program)) => Ok(program.test_run(options)?.return_value),
-            _ => Err(ProgramError::NotLoaded),
-        }
+            Some(Program::RawTracePoint(program)) => program.test_run(options)?,
+            _ => return Err(ProgramError::NotLoaded),
+        };
+        let answer: Array<_, u64> = Array::try_from(self.ebpf.map("ANSWER").ok_or(ProgramError::NotLoaded)?)?;
+        Ok(answer.get(&0, 0)?)
     }
 
     /// Tells the probes which names are watched now.
@@ -361,7 +363,7 @@ impl Programs {
             ("calls", config.calls_ring_bytes),
         ];
         let fill = |(number, (name, size_bytes))| {
-            let used_bytes = self.run("ring_fill", [number]).ok()?.into();
+            let used_bytes = self.run("ring_fill", [number]).ok()?;
             Some(RingFill { name, used_bytes, size_bytes: u64::from(size_bytes) })
         };
         (0..).zip(rings).filter_map(fill).collect()

@@ -9,7 +9,10 @@ use lkm_monitor_common::{
 };
 use zerocopy::FromBytes;
 
-use super::path_bytes;
+use super::{
+    object_access::{self, AccessSeen},
+    path_bytes,
+};
 use crate::model::{
     Abi, ArgumentsSource, Bytes, FileFacts, FileTime, Ids, Namespaces, Process, SeenPath,
     process::{MAX_ARGUMENTS, Tracer, Tty},
@@ -61,7 +64,7 @@ pub struct Event {
     pub old_path: Option<SeenPath>,
     pub link_target: Option<Bytes>,
     pub tool: Option<Tool>,
-    pub access: Option<section::ObjectAccess>,
+    pub access: Option<AccessSeen>,
     /// The caller first, then its ancestors.
     pub processes: Vec<Process>,
     pub more_ancestors: bool,
@@ -178,7 +181,7 @@ impl Event {
             Some(Tag::OldPath) => self.old_path = Some(path_bytes::decode(content, head.flags)?),
             Some(Tag::LinkTarget) if readable => self.link_target = Some(text()),
             Some(Tag::Tool) => self.tool = Some(read(content)?),
-            Some(Tag::ObjectAccess) => self.access = Some(read(content)?),
+            Some(Tag::ObjectAccess) => self.access = Some(object_access::seen(&read(content)?)?),
             Some(Tag::FilePath) => {
                 let path = path_bytes::decode(content, head.flags)?;
                 self.file.get_or_insert_default().path = path;

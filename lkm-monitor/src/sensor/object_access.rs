@@ -23,6 +23,20 @@ const MAX_NAMED: usize = 16;
 /// Names of the sensor's objects, by kind and number.
 pub type Names = HashMap<(ObjectKind, u32), String>;
 
+/// One call on one object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccessSeen {
+    pub operation: ObjectOperation,
+    pub kind: ObjectKind,
+    pub id: u32,
+    pub outcome: AccessOutcome,
+}
+
+/// What the probes sent, in the model's terms; `None` where it is no call that they send.
+pub fn seen(raw: &section::ObjectAccess) -> Option<AccessSeen> {
+    Some(AccessSeen { operation: operation(raw.operation)?, kind: kind(raw.kind)?, id: raw.id, outcome: outcome(raw) })
+}
+
 /// Accesses that may go on.
 #[derive(Debug, Default)]
 pub struct Accesses {
@@ -45,10 +59,9 @@ impl Accesses {
 
     /// Takes in a call. Gives accesses that had to make room.
     pub fn push(&mut self, event: &Event) -> Option<ObjectAccess> {
-        let raw = event.access?;
-        let (kind, operation) = (kind(raw.kind)?, operation(raw.operation)?);
+        let AccessSeen { operation, kind, id, outcome } = event.access?;
         self.suspicious |= operation.is_change() || operation == ObjectOperation::TakeDescriptor;
-        let object = OwnObject { kind, id: raw.id, name: self.names.get(&(kind, raw.id)).cloned() };
+        let object = OwnObject { kind, id, name: self.names.get(&(kind, id)).cloned() };
         let process = (event.thread.pid, event.thread.start_boot_ns);
         let same = |open: &&mut ObjectAccess| {
             let caller = &open.process.caller;
@@ -57,7 +70,7 @@ impl Accesses {
                 && event.boot_ns < open.boot_ns.saturating_add(WINDOW_NS)
         };
         if let Some(open) = self.open.iter_mut().find(same) {
-            add(open, object, &raw, event.boot_ns);
+            add(open, object, outcome, event.boot_ns);
             return None;
         }
         let displaced = (self.open.len() >= MAX_OPEN).then(|| self.open.remove(0));
@@ -68,7 +81,7 @@ impl Accesses {
             operation,
             count: 1,
             objects: vec![object],
-            outcome: outcome(&raw),
+            outcome,
             process: assemble::tree(event),
         });
         displaced
@@ -90,10 +103,10 @@ impl Accesses {
     }
 }
 
-fn add(open: &mut ObjectAccess, object: OwnObject, raw: &section::ObjectAccess, boot_ns: u64) {
+fn add(open: &mut ObjectAccess, object: OwnObject, outcome: AccessOutcome, boot_ns: u64) {
     open.count = open.count.saturating_add(1);
     open.last_boot_ns = open.last_boot_ns.max(boot_ns);
-    open.outcome = open.outcome.max(outcome(raw));
+    open.outcome = open.outcome.max(outcome);
     if open.objects.len() < MAX_NAMED && !open.objects.contains(&object) {
         open.objects.push(object);
     }
@@ -149,7 +162,7 @@ mod tests {
 
     fn event(pid: u32, boot_ns: u64, access: section::ObjectAccess) -> Event {
         let mut event = blank(EventKind::ObjectAccessed);
-        (event.thread.pid, event.boot_ns, event.access) = (pid, boot_ns, Some(access));
+        (event.thread.pid, event.boot_ns, event.access) = (pid, boot_ns, seen(&access));
         event
     }
 

@@ -24,8 +24,8 @@ pub enum OwnObjectsError {
     Descriptors(#[from] std::io::Error),
     #[error("the program that learns of the sensor's objects does not run: {0}")]
     Run(#[from] ProgramError),
-    #[error("the probes have no room for the sensor's {0} objects")]
-    Full(usize),
+    #[error("the probes did not take in {0} of the sensor's objects")]
+    Refused(usize),
 }
 
 /// What the kernel says of a link that does not change as long as it is attached (`bpf_link_show_fdinfo`).
@@ -64,15 +64,7 @@ pub fn announce(programs: &mut Programs) -> Result<Names, OwnObjectsError> {
             ObjectKind::PerfEvent => objects::ObjectKind::PerfEvent,
         };
         let arguments = [u64::from(object.fd), u64::from(kind as u32), u64::from(object.id())];
-        let known = programs.run("own_object", arguments)?;
-        tracing::warn!(
-            fd = object.fd,
-            kind = object.kind.name(),
-            id = object.id(),
-            known,
-            "object of the sensor's own"
-        );
-        refused += usize::from(known == 0);
+        refused += usize::from(programs.run("own_object", arguments)? == 0);
         if object.kind == ObjectKind::Link
             && let Some(name) = object.number("prog_id").and_then(|program| names_of_programs.get(&program))
         {
@@ -80,7 +72,7 @@ pub fn announce(programs: &mut Programs) -> Result<Names, OwnObjectsError> {
         }
     }
     if refused > 0 {
-        return Err(OwnObjectsError::Full(refused));
+        return Err(OwnObjectsError::Refused(refused));
     }
     if programs.is_attached("x64_bpf_exit") {
         programs.run("bpf_returns_seen", [0; 3])?;

@@ -39,10 +39,15 @@ impl Programs {
 /// close whatever is there. A number that is in use again is left alone.
 fn occupy(fd: u32) -> io::Result<()> {
     let wanted = i32::try_from(fd).map_err(io::Error::other)?;
-    let harmless = rustix::io::fcntl_dupfd_cloexec(File::open("/dev/null")?, wanted)?;
-    if harmless.as_raw_fd() == wanted {
+    // The lowest number that is free, which is often the one that was closed.
+    let harmless = File::open("/dev/null")?;
+    let taken = match harmless.as_raw_fd() == wanted {
+        true => harmless.into(),
+        false => rustix::io::fcntl_dupfd_cloexec(harmless, wanted)?,
+    };
+    if taken.as_raw_fd() == wanted {
         // The owner of the number closes it.
-        let _ = harmless.into_raw_fd();
+        let _ = taken.into_raw_fd();
     }
     Ok(())
 }

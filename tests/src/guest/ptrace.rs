@@ -2,28 +2,41 @@
 
 use std::{io, ptr};
 
-/// Lets a process that waits in the kernel make a call with one argument, and go on as if nothing had been. Gives what the call answered.
+/// Lets a process make a call with one argument in the place of its next one, which it makes then. Gives what the call answered.
 pub(crate) fn call_in(pid: u32, number: libc::c_long, argument: u64) -> i64 {
     let pid = pid as libc::pid_t;
     attempt(libc::PTRACE_ATTACH as libc::c_long, pid, ptr::null_mut());
     stopped(pid);
-    // SAFETY: numbers only.
-    let mut before: libc::user_regs_struct = unsafe { std::mem::zeroed() };
-    attempt(libc::PTRACE_GETREGS as libc::c_long, pid, (&raw mut before).cast());
-    let mut during = before;
-    // The instruction before the one to go on with is the one that entered the kernel.
-    during.rip -= 2;
-    during.rax = number as u64;
-    during.rdi = argument;
-    // No call to be begun anew.
-    during.orig_rax = u64::MAX;
-    attempt(libc::PTRACE_SETREGS as libc::c_long, pid, (&raw mut during).cast());
-    attempt(libc::PTRACE_SINGLESTEP as libc::c_long, pid, ptr::null_mut());
-    stopped(pid);
-    attempt(libc::PTRACE_GETREGS as libc::c_long, pid, (&raw mut during).cast());
-    attempt(libc::PTRACE_SETREGS as libc::c_long, pid, (&raw mut before).cast());
+    to_the_next_stop(pid);
+    // It enters the kernel now.
+    let entering = registers(pid);
+    let mut other = entering;
+    (other.orig_rax, other.rdi) = (number as u64, argument);
+    set_registers(pid, other);
+    to_the_next_stop(pid);
+    let answer = registers(pid).rax as i64;
+    let mut again = entering;
+    // The instruction before the one to go on with is the one that enters the kernel.
+    (again.rip, again.rax) = (entering.rip - 2, entering.orig_rax);
+    set_registers(pid, again);
     attempt(libc::PTRACE_DETACH as libc::c_long, pid, ptr::null_mut());
-    during.rax as i64
+    answer
+}
+
+fn to_the_next_stop(pid: libc::pid_t) {
+    attempt(libc::PTRACE_SYSCALL as libc::c_long, pid, ptr::null_mut());
+    stopped(pid);
+}
+
+fn registers(pid: libc::pid_t) -> libc::user_regs_struct {
+    // SAFETY: numbers only.
+    let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
+    attempt(libc::PTRACE_GETREGS as libc::c_long, pid, (&raw mut registers).cast());
+    registers
+}
+
+fn set_registers(pid: libc::pid_t, mut registers: libc::user_regs_struct) {
+    attempt(libc::PTRACE_SETREGS as libc::c_long, pid, (&raw mut registers).cast());
 }
 
 /// The call itself: the C library has its numbers in a type of its own.

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use zerocopy::{FromZeros as _, IntoBytes as _};
 
 use super::*;
+use crate::model::{AccessOutcome, ObjectKind, ObjectOperation};
 
 fn header(kind: EventKind) -> EventHeader {
     EventHeader {
@@ -111,7 +112,16 @@ fn a_call_is_decoded() {
 fn an_access_to_an_object_is_decoded() {
     let access = section::ObjectAccess { operation: 34, kind: 3, id: 7, flags: 0, ret: -95 };
     let bytes = event_bytes(EventKind::ObjectAccessed, &[section(Tag::ObjectAccess, 0, access.as_bytes())]);
-    assert_eq!(decode(&bytes).unwrap().access, Some(access));
+    let seen = AccessSeen {
+        operation: ObjectOperation::DetachLink,
+        kind: ObjectKind::Link,
+        id: 7,
+        outcome: AccessOutcome::Refused(95),
+    };
+    assert_eq!(decode(&bytes).unwrap().access, Some(seen));
+    let other = section::ObjectAccess { operation: 999, ..access };
+    let other = event_bytes(EventKind::ObjectAccessed, &[section(Tag::ObjectAccess, 0, other.as_bytes())]);
+    assert_eq!(decode(&other), Err(DecodeError::Section { tag: Tag::ObjectAccess as u16, len: 24 }));
     let cut = event_bytes(EventKind::ObjectAccessed, &[section(Tag::ObjectAccess, 0, &access.as_bytes()[..16])]);
     assert_eq!(decode(&cut), Err(DecodeError::Section { tag: Tag::ObjectAccess as u16, len: 16 }));
 }

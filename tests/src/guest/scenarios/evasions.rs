@@ -343,6 +343,8 @@ pub(super) fn hooks_switched_off(stage: &mut Stage) {
         stage.sensor.begin_scenario();
         fs::write(switch, "0").expect("turn the hooks off");
         let blinded = stage.sensor.expect("an alert", |document| document.text("event.action") == "sensor-blinded");
+        let silent = blinded.list("lkm_monitor.sensor.blind_hooks");
+        assert!(!silent.is_empty() && silent.iter().all(|hook| hook["since"].is_string()), "{}", blinded.value());
         fs::write(switch, "1").expect("turn the hooks on");
         blinded
             .contains(json!({ "lkm_monitor": { "sensor": { "status": "partial" } } }))

@@ -45,8 +45,9 @@ fn before(status: &str) -> Value {
 }
 
 /// Whoever controls the daemon's process can close its descriptors, and a link is gone with its last one.
-pub(super) fn hook_taken_away(stage: &mut Stage) {
+pub(super) fn alive_until_a_hook_is_taken_away(stage: &mut Stage) {
     let mut sensor = start(stage, "hooks", "");
+    assert_beats(&mut sensor);
     let hook = |document: &Document| document.list("lkm_monitor.sensor.lost_hooks").first().cloned();
     let links = held(sensor.pid(), "link_id");
     let link = links.iter().find(|link| link.fd > 2).expect("the daemon has links");
@@ -105,67 +106,35 @@ pub(super) fn after_a_kill(stage: &mut Stage) {
     second.stop();
 }
 
-/// A stop is no alert; a reboot between the runs is one.
-pub(super) fn after_a_stop(stage: &mut Stage) {
-    let mut first = start(stage, "stop", "");
-    let id = run(&succession(&first));
-    let mut beside = start(stage, "stop", "");
-    succession(&beside).contains(before("still-running")).has_no_alert();
-    beside.stop();
-    first.stop();
-    let mut second = start(stage, "stop", "");
-    let told = succession(&second);
-    told.contains(before("stopped")).has_no_alert();
-    assert_eq!(told.text("lkm_monitor.run.before.ephemeral_id"), id);
-    second.kill();
-
-    let text = fs::read_to_string(record("stop")).expect("read the record");
-    let mut other: Value = serde_json::from_str(&text).expect("the record is JSON");
-    other["run"]["boot_id"] = json!("00000000-0000-4000-8000-000000000000");
-    fs::write(record("stop"), other.to_string()).expect("write the record of another boot");
-    let mut third = start(stage, "stop", "");
-    succession(&third)
-        .contains(before("host-went-down"))
-        .contains(json!({ "event": { "kind": "alert", "severity": 47 } }))
-        .has_findings(&["sensor-ended-without-stop"]);
-    third.stop();
+/// Whoever opens a pipe waits for its other end.
+pub(super) fn record_that_is_a_pipe(stage: &mut Stage) {
+    let path = record("pipe");
+    fs::create_dir_all(Path::new(&path).parent().expect("in a folder")).expect("make a folder");
+    mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).expect("make a pipe");
+    let mut sensor = start(stage, "pipe", "");
+    let told = succession(&sensor);
+    told.contains(before("unreadable")).has_findings(&["sensor-record-unreadable"]);
+    let said = told.text("lkm_monitor.run.before.reason");
+    assert!(said.contains("not a regular file"), "{said}");
+    sensor.stop();
+    let stopped: Value = serde_json::from_slice(&fs::read(&path).expect("a record")).expect("the record is JSON");
+    assert_eq!(stopped["run"]["stopped"], true, "the record is whole again");
 }
 
-/// None of them keeps the daemon from starting.
-pub(super) fn record_that_is_none(stage: &mut Stage) {
-    let path = record("torn");
-    let folder = Path::new(&path).parent().expect("in a folder");
-    fs::create_dir_all(folder).expect("make a folder");
-    let pipe = || mknodat(CWD, &path, FileType::Fifo, Mode::RUSR, 0).expect("make a pipe");
-    let others: [(&str, &dyn Fn()); 2] = [
-        ("EOF while parsing", &|| fs::write(&path, "{\"version\":1,\"run\":{\"ephem").expect("tear the record")),
-        ("not a regular file", &pipe),
-    ];
-    for (reason, put) in others {
-        let _ = fs::remove_file(&path);
-        put();
-        let mut sensor = start(stage, "torn", "");
-        let told = succession(&sensor);
-        told.contains(before("unreadable")).has_findings(&["sensor-record-unreadable"]);
-        let said = told.text("lkm_monitor.run.before.reason");
-        assert!(said.contains(reason), "{said}");
-        sensor.stop();
-        let stopped: Value = serde_json::from_slice(&fs::read(&path).expect("a record")).expect("the record is JSON");
-        assert_eq!(stopped["run"]["stopped"], true, "the record is whole again");
-    }
-}
-
+/// A stop is no alert; what differs after it is one.
 pub(super) fn other_program_and_settings(stage: &mut Stage) {
     let mut first = start(stage, "other", "");
     let told = succession(&first);
     let own = sha256(&fs::read(PROGRAM).expect("read the daemon's program"));
     assert_eq!(told.text("lkm_monitor.run.binary_sha256"), own);
     let settings = told.text("lkm_monitor.run.configuration_sha256").to_owned();
+    let id = run(&told);
     first.stop();
 
     let mut second = start(stage, "other", "[files]\nexclude_defaults = false\n");
     let told = succession(&second);
     told.contains(before("stopped")).has_findings(&["sensor-configuration-changed"]);
+    assert_eq!(told.text("lkm_monitor.run.before.ephemeral_id"), id);
     let now = told.text("lkm_monitor.run.configuration_sha256").to_owned();
     assert_eq!(told.text("lkm_monitor.run.before.configuration_sha256"), settings);
     let reason = told.text("event.reason");
@@ -217,8 +186,7 @@ pub(super) fn files_of_the_daemon_changed(stage: &mut Stage) {
     fs::remove_dir_all("/etc/lkm-monitor").expect("tidy up");
 }
 
-pub(super) fn heartbeat(stage: &mut Stage) {
-    let mut sensor = start(stage, "heartbeat", "");
+fn assert_beats(sensor: &mut Sensor) {
     let beats: Vec<Document> = (0..2)
         .map(|_| {
             sensor.begin_scenario();
@@ -248,5 +216,4 @@ pub(super) fn heartbeat(stage: &mut Stage) {
     assert!(number(first, "heartbeat.uptime_s") < number(second, "heartbeat.uptime_s"));
     let documents = |beat| number(beat, "sensor.counters.documents");
     assert!(documents(first) < documents(second), "the first heartbeat is a document");
-    sensor.stop();
 }
