@@ -19,7 +19,7 @@ use lkm_monitor::{
 
 /// Names, and whether they want alerts only.
 pub(crate) const SINKS: [(&str, bool); 2] = [("all", false), ("alerts", true)];
-const MAX_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 300_000;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn settings(path: &Path) -> Settings {
@@ -67,11 +67,12 @@ pub(crate) fn carry(path: &Path, address: &str, documents: u64) {
     let leave = Leave::default();
     let mut next = total(&spool.counts(), Count::Spooled) + 1;
     while next <= documents {
-        let group = (1 + next % 40).min(documents + 1 - next);
+        // Now and then more comes in than can be brought out.
+        let is_flood = next % 20_000 >= 15_000;
+        let group = if is_flood { 400 } else { 1 + next % 40 }.min(documents + 1 - next);
         spool.append(&(next..next + group).map(document).collect::<Vec<_>>());
         next += group;
-        // Now and then more comes in than can be brought out.
-        while next % 20_000 < 15_000 && spool.bytes() > MAX_BYTES / 2 {
+        while !is_flood && spool.bytes() > MAX_BYTES / 2 {
             spool.rest(Duration::from_millis(2), &leave);
         }
     }
