@@ -22,8 +22,8 @@ const BUILDS: &str = "/srv/builds";
 const VENDOR: &str = "/srv/vendor/modprobe.d";
 /// Where files are made all the time.
 const BUSY: &str = "/tmp/reload";
-/// An emulated machine needs more than as long again to tell of each.
-const PACE: Duration = Duration::from_millis(20);
+/// Two daemons on an emulated machine need as long to look at each.
+const PACE: Duration = Duration::from_millis(100);
 
 /// Tells the daemon to read its settings.
 fn hang_up(sensor: &Sensor) {
