@@ -23,7 +23,7 @@ const VENDOR: &str = "/srv/vendor/modprobe.d";
 /// Where files are made all the time.
 const BUSY: &str = "/tmp/reload";
 /// Two daemons on an emulated machine need as long to look at each.
-const PACE: Duration = Duration::from_millis(100);
+const PACE: Duration = Duration::from_millis(30);
 
 /// Tells the daemon to read its settings.
 fn hang_up(sensor: &Sensor) {
