@@ -15,7 +15,7 @@ pub enum EventKind {
     CallExit = 2,
     /// The kernel read a module image: `security_kernel_post_read_file`, `security_kernel_post_load_data`.
     ImageRead = 3,
-    /// The kernel is about to parse the module's parameters: `parse_args`.
+    /// The kernel is about to parse the module's parameters: `blocking_notifier_call_chain_robust` for a coming module.
     Parameters = 4,
     /// The module is linked and its init function is about to run: `module:module_load`.
     ModuleLoaded = 5,

@@ -78,6 +78,13 @@ pub(crate) fn note(call: Option<*mut InFlight>, kind: EventKind, sent: bool) {
     }
 }
 
+/// Whether an event of this kind happened in a call.
+#[inline(always)]
+pub(crate) fn has_happened(call: *mut InFlight, kind: EventKind) -> bool {
+    // SAFETY: a live map value.
+    unsafe { (*call).happened & kind.bit() != 0 }
+}
+
 /// Id of a call, 0 without one.
 #[inline(always)]
 pub(crate) fn id(call: Option<*mut InFlight>) -> u64 {

@@ -1,8 +1,8 @@
 //! The kernel's own word on modules: parameters about to be parsed, module linked, module freed.
 
 use aya_ebpf::{
-    macros::{btf_tracepoint, kprobe},
-    programs::{BtfTracePointContext, ProbeContext},
+    macros::{btf_tracepoint, fentry},
+    programs::{BtfTracePointContext, FEntryContext},
 };
 use lkm_monitor_common::{
     event::EventKind,
@@ -18,23 +18,28 @@ use crate::{
     stream::{Stream as _, Truth},
 };
 
-/// `char *parse_args(const char *doing, char *args, ...)`
+/// `MODULE_STATE_COMING` of `enum module_state` (include/linux/module.h).
+const COMING: u64 = 1;
+
+/// `int blocking_notifier_call_chain_robust(struct blocking_notifier_head *nh, unsigned long val_up, unsigned long val_down, void *v)`
 ///
-/// `doing` is the module's name and `args` the kernel's copy of the parameters, before it is cut into pieces. Other
-/// callers (the boot command line) are not in a module call.
-#[kprobe(function = "parse_args")]
-pub(crate) fn parse_args(ctx: ProbeContext) -> u32 {
-    let (Some(name), Some(args)) = (ctx.arg::<u64>(0), ctx.arg::<u64>(1)) else {
+/// `prepare_coming_module` calls it with the module, a moment before `parse_args` cuts the kernel's copy of the parameters into
+/// pieces. That one takes more arguments than a trampoline passes on before 6.6, and a kprobe on it is refused to those who are
+/// not CAP_SYS_ADMIN where `kernel.perf_event_paranoid` is 3, as on Debian. Later calls in the same module call are others'.
+#[fentry(function = "blocking_notifier_call_chain_robust")]
+pub(crate) fn module_coming(ctx: FEntryContext) -> i32 {
+    if ctx.arg::<u64>(1) != COMING {
+        return 0;
+    }
+    let Some(call) = calls::current().filter(|call| !calls::has_happened(*call, EventKind::Parameters)) else {
         return 0;
     };
-    let Some(call) = calls::current() else {
-        return 0;
-    };
+    let module: u64 = ctx.arg(3);
     let mut sent = false;
     if let Some(draft) = Truth::begin(EventKind::Parameters, calls::id(Some(call))) {
         let event = draft.event;
-        event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(Tag::ModuleName, name);
-        event.push_kernel_str::<{ PARAMS_BYTES as u32 }>(Tag::Parameters, args);
+        event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(Tag::ModuleName, address!(module, module_name));
+        event.push_kernel_str::<{ PARAMS_BYTES as u32 }>(Tag::Parameters, member!(u64, module, module_args));
         sent = draft.submit();
     }
     calls::note(Some(call), EventKind::Parameters, sent);

@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2},
+    fs::{CWD, Mode, OFlags, openat},
     time::{ClockId, clock_gettime},
 };
 
@@ -74,10 +74,13 @@ fn root_of_first() -> rustix::io::Result<OwnedFd> {
     openat(CWD, "/proc/1/root", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
-/// The path without links that a folder of the host has, seen from `root`; without one, from where the daemon stands.
+/// The path without links that a folder of the host has, seen from `root`; without one, from where the daemon stands. What links
+/// name from the very top is looked for there, too: `openat2` could tell better, and a service manager may forbid it.
 fn canonical(root: Option<&OwnedFd>, directory: &Path) -> io::Result<PathBuf> {
     let Some(root) = root else { return fs::canonicalize(directory) };
-    let opened = openat2(root, directory, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), ResolveFlags::IN_ROOT)?;
+    let below = directory.strip_prefix("/").unwrap_or(directory);
+    let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+    let opened = openat(root, below, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd()))
 }
 
@@ -177,7 +180,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         fs::create_dir_all(root.join("usr/lib/modules")).unwrap();
-        std::os::unix::fs::symlink("/usr/lib", root.join("lib")).unwrap();
+        std::os::unix::fs::symlink("usr/lib", root.join("lib")).unwrap();
         let opened = openat(CWD, &root, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).unwrap();
         assert_eq!(canonical(Some(&opened), Path::new("/lib/modules")).unwrap(), root.join("usr/lib/modules"));
         assert!(canonical(Some(&opened), Path::new("/lib/modules/6.1")).is_err());

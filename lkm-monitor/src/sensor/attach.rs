@@ -239,7 +239,6 @@ fn load_for(program: &mut Program, hook: Hook, btf: &Btf) -> Result<(), ProgramE
         (Program::FExit(program), Hook::Fexit(function)) => program.load(function, btf),
         (Program::BtfTracePoint(program), Hook::BtfTracepoint(name)) => program.load(name, btf),
         (Program::TracePoint(program), Hook::Tracepoint(..)) => program.load(),
-        (Program::KProbe(program), Hook::Kprobe(_)) => program.load(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -251,7 +250,6 @@ pub(super) fn attach_one(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), ProgramEr
         (Program::FExit(program), _) => program.attach().map(drop),
         (Program::BtfTracePoint(program), _) => program.attach().map(drop),
         (Program::TracePoint(program), Hook::Tracepoint(category, name)) => program.attach(category, name).map(drop),
-        (Program::KProbe(program), Hook::Kprobe(function)) => program.attach(function, 0).map(drop),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
 }
@@ -262,7 +260,6 @@ fn detach(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), ProgramError> {
         Program::FExit(program) => program.unload(),
         Program::BtfTracePoint(program) => program.unload(),
         Program::TracePoint(program) => program.unload(),
-        Program::KProbe(program) => program.unload(),
         Program::RawTracePoint(program) => program.unload(),
         _ => Err(ProgramError::UnexpectedProgramType),
     }
@@ -384,7 +381,7 @@ impl Programs {
         let program = match kind {
             EventKind::CallEnter | EventKind::CallExit => return self.syscalls.is_some(),
             EventKind::ImageRead => "security_kernel_post_read_file",
-            EventKind::Parameters => "parse_args",
+            EventKind::Parameters => "module_coming",
             EventKind::ModuleLoaded => "module_load",
             EventKind::ModuleFreed => "module_free",
             EventKind::ModuleRequested => "module_request",

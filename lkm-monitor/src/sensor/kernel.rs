@@ -18,7 +18,7 @@ pub struct KernelSupport {
     /// `none`, `integrity` or `confidentiality`; absent on kernels without the lockdown module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lockdown: Option<String>,
-    /// The trace file system is there (needed by the kprobe and by the syscall tracepoints).
+    /// The trace file system is there (needed by the syscall tracepoints).
     pub tracefs: bool,
     /// Running with the capabilities that tracing programs need, whoever the user is.
     pub privileged: bool,
@@ -62,10 +62,7 @@ impl KernelSupport {
             "The kernel is locked down for confidentiality, which forbids programs that read kernel memory. Use lockdown=integrity to be watched.",
         );
         add(!self.modules, "This kernel was built without loadable modules: there is nothing to watch.");
-        add(
-            !self.tracefs,
-            "Mount tracefs on /sys/kernel/tracing: module parameters and the syscall tracepoints need it.",
-        );
+        add(!self.tracefs, "Mount tracefs on /sys/kernel/tracing: the syscall tracepoints need it.");
         advice
     }
 }

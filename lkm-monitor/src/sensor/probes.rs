@@ -15,8 +15,6 @@ pub enum Hook {
     BtfTracepoint(&'static str),
     /// Trace event, `category` and name.
     Tracepoint(&'static str, &'static str),
-    /// Breakpoint on a kernel function.
-    Kprobe(&'static str),
     /// None: the daemon runs the program itself.
     Run,
 }
@@ -29,7 +27,6 @@ impl Hook {
             Self::Fexit(_) => "fexit",
             Self::BtfTracepoint(_) => "tp_btf",
             Self::Tracepoint(..) => "tracepoint",
-            Self::Kprobe(_) => "kprobe",
             Self::Run => "run",
         }
     }
@@ -37,7 +34,7 @@ impl Hook {
     /// The function or event.
     pub fn target(self) -> String {
         match self {
-            Self::Fentry(name) | Self::Fexit(name) | Self::BtfTracepoint(name) | Self::Kprobe(name) => name.to_owned(),
+            Self::Fentry(name) | Self::Fexit(name) | Self::BtfTracepoint(name) => name.to_owned(),
             Self::FentryEither(name, newer) => format!("{name} or {newer}"),
             Self::Run => "the daemon".to_owned(),
             Self::Tracepoint(category, name) => format!("{category}:{name}"),
@@ -161,10 +158,10 @@ const CORE: [Probe; 9] = [
         lost: "whether the kernel read an image from memory",
     },
     Probe {
-        program: "parse_args",
-        hook: Hook::Kprobe("parse_args"),
+        program: "module_coming",
+        hook: Hook::Fentry("blocking_notifier_call_chain_robust"),
         set: Set::Core,
-        minimum_kernel: "4.1",
+        minimum_kernel: "5.10",
         fallback: "the caller's memory at the enter",
         lost: "module parameters as the kernel took them",
     },

@@ -9,32 +9,26 @@ use super::probes::Hook;
 
 /// Kernels with live patches or permanent hooks refuse to turn this one off; many others do not.
 const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
-const KPROBES: &str = "/sys/kernel/debug/kprobes/enabled";
 
-/// The switches of this host. Once found, each is kept open: nothing that is mounted over it later stands for it.
+/// The switch of this host. Once found, it is kept open: nothing that is mounted over it later stands for it.
 #[derive(Debug, Default)]
 pub struct Switches {
     ftrace: Option<File>,
-    kprobes: Option<File>,
 }
 
 /// What is switched off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SwitchedOff {
     pub ftrace: bool,
-    pub kprobes: bool,
 }
 
 impl Switches {
-    /// How they stand now: two short reads. A switch that is not there may come: root can mount debugfs at any time.
+    /// How it stands now: a short read.
     pub fn read(&mut self) -> SwitchedOff {
-        let find = |switch: &mut Option<File>, path| {
-            if switch.is_none() {
-                *switch = File::open(path).ok();
-            }
-            is_off(switch.as_ref())
-        };
-        SwitchedOff { ftrace: find(&mut self.ftrace, FTRACE), kprobes: find(&mut self.kprobes, KPROBES) }
+        if self.ftrace.is_none() {
+            self.ftrace = File::open(FTRACE).ok();
+        }
+        SwitchedOff { ftrace: is_off(self.ftrace.as_ref()) }
     }
 }
 
@@ -50,11 +44,9 @@ impl SwitchedOff {
     /// Why a hook is silent although it is attached.
     pub const fn silences(self, hook: Hook) -> Option<&'static str> {
         match hook {
-            // A kprobe at the begin of a function is made of ftrace.
-            Hook::Fentry(_) | Hook::FentryEither(..) | Hook::Fexit(_) | Hook::Kprobe(_) if self.ftrace => {
+            Hook::Fentry(_) | Hook::FentryEither(..) | Hook::Fexit(_) if self.ftrace => {
                 Some("kernel.ftrace_enabled is 0")
             }
-            Hook::Kprobe(_) if self.kprobes => Some("kprobes are disabled"),
             _ => None,
         }
     }
@@ -67,20 +59,18 @@ mod tests {
     #[test]
     fn a_switch_is_read_again_each_time() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let other = File::open("/dev/null").ok();
-        let mut switches = Switches { ftrace: File::open(file.path()).ok(), kprobes: other };
+        let mut switches = Switches { ftrace: File::open(file.path()).ok() };
         for (content, off) in [("1\n", false), ("0\n", true), ("", false)] {
             std::fs::write(file.path(), content).unwrap();
-            assert_eq!(switches.read(), SwitchedOff { ftrace: off, kprobes: false }, "{content:?}");
+            assert_eq!(switches.read(), SwitchedOff { ftrace: off }, "{content:?}");
         }
     }
 
     #[test]
     fn tracepoints_have_no_switch() {
-        let all = SwitchedOff { ftrace: true, kprobes: true };
-        assert!(all.silences(Hook::Fentry("x")).is_some() && all.silences(Hook::Kprobe("x")).is_some());
-        assert_eq!(all.silences(Hook::BtfTracepoint("module_load")), None);
-        let kprobes = SwitchedOff { ftrace: false, kprobes: true };
-        assert!(kprobes.silences(Hook::Kprobe("x")).is_some() && kprobes.silences(Hook::Fexit("x")).is_none());
+        let off = SwitchedOff { ftrace: true };
+        assert!(off.silences(Hook::Fentry("x")).is_some() && off.silences(Hook::Fexit("x")).is_some());
+        assert_eq!(off.silences(Hook::BtfTracepoint("module_load")), None);
+        assert_eq!(SwitchedOff::default().silences(Hook::Fentry("x")), None);
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, ResolveFlags, openat, openat2, readlinkat},
+    fs::{CWD, Mode, OFlags, openat, readlinkat},
     io::Errno,
 };
 
@@ -141,7 +141,7 @@ impl Tree {
             mount = next;
         }
         let last = rest(path, &mount.point).ok_or(Miss::Stale)?;
-        let fd = if matches!(last, b"" | b"/") { folder } else { walk(folder.as_fd(), last, ResolveFlags::NO_XDEV)? };
+        let fd = if matches!(last, b"" | b"/") { folder } else { walk(folder.as_fd(), last)? };
         Ok(Opened { fd, mount })
     }
 
@@ -183,26 +183,35 @@ fn is_plain(path: &[u8]) -> bool {
 fn enter(folder: OwnedFd, step: &[u8], id: u64) -> Result<OwnedFd, Miss> {
     let name = step.iter().rposition(|byte| *byte == b'/').ok_or(Miss::Stale)?;
     let (above, name) = step.split_at(name);
-    let above = if above.is_empty() { folder } else { walk(folder.as_fd(), above, ResolveFlags::NO_XDEV)? };
-    let entered = walk(above.as_fd(), name, ResolveFlags::empty())?;
-    match mount_id(entered.as_fd()) {
-        Ok(found) if found == id => Ok(entered),
+    let above = if above.is_empty() { folder } else { walk(folder.as_fd(), above)? };
+    open_part(above.as_fd(), name.strip_prefix(b"/").unwrap_or(name), id)
+}
+
+/// Opens what is at `step`, which begins with a slash, from `folder`, on the same mount.
+///
+/// This is what `openat2` does that may neither leave the mount nor follow a link. That call is not used: a service manager that
+/// forbids set-user-id files forbids it as a whole (`RestrictSUIDSGID=` in systemd.exec(5)).
+fn walk(folder: BorrowedFd<'_>, step: &[u8]) -> Result<OwnedFd, Miss> {
+    let id = mount_id(folder).map_err(|_| Miss::Failed)?;
+    let mut parts = step.strip_prefix(b"/").unwrap_or(step).split(|byte| *byte == b'/');
+    let first = open_part(folder, parts.next().unwrap_or_default(), id)?;
+    parts.try_fold(first, |folder, part| open_part(folder.as_fd(), part, id))
+}
+
+/// Opens one part of a path, which has to lie on, or be, the mount with this id. A mount that is not wanted is not asked anything.
+fn open_part(folder: BorrowedFd<'_>, part: &[u8], id: u64) -> Result<OwnedFd, Miss> {
+    let opened = openat(folder, part, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
+    let opened = opened.map_err(|error| match error {
+        Errno::NOENT => Miss::Gone,
+        Errno::NOTDIR if readlinkat(folder, "", Vec::new()).is_ok() => Miss::Detour,
+        Errno::NOTDIR => Miss::Gone,
+        _ => Miss::Failed,
+    })?;
+    match mount_id(opened.as_fd()) {
+        Ok(found) if found == id => Ok(opened),
         Ok(_) => Err(Miss::Stale),
         Err(_) => Err(Miss::Failed),
     }
-}
-
-/// Opens what is at `step`, which begins with a slash, from `folder`.
-fn walk(folder: BorrowedFd<'_>, step: &[u8], resolve: ResolveFlags) -> Result<OwnedFd, Miss> {
-    let resolve = resolve | ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat2(folder, step.strip_prefix(b"/").unwrap_or(step), flags, Mode::empty(), resolve).map_err(|error| match error
-    {
-        Errno::NOENT | Errno::NOTDIR => Miss::Gone,
-        Errno::LOOP => Miss::Detour,
-        Errno::XDEV | Errno::AGAIN => Miss::Stale,
-        _ => Miss::Failed,
-    })
 }
 
 fn open_folder(at: impl AsFd, path: impl rustix::path::Arg) -> io::Result<OwnedFd> {
