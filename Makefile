@@ -3,7 +3,7 @@
 # rustup's default place, for shells that were open before it was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-CHORES := setup build demo test bench bench-hunt bench-store bench-fleet report-test lint
+CHORES := setup build dist demo test bench bench-hunt bench-store bench-fleet report-test service-test lint
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
@@ -14,6 +14,7 @@ help: ## This list
 
 setup: ## Install and fetch everything that the other targets need
 build: ## Build the daemon, a static release binary
+dist: ## Make the packages: tar archive, .deb, .rpm
 demo: ## Show the daemon at work in a virtual machine
 test: ## Test on this machine and on four kernels
 bench: ## Count what the daemon costs other processes, in guest instructions
@@ -21,6 +22,7 @@ bench-hunt: ## Compare the hunt's speed with DuckDB's
 report-test: ## Try the hunt's report in a browser
 bench-store: ## Measure the prevalence store of a host
 bench-fleet: ## Let ten thousand hosts install a kernel package, with one Redis
+service-test: ## Install the package on a real Debian, and try the service there
 lint: ## Check format, clippy, dependencies, spelling
 
 # More arguments go through ARGS: make test ARGS='--kernel 6.1'

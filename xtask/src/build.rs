@@ -13,6 +13,10 @@ pub(crate) fn guest() -> Result<()> {
     static_binary(workspace::STATIC_32_BIT, &["--package", "lkm-monitor-tests", "--bin", "loader32"])
 }
 
+pub(crate) fn service_test() -> Result<()> {
+    static_binary(workspace::STATIC, &["--package", "lkm-monitor-tests", "--bin", "service"])
+}
+
 fn static_binary(triple: &str, what: &[&str]) -> Result<()> {
     println!("build {} for {triple}", what.join(" "));
     process::run(process::cargo(["build", "--release", "--target", triple]).args(what))

@@ -7,10 +7,12 @@ mod bench_hunt;
 mod bench_prevalence;
 mod build;
 mod demo;
+mod dist;
 mod lint;
 mod packages;
 mod process;
 mod report_test;
+mod service_test;
 mod setup;
 mod test;
 mod vm;
@@ -36,6 +38,8 @@ enum Chore {
     Setup,
     /// Builds the daemon, a static release binary
     Build,
+    /// Makes the packages, with checksums and a list of components
+    Dist,
     /// Shows the daemon at work in a virtual machine
     Demo {
         /// Kernel line to boot
@@ -69,6 +73,14 @@ enum Chore {
     BenchFleet,
     /// Tries the hunt's report in a browser
     ReportTest,
+    /// Installs the package on a real Debian, in a virtual machine, and does to the service what happens to services
+    ServiceTest {
+        /// Kernel line to boot, and the Debian that has it
+        #[arg(long, default_value = "6.12", value_parser = kernels::parse_line)]
+        kernel: &'static KernelLine,
+        #[command(flatten)]
+        limits: Limits,
+    },
     /// Format, clippy, dependencies, spelling
     Lint,
 }
@@ -119,6 +131,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             setup::setup(&[])?;
             build::daemon()?;
         }
+        Chore::Dist => dist::dist()?,
         Chore::Demo { kernel, limits } => demo::demo(kernel, limits.deadline())?,
         Chore::Bench { kernel, beside, limits } => bench::bench(kernel, beside, limits.deadline())?,
         Chore::BenchHunt { documents } => bench_hunt::bench(documents)?,
@@ -137,6 +150,7 @@ fn run(chore: Chore) -> Result<ExitCode> {
             setup::setup(&[])?;
             return report_test::test();
         }
+        Chore::ServiceTest { kernel, limits } => return service_test::test(kernel, limits.deadline()),
         Chore::Lint => lint::lint()?,
     }
     Ok(ExitCode::SUCCESS)

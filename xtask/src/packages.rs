@@ -51,6 +51,12 @@ pub(crate) const COMPARISON: &[Package] = &[package("python3-venv", "a folder fo
 pub(crate) const BROWSER: &[Package] =
     &[package("chromium", "a browser for the hunt's report"), package("chromium-driver", "to drive the browser")];
 
+/// A Debian for a test machine.
+pub(crate) const DEBIAN: &[Package] =
+    &[package("mmdebstrap", "to make a Debian system"), package("e2fsprogs", "to put it on a disk")];
+
+pub(crate) const DIST: &[Package] = &[package("rpm", "to make RPM packages")];
+
 pub(crate) const LINT: &[Package] = &[package("codespell", "spelling check")];
 
 /// Installs what is missing. Touches neither the network nor the package database when nothing is.

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    build, packages, process, report_test, setup,
+    build, packages, process, report_test, service_test, setup,
     vm::{self, Mode, Request, Verdict, kernels::KernelLine},
 };
 
@@ -62,8 +62,23 @@ pub(crate) fn test(selection: &Selection) -> Result<ExitCode> {
                 elapsed: outcome.elapsed,
             });
         }
+        if selection.only.is_none()
+            && let Some(line) = lines.iter().find(|line| line.name == SERVICE_LINE)
+        {
+            rows.push(service(line, selection.deadline)?);
+        }
     }
     Ok(summarise(&rows))
+}
+
+/// The kernel of Debian stable.
+const SERVICE_LINE: &str = "6.12";
+
+/// The package on a real system.
+fn service(line: &'static KernelLine, deadline: Duration) -> Result<Row> {
+    let service_test::Outcome { verdict, elapsed, console } = service_test::run(line, deadline)?;
+    let failures = failures::of_guest(&fs::read_to_string(console)?);
+    Ok(Row { name: "service".to_owned(), result: verdict, failures, elapsed })
 }
 
 /// The eBPF package only compiles for its own target; the daemon's build script does that.

@@ -4,12 +4,12 @@
 
 mod apt_index;
 pub(crate) mod audit;
-mod cpio;
-mod fixtures;
+pub(crate) mod cpio;
+pub(crate) mod fixtures;
 mod initramfs;
 pub(crate) mod kernels;
-mod mirrors;
-mod qemu;
+pub(crate) mod mirrors;
+pub(crate) mod qemu;
 mod verdict;
 
 use std::{

@@ -25,6 +25,11 @@ pub(crate) fn kernels() -> PathBuf {
     target().join("kernels")
 }
 
+/// The packages of the last `cargo xtask dist`.
+pub(crate) fn dist() -> PathBuf {
+    target().join("dist")
+}
+
 /// Console log, documents and initramfs of one kernel line's last run.
 pub(crate) fn machine(line: &str) -> PathBuf {
     target().join("vm").join(line)

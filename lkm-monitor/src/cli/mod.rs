@@ -3,6 +3,7 @@
 mod baseline;
 mod config;
 mod doctor;
+mod generate;
 mod hunt;
 mod run;
 mod show;
@@ -42,6 +43,9 @@ enum Command {
     Spool(spool::SpoolArgs),
     /// Show documents the way people read them
     Show(show::ShowArgs),
+    /// Write the manual page, or what a shell needs to complete the command line
+    #[command(hide = true)]
+    Generate(generate::GenerateArgs),
 }
 
 /// Runs the command that the command line names.
@@ -66,6 +70,7 @@ pub fn main() -> ExitCode {
         Command::Baseline(args) => baseline::run(args),
         Command::Spool(args) => spool::run(args),
         Command::Show(args) => show::run(args),
+        Command::Generate(args) => generate::run(&args),
     };
     result.unwrap_or_else(|error| {
         tracing::error!("{error:#}");

@@ -71,6 +71,25 @@ pub(crate) fn collect(kernel: &Kernel) -> Result<Vec<Fixture>> {
     Ok(fixtures)
 }
 
+/// These modules, each after those that it depends on. What a kernel has built in is left out.
+pub(crate) fn in_load_order(kernel: &Kernel, names: &[&str]) -> Result<Vec<Fixture>> {
+    let files = module_files(&kernel.modules)?;
+    let mut ordered: Vec<Fixture> = Vec::new();
+    let mut pending: Vec<(String, bool)> = names.iter().rev().map(|name| (canonical(name), false)).collect();
+    while let Some((name, follows_its_own)) = pending.pop() {
+        let Some(file) = files.get(&name).filter(|_| ordered.iter().all(|known| known.name != name)) else { continue };
+        let image = decompressed(file)?;
+        if follows_its_own {
+            ordered.push(Fixture { path: file.strip_prefix(&kernel.modules)?.to_owned(), name, image });
+        } else {
+            let needed = dependencies(&image);
+            pending.push((name, true));
+            pending.extend(needed.iter().map(|needed| (canonical(needed), false)));
+        }
+    }
+    Ok(ordered)
+}
+
 /// As many module files of a kernel, of no more than so many bytes each, are enough of its tree to be copied as a whole: the
 /// large ones would cost the guest minutes and show nothing more.
 const TREE_FILES: usize = 700;

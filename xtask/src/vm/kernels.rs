@@ -25,6 +25,13 @@ pub(crate) struct KernelLine {
     security_suite: Option<&'static str>,
 }
 
+impl KernelLine {
+    /// The Debian release that it belongs to.
+    pub(crate) fn debian(&self) -> &'static str {
+        self.suite.trim_end_matches("-backports")
+    }
+}
+
 /// From the oldest kernel that the daemon supports to the newest that Debian stable offers.
 pub(crate) static LINES: [KernelLine; 4] = [
     KernelLine { name: "5.10", version_prefix: "5.10.", suite: "bullseye", security_suite: Some("bullseye-security") },

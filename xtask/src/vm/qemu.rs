@@ -53,7 +53,7 @@ pub(crate) fn run(kernel: &Kernel, request: &Request) -> Result<Outcome> {
         .spawn()
         .context("cannot start qemu-system-x86_64; `cargo xtask setup` installs it")?;
     let log = folder.join("console.log");
-    let verdict = follow(&mut child, &log, kernel.line, request);
+    let verdict = follow(&mut child, &log, kernel.line, request.deadline, request.prefix_lines);
     // Whatever happened, the machine must not outlive its run.
     let _ = child.kill();
     child.wait()?;
@@ -68,26 +68,37 @@ pub(crate) fn run(kernel: &Kernel, request: &Request) -> Result<Outcome> {
 
 fn command(kernel: &Kernel, initramfs: &Path, documents: &Path, request: &Request) -> Command {
     let counts = matches!(request.mode, Mode::Bench);
+    let clock: &[&str] = if counts { &["-icount", "shift=0,sleep=off"] } else { &[] };
+    let mut command = machine(kernel, initramfs, &kernel_command_line(request), clock);
+    command
+        .arg("-no-reboot")
+        .arg("-serial")
+        .arg(format!("file:{}", documents.display()))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    command
+}
+
+/// A machine whose console is standard output, and which has no network. With a `clock` that counts instructions it has one processor.
+pub(crate) fn machine(kernel: &Kernel, initramfs: &Path, command_line: &str, clock: &[&str]) -> Command {
+    let counts = !clock.is_empty();
     let wanted = std::env::var(ACCELERATOR_VARIABLE).unwrap_or_else(|_| "tcg".to_owned());
     let accelerator = if counts { "tcg,thread=single".to_owned() } else { wanted };
     let processor = if accelerator.starts_with("tcg") { EMULATED_PROCESSOR } else { "host" };
     // The kernel ends the machine together with the thread that waits for it, even if that is killed.
     let mut command = Command::new("setpriv");
     command
-        .args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-no-user-config", "-nodefaults", "-no-reboot"])
+        .args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64", "-no-user-config", "-nodefaults"])
         .args(["-accel", &accelerator, "-cpu", processor, "-m", MEMORY_MIB])
-        .args(if counts { ["-smp", "1", "-icount", "shift=0,sleep=off"].as_slice() } else { &["-smp", PROCESSORS] })
+        .args(["-smp", if counts { "1" } else { PROCESSORS }])
+        .args(clock)
         .args(["-display", "none", "-monitor", "none", "-nic", "none", "-serial", "stdio"])
-        .arg("-serial")
-        .arg(format!("file:{}", documents.display()))
         .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initramfs)
-        .args(["-append", &kernel_command_line(request)])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit());
+        .args(["-append", command_line]);
     command
 }
 
@@ -107,17 +118,23 @@ fn kernel_command_line(request: &Request) -> String {
 }
 
 /// Until the machine powers off: prints and keeps each console line.
-fn follow(child: &mut Child, log: &Path, line: &str, request: &Request) -> Result<Result<Verdict, String>> {
+pub(crate) fn follow(
+    child: &mut Child,
+    log: &Path,
+    line: &str,
+    deadline: Duration,
+    prefix_lines: bool,
+) -> Result<Result<Verdict, String>> {
     let start = Instant::now();
     let mut log = File::create(log)?;
     let mut reader = verdict::Reader::default();
     let lines = console_lines(child)?;
     loop {
-        let patience = if reader.has_begun() { request.deadline } else { BOOT_DEADLINE.min(request.deadline) };
+        let patience = if reader.has_begun() { deadline } else { BOOT_DEADLINE.min(deadline) };
         match lines.recv_timeout((start + patience).saturating_duration_since(Instant::now())) {
             Ok(text) => {
                 writeln!(log, "{text}")?;
-                if request.prefix_lines {
+                if prefix_lines {
                     println!("[{line}] {text}")
                 } else {
                     println!("{text}")
@@ -127,7 +144,7 @@ fn follow(child: &mut Child, log: &Path, line: &str, request: &Request) -> Resul
             Err(RecvTimeoutError::Disconnected) => return Ok(reader.finish()),
             Err(RecvTimeoutError::Timeout) if !reader.has_begun() => return Ok(Err(verdict::NOT_BOOTED.to_owned())),
             Err(RecvTimeoutError::Timeout) => {
-                return Ok(Err(format!("not finished after {} s", request.deadline.as_secs())));
+                return Ok(Err(format!("not finished after {} s", deadline.as_secs())));
             }
         }
     }
