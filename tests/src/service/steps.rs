@@ -38,13 +38,14 @@ const LOADED: [&str; 6] = ["brd", "loop", "dummy", "ifb", "romfs", "isofs"];
 const KEPT_CAPABILITIES: u64 = 1 << 2 | 1 << 19 | 1 << 39;
 const MOST_EXPOSURE: f64 = 2.0;
 
-/// For the test alone: a hang is noticed soon, and documents go to the file.
+/// For the test alone: a hang is noticed soon, and documents go to the file, and the log does not.
 const DROP_IN: &str = "\
 [Service]
 WatchdogSec=20
 ExecStart=
 ExecStart=/usr/sbin/lkm-monitor run --stdout --events
 StandardOutput=append:/var/log/lkm-monitor/events.ndjson
+StandardError=journal
 ";
 const DROP_IN_FOLDER: &str = "/etc/systemd/system/lkm-monitor.service.d";
 

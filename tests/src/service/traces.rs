@@ -5,15 +5,18 @@ use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _, path::Path}
 use rustix::fs::FileType;
 
 /// What changes whether there is the package or not: the machine's own state and logs, the package manager's, and this test's.
-const OTHERS: [&str; 9] = [
+const OTHERS: [&str; 12] = [
     "/root",
     "/tmp",
     "/var/tmp",
+    "/var/backups",
     "/var/cache",
     "/var/lib/apt",
     "/var/lib/dpkg",
+    "/var/lib/service-test",
     "/var/lib/systemd",
     "/var/log/apt",
+    "/var/log/dpkg.log",
     "/var/log/journal",
 ];
 const KEPT: &str = "/var/tmp/traces";
