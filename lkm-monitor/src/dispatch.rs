@@ -143,7 +143,10 @@ impl Desk {
                     self.follow(plans)
                 }
                 Ok(Order::Finish(deadline)) => return self.finish(deadline),
-                Err(RecvTimeoutError::Timeout) => self.look_after(),
+                Err(RecvTimeoutError::Timeout) => {
+                    self.spool.look_after();
+                    self.look_after()
+                }
                 Err(RecvTimeoutError::Disconnected) => return,
             };
             let now = self.status(done.as_ref().err());

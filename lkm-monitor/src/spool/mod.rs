@@ -42,8 +42,8 @@ pub const PATH: &str = "/var/lib/lkm-monitor/spool.redb";
 
 /// Pages of the file that stay in memory, in bytes.
 const CACHE_BYTES: usize = 4 << 20;
-/// What is kept in memory while the file cannot be written, in bytes of documents.
-const MEMORY_BYTES: u64 = 8 << 20;
+/// What is kept in memory while the file cannot be written, and in the file however full the file system is, in bytes of documents.
+const LEAST_BYTES: u64 = 8 << 20;
 /// How often a file that cannot be written is tried again, unless somebody knows better.
 pub const RETRY: Duration = Duration::from_secs(10);
 
@@ -172,11 +172,17 @@ impl Spool {
             }
         }
         let number = documents.len() as u64;
-        let limits = Limits { max_bytes: MEMORY_BYTES, ..settings.limits };
+        let limits = Limits { max_bytes: LEAST_BYTES, ..settings.limits };
         let kept = inner.failed.is_some() && inner.store.append(documents, 0, limits).is_ok();
         let count = if kept { Count::Unspooled } else { Count::SpoolError };
         *inner.uncounted.entry(Counter::of(count)).or_default() += number;
         self.grown.notify_all();
+    }
+
+    /// Tries a file again that could not be written, when it is time to: there may be no document that does.
+    pub fn look_after(&self) {
+        let settings = self.settings();
+        self.try_file_again(&mut self.inner(), &settings, settings.retry);
     }
 
     /// What a sink gets next, when there is something; waits for it, at the longest so long.
@@ -411,13 +417,13 @@ fn in_memory(path: &Path) -> Result<Store, DatabaseError> {
     store.ok_or_else(|| DatabaseError::Format { path: path.to_owned() })
 }
 
-/// The limits, or where the file system is nearly full, what is kept already.
+/// The limits, or where the file system is nearly full, what is kept already; a little in any case.
 fn within_free_space(settings: &Settings, store: &Store) -> Limits {
     let folder = settings.path.parent().unwrap_or(Path::new("/"));
     let free = rustix::fs::statvfs(folder).map(|there| there.f_bavail.saturating_mul(there.f_frsize));
     let mut limits = settings.limits;
     if free.is_ok_and(|free| free < settings.min_free_bytes) {
-        limits.max_bytes = limits.max_bytes.min(store.bytes().unwrap_or_default());
+        limits.max_bytes = limits.max_bytes.min(store.bytes().unwrap_or_default().max(LEAST_BYTES));
     }
     limits
 }

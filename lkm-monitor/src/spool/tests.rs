@@ -103,12 +103,18 @@ fn a_damaged_spool_is_put_aside_and_counted() {
 }
 
 #[test]
-fn where_the_file_system_is_full_the_spool_does_not_grow() {
+fn where_the_file_system_is_nearly_full_the_spool_does_not_grow() {
     let folder = tempfile::tempdir().unwrap();
     let spool = spool(&folder.path().join("spool.redb"));
-    spool.append(&documents(&["a", "b"]));
-    spool.set_limits(spool.settings().limits, u64::MAX);
-    spool.append(&documents(&["c"]));
-    assert_eq!(read(&spool).1, ["b", "c"]);
+    let limits = Limits { max_bytes: 4 * LEAST_BYTES, ..spool.settings().limits };
+    spool.set_limits(limits, u64::MAX);
+    let half = "x".repeat(LEAST_BYTES as usize / 2);
+    spool.append(&documents(&[&half, "b"]));
+    assert_eq!(total(&spool.counts(), Count::SpoolEvicted), 0, "there is room for a little");
+    spool.append(&documents(&[&half]));
     assert_eq!(total(&spool.counts(), Count::SpoolEvicted), 1);
+    spool.set_limits(limits, 0);
+    spool.append(&documents(&[&half, "d"]));
+    let left = spool.next("siem", (100, usize::MAX), Duration::ZERO, &Leave::default()).unwrap().entries;
+    assert_eq!(left.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 3, 4, 5]);
 }

@@ -144,6 +144,14 @@ impl Sensor {
         Self::start_set(hooks, arguments, hooks.name(), "[rarity]\nenabled = false\n", &[])
     }
 
+    /// Starts the daemon as a service: documents go through its spool. One of its sinks has to be standard output.
+    pub(crate) fn start_service(hooks: Hooks, name: &str, settings: &str) -> Self {
+        let config = format!("/run/{name}.toml");
+        let own = format!("[sensor]\nsyscall_hooks = \"{}\"\n", hooks.name());
+        fs::write(&config, own + settings).expect("write a config");
+        Self::launch_words(&[PROGRAM, "run", "--config", &config], None)
+    }
+
     /// Starts the daemon with telemetry and with these settings besides; `name` tells it from others. It may be run by another program.
     pub(crate) fn start_set(hooks: Hooks, arguments: &[&str], name: &str, settings: &str, wrapper: &[&str]) -> Self {
         let config = format!("/run/{name}.toml");
@@ -162,10 +170,12 @@ impl Sensor {
     }
 
     fn launch_by(wrapper: &[&str], arguments: &[&str], copy: Option<ChildStdin>) -> Self {
-        let words = [wrapper, &[PROGRAM, "run", "--stdout"]].concat();
+        Self::launch_words(&[wrapper, &[PROGRAM, "run", "--stdout"], arguments].concat(), copy)
+    }
+
+    fn launch_words(words: &[&str], copy: Option<ChildStdin>) -> Self {
         let mut child = Command::new(words[0])
             .args(&words[1..])
-            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -5,6 +5,7 @@ mod callers;
 mod changes;
 mod compat;
 mod configuration;
+mod delivery;
 mod disguises;
 pub(crate) mod documents;
 mod evasions;
@@ -208,6 +209,8 @@ pub(crate) const ALL: &[Scenario] = &[
     once("rarity::after_a_kill", rarity::after_a_kill),
     once("rarity::on_a_full_disk", rarity::on_a_full_disk),
     once("rarity::of_a_fleet", rarity::of_a_fleet),
+    once("delivery::through_the_spool", delivery::through_the_spool),
+    once("delivery::on_a_full_disk", delivery::on_a_full_disk),
     once("reload::loses_nothing", reload::loses_nothing),
     once("protection::program_opened_by_number", protection::program_opened_by_number),
     once("protection::map_changed", protection::map_changed),
