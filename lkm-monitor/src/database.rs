@@ -28,13 +28,17 @@ impl DatabaseError {
 
     /// The file holds what no daemon writes.
     pub fn is_damage(&self) -> bool {
-        let Self::Database { source, .. } = self else { return false };
-        match source.as_ref() {
-            redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted => true,
-            redb::Error::Io(error) => matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
-            redb::Error::TableTypeMismatch { .. } | redb::Error::TypeDefinitionChanged { .. } => true,
-            _ => false,
-        }
+        matches!(self, Self::Database { source, .. } if is_damage(source))
+    }
+}
+
+/// A database holds what no daemon writes.
+pub(crate) fn is_damage(error: &redb::Error) -> bool {
+    match error {
+        redb::Error::Corrupted(_) | redb::Error::UpgradeRequired(_) | redb::Error::RepairAborted => true,
+        redb::Error::Io(error) => matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof),
+        redb::Error::TableTypeMismatch { .. } | redb::Error::TypeDefinitionChanged { .. } => true,
+        _ => false,
     }
 }
 

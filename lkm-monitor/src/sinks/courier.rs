@@ -129,7 +129,7 @@ impl Walk {
                 Ok(batch) => self.carry(batch),
                 Err(error) => {
                     tracing::error!(sink = self.route.name, %error, "the spool cannot be read");
-                    self.spool.rest(self.route.pauses.1, &self.leave);
+                    self.spool.rest(self.route.pauses.0, &self.leave);
                 }
             }
         }

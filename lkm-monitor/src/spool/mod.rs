@@ -14,6 +14,7 @@ mod tables;
 
 use std::{
     collections::BTreeMap,
+    panic::{self, AssertUnwindSafe},
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -112,7 +113,7 @@ impl Spool {
                 (in_memory(&settings.path)?, Some((error.to_string(), Instant::now())))
             }
         };
-        Ok(Self::with(settings, store, failed))
+        Ok(Self::around(settings, store, failed))
     }
 
     /// Opens a spool that is there, as it is: somebody wants to look into it.
@@ -120,10 +121,10 @@ impl Spool {
         let there = std::fs::metadata(&settings.path);
         there.map_err(|source| DatabaseError::File { path: settings.path.clone(), source })?;
         let store = open_as_it_is(&settings.path)?;
-        Ok(Self::with(settings, store, None))
+        Ok(Self::around(settings, store, None))
     }
 
-    fn with(settings: Settings, store: Store, failed: Option<(String, Instant)>) -> Self {
+    fn around(settings: Settings, store: Store, failed: Option<(String, Instant)>) -> Self {
         let inner = Inner {
             store,
             generation: 0,
@@ -159,11 +160,8 @@ impl Spool {
         inner.arrived += documents.len() as u64;
         self.try_file_again(&mut inner, &settings, settings.retry);
         if inner.failed.is_none() {
-            let limits = within_free_space(&settings, &inner.store);
-            let ran_s = inner.ran_to.elapsed().as_secs();
-            match inner.store.append(documents, ran_s, limits) {
+            match self.append_to_file(&mut inner, &settings, documents) {
                 Ok(()) => {
-                    inner.ran_to += Duration::from_secs(ran_s);
                     documents.iter().for_each(|document| inner.durable.note_since(document.happened_ms));
                     self.grown.notify_all();
                     return;
@@ -196,7 +194,8 @@ impl Spool {
         let deadline = Instant::now() + patience;
         let mut inner = self.inner();
         loop {
-            let mut batch = inner.store.read(sink, most, most_bytes).map_err(|error| self.error(error))?;
+            let read = self.with(&mut inner, |store| store.read(sink, most, most_bytes));
+            let mut batch = read.map_err(|error| self.error(error))?;
             batch.generation = inner.generation;
             if !batch.entries.is_empty() || Instant::now() >= deadline || leave.is_wanted() {
                 return Ok(batch);
@@ -234,14 +233,14 @@ impl Spool {
         // Of another store it is not known how far it was read. What was delivered is delivered again.
         let through = if receipt.generation == inner.generation { receipt.through } else { 0 };
         let receipt = Receipt { through, ..receipt.clone() };
-        inner.store.acknowledge(sink, &receipt, limits).map_err(|error| self.error(error))
+        self.with(&mut inner, |store| store.acknowledge(sink, &receipt, limits)).map_err(|error| self.error(error))
     }
 
     /// Adds to a sink's count.
     pub fn count(&self, count: Count, sink: &str, number: u64) {
         let counter = Counter::of_sink(count, sink);
         let mut inner = self.inner();
-        if inner.store.count(&counter, number).is_err() {
+        if self.with(&mut inner, |store| store.count(&counter, number)).is_err() {
             *inner.uncounted.entry(counter).or_default() += number;
         }
     }
@@ -313,6 +312,52 @@ impl Spool {
         // Who is about to wait has looked already: the lock makes it wait first.
         drop(self.inner());
         self.grown.notify_all();
+    }
+
+    fn append_to_file(
+        &self,
+        inner: &mut Inner,
+        settings: &Settings,
+        documents: &[Incoming],
+    ) -> Result<(), redb::Error> {
+        let ran_s = inner.ran_to.elapsed().as_secs();
+        loop {
+            let generation = inner.generation;
+            let limits = within_free_space(settings, &inner.store);
+            match self.with(inner, |store| store.append(documents, ran_s, limits)) {
+                Ok(()) => break,
+                // Another file took the place of a damaged one.
+                Err(_) if inner.generation != generation && inner.failed.is_none() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        inner.ran_to += Duration::from_secs(ran_s);
+        Ok(())
+    }
+
+    /// Does something with the store. A file that turns out to be damaged is put aside, and a new one takes its place.
+    fn with<T>(
+        &self,
+        inner: &mut Inner,
+        what: impl FnOnce(&mut Store) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        // redb panics on some damaged pages.
+        let damage = match panic::catch_unwind(AssertUnwindSafe(|| what(&mut inner.store))) {
+            Ok(Err(error)) if database::is_damage(&error) => error,
+            Ok(done) => return done,
+            Err(_) => redb::Error::Corrupted("it cannot be read".to_owned()),
+        };
+        if inner.failed.is_none() {
+            let settings = self.settings();
+            match start_anew(&settings.path, &damage.to_string(), &inner.sinks) {
+                Ok(store) => {
+                    inner.store = store;
+                    inner.generation += 1;
+                }
+                Err(error) => self.go_on_in_memory(inner, &settings, &error.to_string()),
+            }
+        }
+        Err(damage)
     }
 
     fn go_on_in_memory(&self, inner: &mut Inner, settings: &Settings, error: &str) {
@@ -390,17 +435,21 @@ impl Spool {
 
 fn open_file(path: &Path) -> Result<Store, DatabaseError> {
     // redb panics on some damaged files.
-    let opened = std::panic::catch_unwind(|| open_as_it_is(path));
+    let opened = panic::catch_unwind(|| open_as_it_is(path));
     let damage = match opened {
         Ok(Err(error)) if error.is_damage() => error.to_string(),
         Ok(opened) => return opened,
         Err(_) => "it cannot be read".to_owned(),
     };
+    start_anew(path, &damage, &BTreeMap::new())
+}
+
+fn start_anew(path: &Path, damage: &str, sinks: &BTreeMap<String, bool>) -> Result<Store, DatabaseError> {
     let aside = database::put_aside(path)?;
     tracing::error!(damage, put_aside = %aside.display(), "the spool is damaged: what was not sent yet is lost");
     let mut store = open_as_it_is(path)?;
-    let counted = store.count(&Counter::of(Count::TornRecord), 1);
-    counted.map_err(|error| DatabaseError::new(path, error))?;
+    let prepared = store.set_sinks(sinks).and_then(|()| store.count(&Counter::of(Count::TornRecord), 1));
+    prepared.map_err(|error| DatabaseError::new(path, error))?;
     Ok(store)
 }
 

@@ -118,3 +118,36 @@ fn where_the_file_system_is_nearly_full_the_spool_does_not_grow() {
     let left = spool.next("siem", (100, usize::MAX), Duration::ZERO, &Leave::default()).unwrap().entries;
     assert_eq!(left.iter().map(|entry| entry.number).collect::<Vec<_>>(), [2, 3, 4, 5]);
 }
+
+#[test]
+fn a_spool_that_is_damaged_inside_costs_what_is_in_it_and_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.redb");
+    let texts: Vec<String> = (0..300).map(|number| format!("{number} {}", "x".repeat(1000))).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    for place in 0..24 {
+        let _ = fs::remove_file(&path);
+        let before = spool(&path);
+        texts.chunks(30).for_each(|texts| before.append(&documents(texts)));
+        drop(before);
+        let mut content = fs::read(&path).unwrap();
+        let at = 4096 + place * (content.len() - 8192) / 24;
+        content[at..at + 2048].fill(0xa5);
+        fs::write(&path, content).unwrap();
+        let spool = spool(&path);
+        spool.append(&documents(&["new"]));
+        let mut last = Vec::new();
+        // A damaged page may be met while reading, which another try does not meet any more.
+        for _ in 0..3 {
+            while let Ok(batch) = spool.next("siem", (100, 1 << 20), Duration::ZERO, &Leave::default()) {
+                let Some(entry) = batch.entries.last() else { break };
+                last.clone_from(&entry.json.to_vec());
+                let _ = spool.acknowledge("siem", &Receipt::of(&batch));
+            }
+            spool.append(&documents(&["newer"]));
+        }
+        let (_, rest) = read(&spool);
+        assert!(last == b"newer" || rest.last().is_some_and(|text| text == "newer"), "{place}: nothing goes on");
+        assert_eq!(spool.condition(), Condition::Durable, "{place}");
+    }
+}
