@@ -142,6 +142,11 @@ impl Pipeline {
         read_to_ns.is_some()
     }
 
+    /// Takes a recorded event, as if it came out of a ring.
+    pub fn replay(&mut self, event: &[u8]) {
+        self.take(event);
+    }
+
     /// Lets time pass for files, tools and bursts.
     fn expire(&mut self, read_to_ns: u64) {
         for change in self.files.expire(read_to_ns) {

@@ -1,12 +1,16 @@
 //! What the daemon costs everybody else: counted in a machine whose clock counts instructions.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 use crate::{
-    build, setup,
+    build, process, setup,
     vm::{self, Guest, Mode, Request, audit, kernels::KernelLine},
     workspace,
 };
@@ -34,8 +38,26 @@ pub(crate) fn bench(line: &'static KernelLine, beside: Option<PathBuf>, deadline
         fs::write(&file, serde_json::to_string_pretty(&figures)?)?;
         print(&figures)?;
         println!("\nThe figures as JSON: {}", workspace::display(&file));
+        let events = folder.join(format!("{}.events", line.name));
+        fs::write(&events, recording(&fs::read_to_string(&outcome.documents)?)?)?;
+        println!("\nall stages on this machine, with events of the other");
+        throughput(&events)?;
     }
     Ok(())
+}
+
+/// Measures all stages with recorded events.
+fn throughput(events: &Path) -> Result<()> {
+    let bench = ["bench", "--package", "lkm-monitor", "--bench", "throughput", "--"];
+    process::run(process::cargo(bench).arg(events))
+}
+
+/// The events that the guest recorded, which are in hexadecimal digits among the documents.
+fn recording(lines: &str) -> Result<Vec<u8>> {
+    let recorded = lines.lines().find_map(|line| line.strip_prefix("{\"recording\":\"")?.strip_suffix("\"}"));
+    let digits = recorded.context("the guest recorded no events")?.as_bytes();
+    let byte = |digits: &[u8]| Ok(u8::from_str_radix(std::str::from_utf8(digits)?, 16)?);
+    digits.chunks(2).map(byte).collect()
 }
 
 /// The figures among the daemon's documents.

@@ -6,6 +6,8 @@ mod reload;
 mod watches;
 
 use std::{
+    fs::OpenOptions,
+    os::unix::fs::OpenOptionsExt as _,
     path::PathBuf,
     process::ExitCode,
     time::{Duration, Instant},
@@ -36,6 +38,7 @@ use crate::{
         attach::{self, Programs, State},
         kernel::KernelSupport,
         losses::{Counters, Totals},
+        recording::Recorder,
         report,
         rings::Rings,
         switches::Switches,
@@ -57,6 +60,9 @@ pub(super) struct RunArgs {
     /// With --stdout, write telemetry too: what no rule finds worth an alert
     #[arg(long, requires = "stdout")]
     events: bool,
+    /// Write the probes' raw events to this new file, too, for a bug report or to measure. They hold paths and command lines
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// Settings to use, and no others [default: /etc/lkm-monitor/config.toml and /etc/lkm-monitor/conf.d/*.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -120,6 +126,11 @@ async fn watch(
     let mut links = LinkWatch::start(&mut programs, &mut pipeline);
     let mut counters = Counters::open(&mut programs)?;
     let mut rings = Rings::open(&mut programs)?;
+    if let Some(path) = &args.record {
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+        let recorder = file.and_then(Recorder::start);
+        rings.record(recorder.with_context(|| format!("{}: events cannot be recorded", path.display()))?);
+    }
 
     pipeline.tell_state(&report::started(&programs, boot_ns()));
     let mut manager = ServiceManager::of_environment();

@@ -18,6 +18,7 @@ pub mod own_objects;
 mod path_bytes;
 pub mod probes;
 mod reattach;
+pub mod recording;
 pub mod report;
 pub mod rings;
 pub mod switches;

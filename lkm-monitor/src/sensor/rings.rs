@@ -1,9 +1,14 @@
 //! Reads the rings.
 
+use std::fs::File;
+
 use aya::maps::{MapData, MapError, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use super::attach::{Incomplete, Programs};
+use super::{
+    attach::{Incomplete, Programs},
+    recording::Recorder,
+};
 
 /// Events taken from one ring before the others have their turn and signals and timers are looked at: few enough that what
 /// the kernel confirmed does not wait behind a flood of calls.
@@ -14,6 +19,7 @@ pub struct Rings {
     truth: AsyncFd<RingBuf<MapData>>,
     files: AsyncFd<RingBuf<MapData>>,
     calls: AsyncFd<RingBuf<MapData>>,
+    recorder: Option<Recorder<File>>,
 }
 
 /// Why the rings cannot be read.
@@ -30,12 +36,22 @@ pub enum RingError {
 impl Rings {
     /// Takes the rings out of `programs`. Needs a tokio runtime with I/O.
     pub fn open(programs: &mut Programs) -> Result<Self, RingError> {
-        Ok(Self { truth: ring(programs, "TRUTH")?, files: ring(programs, "FILES")?, calls: ring(programs, "CALLS")? })
+        Ok(Self {
+            truth: ring(programs, "TRUTH")?,
+            files: ring(programs, "FILES")?,
+            calls: ring(programs, "CALLS")?,
+            recorder: None,
+        })
+    }
+
+    /// Writes all events to a file from now on, too. Who reads the rings waits for its disk.
+    pub fn record(&mut self, recorder: Recorder<File>) {
+        self.recorder = Some(recorder);
     }
 
     /// Waits until a ring holds something.
     pub async fn readable(&mut self) -> Result<(), RingError> {
-        let Self { truth, files, calls } = self;
+        let Self { truth, files, calls, .. } = self;
         tokio::select! {
             guard = truth.readable() => guard?.clear_ready(),
             guard = files.readable() => guard?.clear_ready(),
@@ -48,9 +64,17 @@ impl Rings {
     /// (nanoseconds since boot). `None` when all rings were empty in the end, else the time up to which all events have
     /// been handed over.
     pub fn read(&mut self, mut take: impl FnMut(&[u8]) -> u64) -> Option<u64> {
-        let truth = read_batch(self.truth.get_mut(), &mut take);
-        let files = read_batch(self.files.get_mut(), &mut take);
-        let calls = read_batch(self.calls.get_mut(), &mut take);
+        let Self { recorder, .. } = self;
+        let mut recorded = |event: &[u8]| {
+            if let Some(Err(error)) = recorder.as_mut().map(|recorder| recorder.add(event)) {
+                tracing::error!(%error, "events cannot be recorded any more");
+                *recorder = None;
+            }
+            take(event)
+        };
+        let truth = read_batch(self.truth.get_mut(), &mut recorded);
+        let files = read_batch(self.files.get_mut(), &mut recorded);
+        let calls = read_batch(self.calls.get_mut(), &mut recorded);
         [truth, files, calls].into_iter().flatten().min()
     }
 }

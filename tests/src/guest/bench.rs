@@ -13,11 +13,18 @@ use std::{
 
 use rustix::{
     fs::{CWD, Mode, OFlags, openat, renameat, unlinkat},
+    io::Errno,
     process::getppid,
+    system::finit_module,
 };
 use serde_json::json;
 
-use crate::{mirror, process::program, sensor::Sensor, suite::Tally};
+use crate::{
+    mirror,
+    process::{become_analyst, forked, program},
+    sensor::Sensor,
+    suite::Tally,
+};
 
 const AUDITCTL: &str = "/usr/bin/auditctl";
 const BESIDE: &str = "/usr/bin/beside";
@@ -28,6 +35,9 @@ const RUNS: usize = 5;
 const PROCESSES: usize = 4;
 /// Rounds with the daemon and without it, in turns: kernels are slower in their first seconds.
 const ROUNDS: usize = 3;
+
+/// Calls in the recording.
+const RECORDED: u32 = 200;
 
 /// An operation of which many are made in one run.
 struct Workload {
@@ -75,10 +85,28 @@ pub(crate) fn run() -> Tally {
         let _ = other.kill();
         let _ = other.wait();
     }
+    record();
     // Last, because the system calls keep some of the cost when the rules are gone.
     audit();
     measure_and_report("auditd rules");
     Tally { passed: 1, failed: 0 }
+}
+
+/// Events for the measurement of all stages: calls that the kernel refuses, of which everybody can make as many as he likes.
+fn record() {
+    const FILE: &str = "/tmp/bench/events";
+    let mut sensor = Sensor::start_recording(FILE);
+    forked(|| {
+        become_analyst();
+        let file = openat(CWD, c"/tmp/bench/file", OFlags::RDONLY, Mode::empty())?;
+        for _ in 0..RECORDED {
+            assert_eq!(finit_module(&file, c"", 0), Err(Errno::PERM));
+        }
+        Ok(())
+    });
+    sensor.stop();
+    let events = fs::read(FILE).expect("read the recording");
+    report(&json!({ "recording": events.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }).to_string());
 }
 
 /// Rules for what the daemon watches.

@@ -144,6 +144,11 @@ impl Sensor {
         Self::start_set(hooks, arguments, hooks.name(), "[rarity]\nenabled = false\n", &[])
     }
 
+    /// Starts the daemon with the settings that it has by itself; the events that it sees go to this file, too.
+    pub(crate) fn start_recording(file: &str) -> Self {
+        Self::launch(&["--events", "--record", file], None)
+    }
+
     /// Starts the daemon as a service: documents go through its spool. One of its sinks has to be standard output.
     pub(crate) fn start_service(hooks: Hooks, name: &str, settings: &str) -> Self {
         let config = format!("/run/{name}.toml");
@@ -156,7 +161,10 @@ impl Sensor {
     pub(crate) fn start_set(hooks: Hooks, arguments: &[&str], name: &str, settings: &str, wrapper: &[&str]) -> Self {
         let config = format!("/run/{name}.toml");
         let own = format!("[sensor]\nsyscall_hooks = \"{}\"\ncalls_ring_bytes = {CALLS_RING_BYTES}\n", hooks.name());
-        fs::write(&config, own + settings).expect("write a config");
+        // What differs from another daemon's run is no matter here, unless a scenario is about it.
+        let record = format!("[heartbeat]\nrun_record = \"/run/{name}.json\"\n");
+        let record = if settings.contains("[heartbeat]") { "" } else { &record };
+        fs::write(&config, own + record + settings).expect("write a config");
         Self::launch_by(wrapper, &[arguments, &["--config", &config]].concat(), None)
     }
 
