@@ -112,6 +112,21 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_has_a_row_for_each_rule() {
+        let page = include_str!("../../../docs/alerts.md");
+        let is_row = |line: &&str| line.strip_prefix("| ").is_some_and(|rest| rest.starts_with(char::is_numeric));
+        let rows: Vec<_> = page.lines().filter(is_row).collect();
+        assert_eq!(rows.len(), rules().count());
+        for Rule { code, id, severity, .. } in rules() {
+            let start = format!("| {code} | {id}, ");
+            let row =
+                rows.iter().find_map(|row| row.strip_prefix(&start)).unwrap_or_else(|| panic!("a row for {code} {id}"));
+            let (severities, _) = row.split_once(" | ").unwrap();
+            assert!(severities.contains(severity.name()), "{code} {id} is {}: {row}", severity.name());
+        }
+    }
+
+    #[test]
     fn ordinary_load_is_telemetry() {
         assert_eq!(samples::findings(&samples::load()), []);
     }
