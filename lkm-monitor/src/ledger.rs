@@ -120,6 +120,16 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_says_what_to_do_about_each_loss() {
+        let page = include_str!("../../docs/operations.md");
+        for reason in REASONS {
+            let names = |line: &'static str| line.strip_prefix("| ")?.split_once(" | ").map(|(names, _)| names);
+            let mut named = page.lines().filter_map(names).flat_map(|names| names.split(", "));
+            assert!(named.any(|name| name == reason.name()), "docs/operations.md: {}", reason.name());
+        }
+    }
+
+    #[test]
     fn a_loss_is_told_once_and_again_when_it_grows() {
         let mut ledger = Ledger::default();
         let totals = Totals { ring_full: 5, calls_unseen: 2, ..Totals::default() };

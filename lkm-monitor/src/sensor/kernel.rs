@@ -120,4 +120,24 @@ mod tests {
         assert_eq!(support.advice().len(), 1);
         assert!(support.advice()[0].contains("CONFIG_DEBUG_INFO_BTF"));
     }
+
+    #[test]
+    fn the_documentation_explains_each_advice() {
+        let page = include_str!("../../../docs/troubleshooting.md");
+        let quoted: Vec<_> = page.split('"').skip(1).step_by(2).collect();
+        let worst = KernelSupport {
+            release: "4.19".to_owned(),
+            btf: false,
+            modules: false,
+            modules_disabled: true,
+            lockdown: Some("confidentiality".to_owned()),
+            tracefs: false,
+            privileged: false,
+        };
+        let advice = worst.advice();
+        assert_eq!(advice.len(), 5);
+        for sentence in advice {
+            assert!(quoted.iter().any(|start| sentence.starts_with(start)), "docs/troubleshooting.md: {sentence}");
+        }
+    }
 }

@@ -132,4 +132,15 @@ mod tests {
         }
         assert_eq!(Counter::from_key("of another version"), None);
     }
+
+    #[test]
+    fn the_documentation_says_what_each_count_is_of() {
+        let page = include_str!("../../../docs/operations.md");
+        let rows: Vec<Vec<_>> = page.lines().map(|line| line.split(" | ").collect()).collect();
+        for count in Count::ALL {
+            let stage = format!("| {}", count.stage());
+            let is_of_it = |row: &Vec<&str>| row[0] == stage && row[1].split(", ").any(|name| name == count.name());
+            assert!(rows.iter().any(is_of_it), "docs/operations.md: {}", count.name());
+        }
+    }
 }
