@@ -1,8 +1,11 @@
 //! lkm-monitor: sees loadable kernel modules come and go, and tells the SIEM.
 //!
-//! A **probe** on a kernel hook writes a fixed-layout **event** to the ring buffer; the **sensor** decodes and joins events;
-//! **select** keeps the changes of files that are watched; **inspect** adds facts from file, process and host; **assess** weighs
-//! them with rules into a **verdict**; **fold** makes one alert of a burst; **alert** renders ECS; the **output** delivers it. `pipeline` wires the stages: read it first.
+//! A **probe** on a kernel hook writes a fixed-layout **event** to the ring buffer; the **sensor** decodes and joins events; **select**
+//! keeps the changes of files that are watched; **inspect** adds facts from file, process and host; **assess** weighs them with rules, and
+//! with how **prevalence** says that they stand, into a **verdict**; **fold** makes one alert of a burst; **alert** renders ECS; the
+//! **spool** makes it durable; **sinks** deliver it to the SIEM and acknowledge.
+//!
+//! `pipeline` wires the stages: read it first.
 #![cfg_attr(test, allow(clippy::expect_used, clippy::unwrap_used))]
 
 pub mod alert;

@@ -1,9 +1,9 @@
 //! The stages, wired. Read this first.
 //!
-//! A **probe** on a kernel hook writes a fixed-layout **event** to the ring buffer; the **sensor** decodes and joins
-//! events; **select** keeps the changes of files that are watched; **inspect** adds facts from file, process and host;
-//! **assess** weighs them with rules, and with how **prevalence** says that they stand, into a **verdict**; **fold** makes one alert of
-//! a burst; **alert** renders ECS; the **output** delivers it.
+//! A **probe** on a kernel hook writes a fixed-layout **event** to the ring buffer; the **sensor** decodes and joins events; **select**
+//! keeps the changes of files that are watched; **inspect** adds facts from file, process and host; **assess** weighs them with rules, and
+//! with how **prevalence** says that they stand, into a **verdict**; **fold** makes one alert of a burst; **alert** renders ECS; the
+//! **spool** makes it durable; **sinks** deliver it to the SIEM and acknowledge.
 //!
 //! Nothing is dropped without a counter, and every counter that grows becomes a document.
 
