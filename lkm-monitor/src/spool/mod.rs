@@ -114,7 +114,8 @@ impl Spool {
     pub fn open_existing(settings: Settings) -> Result<Self, DatabaseError> {
         let there = std::fs::metadata(&settings.path);
         there.map_err(|source| DatabaseError::File { path: settings.path.clone(), source })?;
-        let store = open_as_it_is(&settings.path)?;
+        let mut store = open_as_it_is(&settings.path)?;
+        store.know_sinks().map_err(|error| DatabaseError::new(&settings.path, error))?;
         Ok(Self::around(settings, store, None))
     }
 

@@ -106,6 +106,14 @@ impl Store {
         })
     }
 
+    /// Takes the sinks of the file for all there are, so that what somebody else than the daemon throws away is counted for each. Which
+    /// of them want alerts only the file does not say.
+    pub(super) fn know_sinks(&mut self) -> Result<(), redb::Error> {
+        let reader = |name| (name, Reader { alerts_only: false, held: None });
+        self.readers = self.acknowledged()?.into_keys().map(reader).collect();
+        Ok(())
+    }
+
     /// Keeps documents, and gives up others where `max_bytes` do not suffice. `ran_s` are seconds that the daemon has run since this was
     /// last called.
     pub(super) fn append(&mut self, documents: &[Incoming], ran_s: u64, limits: Limits) -> Result<(), redb::Error> {

@@ -46,6 +46,16 @@ fn what_came_in_is_there_after_the_end() {
 }
 
 #[test]
+fn what_a_visitor_throws_away_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.redb");
+    let spool = spool(&path);
+    spool.append(&documents(&["a", "b"]));
+    Spool::open_existing(settings(&path)).unwrap().purge(&[Class::High]).unwrap();
+    assert_eq!((read(&spool).1, total(&spool.counts(), Count::Purged)), (vec![], 2));
+}
+
+#[test]
 fn who_waits_is_woken_by_a_document_and_by_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let spool = spool(&folder.path().join("spool.redb"));
