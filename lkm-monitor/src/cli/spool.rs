@@ -107,7 +107,7 @@ pub(super) fn run(args: SpoolArgs) -> anyhow::Result<ExitCode> {
             let wanted = |number: &u64| retry.all || retry.numbers.contains(number);
             let numbers: Vec<u64> =
                 spool.dead_letters()?.into_iter().map(|(number, _)| number).filter(wanted).collect();
-            for missing in retry.numbers.iter().filter(|number| !numbers.contains(number)) {
+            if let Some(missing) = retry.numbers.iter().find(|number| !numbers.contains(number)) {
                 anyhow::bail!("there is no dead letter {missing}");
             }
             spool.retry_dead_letters(&numbers)?;

@@ -31,6 +31,8 @@ pub use key::{Key, Origin};
 pub use load::{Effective, Loaded, load};
 pub use problem::{Invalid, Problem, Problems};
 pub use rarity::{RarityConfig, STORE};
+#[cfg(test)]
+pub(crate) use secret::secret_file;
 pub use secret::{Secret, SecretError};
 use serde::Deserialize;
 pub use source::DEFAULT_PATH;

@@ -102,6 +102,15 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Writes a file that nobody else can read.
+#[cfg(test)]
+pub(crate) fn secret_file(path: &Path, text: impl AsRef<[u8]>) {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};

@@ -49,7 +49,7 @@ pub fn read(mut from: impl Read) -> Result<Vec<Vec<u8>>, RecordingError> {
     while from.read(&mut len[..1])? == 1 {
         from.read_exact(&mut len[1..])?;
         let len = u32::from_le_bytes(len);
-        if len as usize > EVENT_BYTES as usize {
+        if len as usize > EVENT_BYTES {
             return Err(RecordingError::TooLong(len));
         }
         let mut event = vec![0; len as usize];

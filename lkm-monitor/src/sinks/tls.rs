@@ -17,13 +17,15 @@ use rustls::{
     },
 };
 
-use crate::config::sinks::TlsConfig;
+use crate::config::{Secret, SecretError, sinks::TlsConfig};
 
 /// Why there is no TLS. Keys are those below the sink's table.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("tls.{key}: {path}: {source}")]
     Read { key: &'static str, path: PathBuf, source: io::Error },
+    #[error("tls.key_file: {0}")]
+    Key(SecretError),
     #[error("tls.{key}: {path}: {source}")]
     Pem { key: &'static str, path: PathBuf, source: pem::Error },
     #[error("tls.{key}: {path}: it holds no certificate")]
@@ -66,10 +68,13 @@ impl TlsFiles {
         };
         let client = match (&config.certificate_file, &config.key_file) {
             (Some(certificate), Some(key)) => {
-                let text = read("key_file", key)?;
+                let secret = Secret::read(key).map_err(TlsError::Key)?;
                 let pem = |source| TlsError::Pem { key: "key_file", path: key.clone(), source };
                 let chain = certificates("certificate_file", certificate)?;
-                Some(ClientCertificate { chain, key: PrivateKeyDer::from_pem_slice(&text).map_err(pem)? })
+                Some(ClientCertificate {
+                    chain,
+                    key: PrivateKeyDer::from_pem_slice(secret.expose().as_bytes()).map_err(pem)?,
+                })
             }
             (None, None) => None,
             (Some(_), None) => return Err(TlsError::Pair { key: "certificate_file", other: "key_file" }),
@@ -133,13 +138,14 @@ mod tests {
     use rcgen::{CertificateParams, KeyPair};
 
     use super::*;
+    use crate::config::secret_file;
 
     struct Folder(tempfile::TempDir);
 
     impl Folder {
         fn with(&self, name: &str, text: &str) -> Option<PathBuf> {
             let path = self.0.path().join(name);
-            fs::write(&path, text).unwrap();
+            secret_file(&path, text);
             Some(path)
         }
     }

@@ -46,7 +46,7 @@ pub(crate) fn wants(alerts_only: bool, class: Class) -> bool {
 
 /// What no receiver takes.
 pub(crate) fn is_poison(number: u64) -> bool {
-    number % 997 == 0
+    number.is_multiple_of(997)
 }
 
 fn document(number: u64) -> Incoming {

@@ -3,6 +3,8 @@
 //! This program is the receiver, and starts itself anew as the daemon's spool and couriers, which it kills again and again. The receiver
 //! refuses, forgets, cuts its answers, is slow, and is not there.
 
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "a test without a harness: a panic is its failure")]
+
 mod carrier;
 mod receiver;
 

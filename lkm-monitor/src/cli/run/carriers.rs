@@ -50,7 +50,9 @@ impl Carriers {
         let ways = Ways::of(config)?;
         let want_events = ways.want_events();
         let dispatch = Dispatch::start(ways.settings, ways.plans, host, agent).context("no document can be sent")?;
-        let before = dispatch.status().counts;
+        // A new file, perhaps in the place of a damaged one, has counted nothing that was told.
+        let counts = dispatch.status().counts;
+        let before = if total(&counts, Count::Spooled) == 0 { Counts::new() } else { counts };
         Ok(Self { dispatch, before, want_events, told: Condition::Durable })
     }
 

@@ -89,7 +89,7 @@ impl Folder {
     /// Writes a file, and says where.
     pub(crate) fn with(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.path().join(name);
-        std::fs::write(&path, text).unwrap();
+        crate::config::secret_file(&path, text);
         path
     }
 }

@@ -1,12 +1,11 @@
 //! A header that shows who we are, made of what a file holds.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use ureq::http::{HeaderName, HeaderValue, header};
+
+use crate::config::{Secret, SecretError};
 
 /// How the header is made of the file's first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +23,8 @@ pub enum Scheme {
 /// Why there is no such header. Says nothing of what the file holds.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
-    #[error("{path}: {source}")]
-    Read { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error("{path}: its first line is empty")]
     Empty { path: PathBuf },
     #[error("{path}: its first line holds what no header can hold")]
@@ -64,8 +63,8 @@ impl Credentials {
 
 impl Scheme {
     fn header(&self, path: &Path) -> Result<(HeaderName, HeaderValue), CredentialsError> {
-        let text = fs::read(path).map_err(|source| CredentialsError::Read { path: path.to_owned(), source })?;
-        let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let secret = Secret::read(path)?;
+        let line = secret.expose().as_bytes().split(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         // Blanks can be part of a password, and of nothing else.
         let line = if matches!(self, Self::Basic { .. }) { line } else { line.trim_ascii() };
@@ -100,11 +99,12 @@ fn encoded(scheme: &str, secret: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::secret_file;
 
     fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        fs::write(&path, text).unwrap();
+        secret_file(&path, text);
         (folder, path)
     }
 
