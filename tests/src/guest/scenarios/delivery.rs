@@ -73,8 +73,9 @@ pub(super) fn through_the_spool(stage: &mut Stage) {
     file_with(events, before.text("event.id"));
     first.kill();
     let mut second = service(stage, "delivery", &sinks);
+    // What the first run had sent, and nobody had noted, comes again.
     second
-        .expect("the succession", |document| document.text("event.action") == "sensor-succeeded-run")
+        .expect("the succession", |document| document.text("lkm_monitor.run.before.status") == "killed")
         .has_findings(&["sensor-ended-without-stop"]);
     let after = load(&mut second, "dummy");
     let documents = file_with(events, after.text("event.id"));
