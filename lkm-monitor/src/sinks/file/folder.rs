@@ -100,7 +100,11 @@ impl Folder {
 
     /// Gives the file of today its mode and group, whatever it had.
     pub(super) fn secure(&self, file: &File, group: Option<u32>) -> Result<FileId, FileError> {
-        let secured = fchown(file, None, Some(group.unwrap_or(rustix::process::getegid().as_raw())))
+        let wanted = group.unwrap_or(rustix::process::getegid().as_raw());
+        let secured = file
+            .metadata()
+            // Services may be forbidden even what changes nothing.
+            .and_then(|there| if there.gid() == wanted { Ok(()) } else { fchown(file, None, Some(wanted)) })
             .and_then(|()| file.set_permissions(Permissions::from_mode(FILE_MODE)))
             .and_then(|()| file.metadata());
         let metadata = secured.map_err(|error| self.failed("give mode and group to", &self.name, error))?;
@@ -141,6 +145,11 @@ impl Folder {
 
     pub(super) fn remove(&self, name: &OsStr) -> Result<(), FileError> {
         rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()).map_err(|error| self.failed("remove", name, error))
+    }
+
+    /// Removes the file of today, which could not be begun. The first error is the one that tells.
+    pub(super) fn discard(&self) {
+        let _ = self.remove(&self.name);
     }
 
     /// Returns when the names are on the disk.

@@ -234,8 +234,17 @@ impl<S: Storage> FileSink<S> {
         self.begin(folder, now)
     }
 
-    fn begin(&mut self, folder: &Folder, now: Timestamp) -> Result<Active<S>, FileError> {
+    fn begin(&self, folder: &Folder, now: Timestamp) -> Result<Active<S>, FileError> {
         let file = folder.create()?;
+        let begun = self.make(folder, file, now);
+        if begun.is_err() {
+            // One for each attempt would remain, and push out those that hold documents.
+            folder.discard();
+        }
+        begun
+    }
+
+    fn make(&self, folder: &Folder, file: File, now: Timestamp) -> Result<Active<S>, FileError> {
         let id = folder.secure(&file, self.settings.group)?;
         if self.settings.sync {
             folder.sync()?;

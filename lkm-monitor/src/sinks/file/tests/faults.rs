@@ -163,3 +163,20 @@ fn what_did_not_reach_the_disk_is_not_taken() {
     DISK.set(Disk { syncs: true, ..DISK.get() });
     assert_eq!(read(&path).1.len(), 1);
 }
+
+#[test]
+fn a_disk_without_room_for_another_file_keeps_the_old_ones() {
+    let (folder, path) = folder();
+    let settings = FileSettings { keep_files: 1, ..settings(&path) };
+    let mut sink = FileSink::<OnDisk>::new(settings, &samples::host(), &Agent::default());
+    let batch = entries(0..2, 700);
+    assert_eq!(sink.deliver(&batch[..1]), taken(1));
+    sink.settings.rotate_bytes = 1;
+    DISK.set(Disk { room: 0, ..DISK.get() });
+    for _ in 0..3 {
+        assert!(matches!(sink.deliver(&batch[1..]), Delivered::Failed(_)));
+    }
+    DISK.set(Disk { room: usize::MAX, ..DISK.get() });
+    assert_eq!(sink.deliver(&batch[1..]), taken(1));
+    assert_eq!(documents(folder.path()), json_of(&batch));
+}
