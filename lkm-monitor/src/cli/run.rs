@@ -148,7 +148,13 @@ async fn watch(
         tokio::select! {
             biased;
             signal = shutdown.requested() => break signal,
-            next = reloads.next() => reloads.apply(next, &mut programs, &mut rings, &mut pipeline, carriers.as_mut()),
+            step = reloads.next() => match step {
+                reload::Step::Asked => manager.reloading(),
+                reload::Step::Read(next) => {
+                    reloads.apply(next, &mut programs, &mut rings, &mut pipeline, carriers.as_mut());
+                    manager.ready(&status(&programs, &pipeline));
+                }
+            },
             _ = ticks.tick() => {
                 let totals = read_totals(&mut counters);
                 pipeline.tick(totals);

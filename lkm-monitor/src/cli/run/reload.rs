@@ -37,6 +37,14 @@ pub(super) struct Next {
     ways: Ways,
 }
 
+/// What there is to do.
+pub(super) enum Step {
+    /// Settings were asked for, and are being read.
+    Asked,
+    /// They are read, or cannot be used.
+    Read(anyhow::Result<Box<Next>>),
+}
+
 /// Waits for the signal, and reads in a thread of its own: a disk can make who reads it wait.
 pub(super) struct Reloads {
     hangups: Signal,
@@ -44,7 +52,7 @@ pub(super) struct Reloads {
     known: Known,
     holds: Effective,
     kernel_release: String,
-    reading: Option<oneshot::Receiver<anyhow::Result<Next>>>,
+    reading: Option<oneshot::Receiver<anyhow::Result<Box<Next>>>>,
 }
 
 impl Reloads {
@@ -59,24 +67,28 @@ impl Reloads {
         Ok(Self { hangups, named: named.map(Path::to_owned), known, holds, kernel_release, reading: None })
     }
 
-    /// The next settings, when they were asked for and are read. Cancel-safe. A signal that comes meanwhile lets them be read again.
-    pub(super) async fn next(&mut self) -> anyhow::Result<Next> {
-        loop {
-            match &mut self.reading {
-                Some(reading) => {
-                    let next = reading.await;
-                    self.reading = None;
-                    return next.unwrap_or_else(|_| Err(anyhow::anyhow!("who reads the settings has died")));
-                }
-                None => {
-                    self.hangups.recv().await;
-                    self.reading = Some(self.read()?);
+    /// Waits until settings are asked for, and then until they are read. Cancel-safe. A signal that comes meanwhile lets them be read again.
+    pub(super) async fn next(&mut self) -> Step {
+        match &mut self.reading {
+            Some(reading) => {
+                let next = reading.await;
+                self.reading = None;
+                Step::Read(next.unwrap_or_else(|_| Err(anyhow::anyhow!("who reads the settings has died"))))
+            }
+            None => {
+                self.hangups.recv().await;
+                match self.read() {
+                    Ok(reading) => {
+                        self.reading = Some(reading);
+                        Step::Asked
+                    }
+                    Err(error) => Step::Read(Err(error)),
                 }
             }
         }
     }
 
-    fn read(&self) -> anyhow::Result<oneshot::Receiver<anyhow::Result<Next>>> {
+    fn read(&self) -> anyhow::Result<oneshot::Receiver<anyhow::Result<Box<Next>>>> {
         let (sender, receiver) = oneshot::channel();
         let (named, known, release) = (self.named.clone(), self.known.clone(), self.kernel_release.clone());
         thread::Builder::new().name("configuration".to_owned()).spawn(move || {
@@ -89,14 +101,14 @@ impl Reloads {
     /// Lets the settings hold, or says why the old ones go on.
     pub(super) fn apply(
         &mut self,
-        next: anyhow::Result<Next>,
+        next: anyhow::Result<Box<Next>>,
         programs: &mut Programs,
         rings: &mut Rings,
         pipeline: &mut Pipeline,
         carriers: Option<&mut Carriers>,
     ) {
         let sha256_before = self.holds.sha256();
-        let outcome = match next.and_then(|next| self.follow(next, programs, rings, pipeline, carriers)) {
+        let outcome = match next.and_then(|next| self.follow(*next, programs, rings, pipeline, carriers)) {
             Ok(outcome) => outcome,
             Err(error) => rejected(&error),
         };
@@ -149,7 +161,7 @@ fn rejected(error: &anyhow::Error) -> ReloadOutcome {
 }
 
 /// Reads the settings, and does what files can keep waiting.
-fn read(named: Option<&Path>, known: &Known, kernel_release: &str) -> anyhow::Result<Next> {
+fn read(named: Option<&Path>, known: &Known, kernel_release: &str) -> anyhow::Result<Box<Next>> {
     let loaded = config::load(named)?;
     let files = &loaded.config.files;
     // Checked when the settings were read.
@@ -159,5 +171,5 @@ fn read(named: Option<&Path>, known: &Known, kernel_release: &str) -> anyhow::Re
     known.learn(&baseline);
     let mounts = inspect::system_mounts(kernel_release, &watch.places());
     let ways = Ways::of(&loaded.config)?;
-    Ok(Next { loaded, selection: Selection { watch, exclusions, thresholds, mounts }, baseline, ways })
+    Ok(Box::new(Next { loaded, selection: Selection { watch, exclusions, thresholds, mounts }, baseline, ways }))
 }
