@@ -16,7 +16,7 @@ use crate::{process, workspace};
 const COPIED: [(&str, &str); 5] = [
     ("dist/systemd/lkm-monitor.service", "usr/lib/systemd/system/lkm-monitor.service"),
     ("dist/sysusers.d/lkm-monitor.conf", "usr/lib/sysusers.d/lkm-monitor.conf"),
-    ("dist/package/config.toml", "etc/lkm-monitor/config.toml"),
+    ("lkm-monitor/src/config/default.toml", "etc/lkm-monitor/config.toml"),
     ("README.md", "usr/share/doc/lkm-monitor/README.md"),
     ("CHANGELOG.md", "usr/share/doc/lkm-monitor/CHANGELOG.md"),
 ];
