@@ -1,19 +1,40 @@
 //! What the daemon wrote.
 
-use std::{collections::BTreeMap, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use serde_json::Value;
 
 use crate::host::wait_for;
 
-pub(crate) const FILE: &str = "/var/log/lkm-monitor/events.ndjson";
+pub(crate) const FOLDER: &str = "/var/log/lkm-monitor";
 
-/// All documents, in order. Another kind of line, such as the file's header, has no `event`.
+/// All documents of the default sink, in order. It has each at least once: what comes again is known by its id.
 pub(crate) fn all() -> Vec<Value> {
-    let text = fs::read_to_string(FILE).unwrap_or_default();
+    let entries = fs::read_dir(FOLDER).into_iter().flatten().flatten();
+    let mut files: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    // Files that were renamed have the time in their names, and the one that is written to has none: it is the last.
+    files.sort_by_key(|path| (path.ends_with("events.ndjson"), path.clone()));
+    let mut ids = BTreeSet::new();
+    let is_new = |document: &Value| ids.insert(document["event"]["id"].to_string());
+    files.iter().flat_map(|path| of_file(path)).filter(is_new).collect()
+}
+
+/// The documents of one file, without its header.
+pub(crate) fn of_file(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_default();
     let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
-    let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-    whole.lines().map(parse).filter(|document: &Value| document["event"].is_object()).collect()
+    let mut lines = whole.lines().map(parse);
+    let header = lines.next();
+    assert!(header.is_none_or(|header| action(&header) == "log-file-started"), "{} has no header", path.display());
+    lines.collect()
+}
+
+pub(crate) fn parse(line: &str) -> Value {
+    serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
 }
 
 /// The first document that `is_wanted`, when it has come.
@@ -21,9 +42,13 @@ pub(crate) fn wait_for_one(what: &str, is_wanted: impl Fn(&Value) -> bool) -> Va
     wait_for(what, || all().into_iter().find(&is_wanted))
 }
 
-/// The alert on a load of this module.
-pub(crate) fn is_load_of(document: &Value, module: &str) -> bool {
-    document["event"]["action"] == "loaded-kernel-module" && document["lkm_monitor"]["module"]["name"] == module
+pub(crate) fn action(document: &Value) -> &str {
+    document["event"]["action"].as_str().unwrap_or_default()
+}
+
+/// The module of an alert on a load.
+pub(crate) fn loaded_module(document: &Value) -> Option<&str> {
+    (action(document) == "loaded-kernel-module").then(|| document["lkm_monitor"]["module"]["name"].as_str()).flatten()
 }
 
 /// Ids of the rules that an alert names.
@@ -32,20 +57,42 @@ pub(crate) fn findings(document: &Value) -> Vec<&str> {
     findings.iter().filter_map(|finding| finding["id"].as_str()).collect()
 }
 
-/// Numbers that are missing between the documents of each run, and are not explained by a loss that the run tells of.
-pub(crate) fn gaps(documents: &[Value]) -> Vec<String> {
-    let mut runs: BTreeMap<&str, (Vec<u64>, bool)> = BTreeMap::new();
+/// Documents by run, in the order in which the runs began.
+fn runs(documents: &[Value]) -> Vec<Vec<&Value>> {
+    let mut places = BTreeMap::new();
+    let mut runs: Vec<Vec<&Value>> = Vec::new();
     for document in documents {
         let run = document["agent"]["ephemeral_id"].as_str().expect("each document names its run");
-        let (numbers, lost) = runs.entry(run).or_default();
-        numbers.push(document["event"]["sequence"].as_u64().expect("each document has a number"));
-        *lost |= document["event"]["action"] == "lost-events";
+        let place = *places.entry(run).or_insert(runs.len());
+        if place == runs.len() {
+            runs.push(Vec::new());
+        }
+        runs[place].push(document);
     }
-    let unexplained = runs.into_iter().filter(|(_, (numbers, lost))| {
-        let follow = numbers.windows(2).all(|pair| pair[1] == pair[0] + 1);
-        !(numbers[0] == 1 && follow) && !lost
-    });
-    unexplained.map(|(run, (numbers, _))| format!("run {run}: {numbers:?}")).collect()
+    runs
+}
+
+/// Runs in which numbers are missing or not in order, without a loss that the run tells of. What a run had not yet made durable when it was
+/// killed is missing at its end, and is no gap.
+pub(crate) fn gaps(documents: &[Value]) -> Vec<String> {
+    let number = |document: &&Value| document["event"]["sequence"].as_u64().expect("each document has a number");
+    let mut gaps = Vec::new();
+    for run in runs(documents) {
+        let numbers: Vec<u64> = run.iter().map(number).collect();
+        let is_whole = numbers[0] == 1 && numbers.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        if !is_whole && !run.iter().any(|document| action(document) == "lost-events") {
+            gaps.push(format!("run {}: {numbers:?}", run[0]["agent"]["ephemeral_id"]));
+        }
+    }
+    gaps
+}
+
+/// How many runs there were, and how many of them did not tell their end.
+pub(crate) fn runs_and_killed_ones(documents: &[Value]) -> (usize, usize) {
+    let runs = runs(documents);
+    let told = |run: &&Vec<&Value>| run.last().is_some_and(|last| action(last) == "sensor-stopped");
+    let whole = runs.iter().filter(told).count();
+    (runs.len(), runs.len() - whole)
 }
 
 #[cfg(test)]
@@ -65,6 +112,13 @@ mod tests {
         assert_eq!(gaps(&[document("a", 1, "x"), document("a", 3, "x")]).len(), 1);
         assert_eq!(gaps(&[document("a", 2, "x")]).len(), 1, "the first one is missing");
         assert_eq!(gaps(&[document("a", 2, "x"), document("a", 1, "x")]).len(), 1, "order");
+        assert_eq!(gaps(&[document("a", 1, "x"), document("a", 1, "x")]).len(), 1, "twice");
         assert!(gaps(&[document("a", 1, "x"), document("a", 3, "lost-events")]).is_empty());
+    }
+
+    #[test]
+    fn a_run_that_was_killed_tells_no_end() {
+        let documents = [document("a", 1, "x"), document("a", 2, "sensor-stopped"), document("b", 1, "x")];
+        assert_eq!(runs_and_killed_ones(&documents), (2, 1));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::Write as _,
+    path::Path,
     process::{Command, Output},
     thread,
     time::{Duration, Instant},
@@ -78,4 +80,58 @@ pub(crate) fn of_threads(pid: Pid, file: &str) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero())).expect("list the threads");
     let read = |task: std::io::Result<fs::DirEntry>| fs::read_to_string(task.ok()?.path().join(file)).ok();
     tasks.filter_map(read).collect()
+}
+
+/// Writes a file of settings that are read after the package's.
+pub(crate) fn set(name: &str, settings: &str) {
+    fs::write(settings_file(name), settings).expect("write settings");
+}
+
+/// Takes one away.
+pub(crate) fn unset(name: &str) {
+    fs::remove_file(settings_file(name)).expect("remove settings");
+}
+
+pub(crate) fn settings_file(name: &str) -> String {
+    format!("/etc/lkm-monitor/conf.d/{name}.toml")
+}
+
+/// A small file system of the daemon's own, at a place inside one of its folders.
+pub(crate) struct SmallDisk {
+    place: &'static Path,
+}
+
+impl SmallDisk {
+    const FILLER: &str = "filler";
+
+    pub(crate) fn mount(place: &'static str, size: &str) -> Self {
+        let [uid, gid] = ["-u", "-g"].map(|which| run("id", &[which, "lkm-monitor"]).trim().to_owned());
+        fs::create_dir(place).expect("make a folder");
+        let options = format!("size={size},mode=0700,uid={uid},gid={gid}");
+        run("mount", &["-t", "tmpfs", "-o", &options, "tmpfs", place]);
+        Self::at(place)
+    }
+
+    /// One that another step has mounted.
+    pub(crate) fn at(place: &'static str) -> Self {
+        Self { place: Path::new(place) }
+    }
+
+    /// Takes all the room that is left.
+    pub(crate) fn fill(&self) {
+        let mut filler = fs::File::create(self.place.join(Self::FILLER)).expect("make a file");
+        for size in [64 * 1024, 1] {
+            while filler.write_all(&vec![0; size]).is_ok() {}
+        }
+    }
+
+    /// Gives it back.
+    pub(crate) fn make_room(&self) {
+        fs::remove_file(self.place.join(Self::FILLER)).expect("remove the file");
+    }
+
+    pub(crate) fn unmount(self) {
+        run("umount", &["--lazy", &self.place.to_string_lossy()]);
+        fs::remove_dir(self.place).expect("remove the folder");
+    }
 }

@@ -10,8 +10,10 @@
 
 mod events;
 mod host;
+mod settings;
 mod steps;
 mod traces;
+mod trouble;
 
 use std::{fs, panic, path::Path, time::Instant};
 

@@ -1,6 +1,10 @@
 //! What is done to the service, in order.
 
-use std::fs;
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+};
 
 use rustix::{
     process::Signal,
@@ -9,9 +13,9 @@ use rustix::{
 use serde_json::Value;
 
 use crate::{
-    events::{self, findings, is_load_of},
+    events::{self, action, findings, loaded_module},
     host::{self, UNIT, property, run, wait_until_ready},
-    traces,
+    settings, traces, trouble,
 };
 
 pub(crate) type Step = fn();
@@ -20,11 +24,18 @@ pub(crate) const BEFORE_REBOOT: &[(&str, Step)] = &[
     ("is installed and started by its package", install),
     ("may do little", little_privilege),
     ("tells a load as what it is", a_load),
+    ("keeps its files for itself", own_files),
     ("reads changed configuration", a_changed_file),
-    ("starts again when it is killed", killed),
+    ("reads its settings anew", settings::reload),
+    ("goes on with its settings when new ones are wrong", settings::rejected),
+    ("waits for a receiver, and for no other's sake", trouble::receiver_is_down),
+    ("keeps what a full disk does not take", trouble::full_disk),
+    ("loses nothing durable when it is killed", trouble::killed_in_a_burst),
     ("starts again when somebody else ends it", ended),
+    ("goes on when its state has no room", trouble::full_state_folder),
     ("starts again when it hangs", hanging),
     ("follows a clock that jumps", a_jump_of_the_clock),
+    ("is installed again over itself", installed_again),
 ];
 pub(crate) const AFTER_REBOOT: &[(&str, Step)] = &[
     ("starts with the machine", after_reboot),
@@ -32,20 +43,20 @@ pub(crate) const AFTER_REBOOT: &[(&str, Step)] = &[
     ("is gone when its package is purged", purge),
 ];
 
-/// What each step loads, in order. All kernels have these, and nothing else asks for them.
-const LOADED: [&str; 6] = ["brd", "loop", "dummy", "ifb", "romfs", "isofs"];
+/// Installed, killed, ended, hanging, installed again, rebooted.
+const RUNS: usize = 6;
+/// Of these, the ones that had no time to tell their end: killed, hanging.
+const KILLED: usize = 2;
 /// What the daemon keeps when it has attached (linux/capability.h): DAC_READ_SEARCH, SYS_PTRACE, BPF.
 const KEPT_CAPABILITIES: u64 = 1 << 2 | 1 << 19 | 1 << 39;
 const MOST_EXPOSURE: f64 = 2.0;
+/// Modules that were loaded and have to be told, a line each.
+const LOADS: &str = "/var/tmp/loads";
 
-/// For the test alone: a hang is noticed soon, and documents go to the file, and the log does not.
+/// For the test alone: a hang is noticed soon.
 const DROP_IN: &str = "\
 [Service]
 WatchdogSec=20
-ExecStart=
-ExecStart=/usr/sbin/lkm-monitor run --stdout --events
-StandardOutput=append:/var/log/lkm-monitor/events.ndjson
-StandardError=journal
 ";
 const DROP_IN_FOLDER: &str = "/etc/systemd/system/lkm-monitor.service.d";
 
@@ -53,15 +64,15 @@ fn install() {
     traces::remember();
     fs::create_dir_all(DROP_IN_FOLDER).expect("make a folder");
     fs::write(format!("{DROP_IN_FOLDER}/test.conf"), DROP_IN).expect("write the drop-in");
-    // The manager opens the file before it makes the unit's folders.
-    fs::create_dir_all("/var/log/lkm-monitor").expect("make the folder of the log");
     run("apt-get", &["install", "--yes", "--no-install-recommends", "/root/lkm-monitor.deb"]);
     wait_until_ready();
     assert_eq!(property("UnitFileState"), "enabled");
     assert_eq!(property("NRestarts"), "0");
     assert!(property("StatusText").starts_with("Watching"), "{}", property("StatusText"));
     assert!(!property("StatusText").contains("blind"), "{}", property("StatusText"));
-    events::wait_for_one("the start", |document| document["event"]["action"] == "sensor-started");
+    events::wait_for_one("the start", |document| action(document) == "sensor-started");
+    let alerts = events::all().into_iter().filter(|document| document["event"]["kind"] == "alert");
+    assert_eq!(alerts.collect::<Vec<_>>(), [Value::Null; 0], "it has nothing to say of its own package");
 }
 
 fn little_privilege() {
@@ -88,11 +99,26 @@ fn little_privilege() {
 
 /// A module of the host's own, by the host's own tool: nothing about it is strange but that it is the first.
 fn a_load() {
-    let alert = load(LOADED[0]);
+    let alert = load("brd");
     assert_eq!(findings(&alert), ["rare-module"], "{alert}");
     assert!(alert["file"]["hash"]["sha256"].is_string(), "its file was read: {alert}");
     assert_eq!(alert["lkm_monitor"]["module"]["name_source"], "kernel", "{alert}");
     assert!(alert["lkm_monitor"]["missing"].is_null(), "{alert}");
+}
+
+fn own_files() {
+    let uid: u32 = run("id", &["-u", "lkm-monitor"]).trim().parse().expect("a user");
+    for (path, mode) in [
+        ("/var/log/lkm-monitor", 0o750),
+        ("/var/log/lkm-monitor/events.ndjson", 0o640),
+        ("/var/lib/lkm-monitor", 0o700),
+        ("/var/lib/lkm-monitor/prevalence.redb", 0o600),
+        ("/var/lib/lkm-monitor/run.json", 0o600),
+        ("/var/lib/lkm-monitor/spool.redb", 0o600),
+    ] {
+        let there = fs::metadata(path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        assert_eq!((there.uid(), there.permissions().mode() & 0o7777), (uid, mode), "{path}");
+    }
 }
 
 fn a_changed_file() {
@@ -103,22 +129,19 @@ fn a_changed_file() {
     fs::remove_file(path).expect("remove the file");
 }
 
-fn killed() {
-    host::restarted_after(Signal::KILL);
-    assert_eq!(property("NRestarts"), "1");
-    load(LOADED[1]);
-}
-
+/// From here on, the spool lies where there is little room.
 fn ended() {
+    trouble::move_the_spool();
     host::restarted_after(Signal::TERM);
-    load(LOADED[2]);
+    load("dummy");
 }
 
 fn hanging() {
+    trouble::move_the_spool_back();
     host::restarted_after(Signal::STOP);
     let log = run("journalctl", &["--no-pager", "--unit", UNIT]);
     assert!(log.contains("Watchdog timeout"), "{log}");
-    load(LOADED[3]);
+    load("ifb");
 }
 
 fn a_jump_of_the_clock() {
@@ -129,9 +152,8 @@ fn a_jump_of_the_clock() {
     };
     let pid = wait_until_ready();
     step(DAY_S);
-    let stepped = |document: &Value| document["event"]["action"] == "clock-stepped";
-    events::wait_for_one("the step", stepped);
-    let alert = load(LOADED[4]);
+    events::wait_for_one("the step", |document| action(document) == "clock-stepped");
+    let alert = load("romfs");
     step(-DAY_S);
     assert_eq!(wait_until_ready(), pid, "it goes on");
     let today = run("date", &["--utc", "+%Y-%m-%d"]);
@@ -139,22 +161,37 @@ fn a_jump_of_the_clock() {
     assert!(!alert["@timestamp"].as_str().is_some_and(|time| time.starts_with(today.trim_end())), "{alert}");
 }
 
+/// As an upgrade does it.
+fn installed_again() {
+    let before = wait_until_ready();
+    run("apt-get", &["install", "--yes", "--reinstall", "/root/lkm-monitor.deb"]);
+    assert_ne!(wait_until_ready(), before, "another daemon runs");
+    assert_eq!(property("UnitFileState"), "enabled");
+    let is_program = |document: &Value| {
+        findings(document).contains(&"sensor-file-changed") && document["file"]["path"] == "/usr/sbin/lkm-monitor"
+    };
+    let alert = events::wait_for_one("an alert on the program", is_program);
+    assert_eq!(alert["process"]["name"], "dpkg", "who did it is told: {alert}");
+    load("isofs");
+}
+
 fn after_reboot() {
     wait_until_ready();
-    load(LOADED[5]);
+    load("nbd");
 }
 
 fn everything_is_told() {
     run("systemctl", &["stop", UNIT]);
     let documents = events::all();
-    let is_ours = |document: &&Value| LOADED.iter().any(|module| is_load_of(document, module));
-    let told: Vec<_> = documents.iter().filter(is_ours).map(|load| &load["lkm_monitor"]["module"]["name"]).collect();
-    assert_eq!(told, LOADED, "each load once, in order");
+    let told: Vec<_> = documents.iter().filter_map(loaded_module).collect();
+    let loads = fs::read_to_string(LOADS).expect("what was loaded");
+    let is_ours = |module: &&str| loads.lines().any(|load| load == *module);
+    let ours: Vec<_> = told.into_iter().filter(is_ours).collect();
+    assert_eq!(ours, loads.lines().collect::<Vec<_>>(), "each load once, in order");
     let gaps = events::gaps(&documents);
     assert!(gaps.is_empty(), "{gaps:?}");
-    // Installed, killed, ended, hanging, rebooted.
-    let starts = documents.iter().filter(|document| document["event"]["action"] == "sensor-started").count();
-    assert_eq!(starts, 5);
+    assert_eq!(events::runs_and_killed_ones(&documents), (RUNS, KILLED));
+    settings::journal_has_all(&documents);
     run("systemctl", &["start", UNIT]);
 }
 
@@ -168,7 +205,14 @@ fn purge() {
 }
 
 /// Loads a module as people do. The alert on it.
-fn load(module: &str) -> Value {
+pub(crate) fn load(module: &str) -> Value {
     run("modprobe", &[module]);
-    events::wait_for_one(&format!("an alert on {module}"), |document| is_load_of(document, module))
+    remember_load(module);
+    events::wait_for_one(&format!("an alert on {module}"), |document| loaded_module(document) == Some(module))
+}
+
+/// This load has to be told, after those that were remembered before it.
+pub(crate) fn remember_load(module: &str) {
+    let loads = fs::OpenOptions::new().create(true).append(true).open(LOADS);
+    loads.and_then(|mut loads| writeln!(loads, "{module}")).expect("remember a load");
 }
