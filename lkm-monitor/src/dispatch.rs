@@ -16,7 +16,7 @@ use crate::{
     database::DatabaseError,
     latency::Latencies,
     model::{Agent, Host},
-    sinks::courier::{Courier, Health, Route},
+    sinks::courier::{self, Courier, Health, Route},
     spool::{Condition, Counts, Limits, Settings, Spool},
 };
 
@@ -41,11 +41,14 @@ pub enum DispatchError {
 pub struct Status {
     /// What became of documents since the spool's file was made.
     pub counts: Counts,
-    /// Bytes of documents in the spool.
+    /// Bytes of documents in the spool, and how many there may be.
     pub bytes: u64,
+    pub max_bytes: u64,
+    /// By sink: how many documents came in after those that it has. What was given up since, or is not for it, is among them.
+    pub waiting: BTreeMap<String, u64>,
     pub dead_letters: u64,
     pub condition: Condition,
-    /// By sink.
+    /// By sink. What is counted goes on when a reload makes a sink anew.
     pub sinks: BTreeMap<String, Health>,
     /// From the event to the moment in which its document is durable.
     pub durable: Latencies,
@@ -81,6 +84,7 @@ impl Dispatch {
             spool: Arc::clone(&spool),
             host: host.clone(),
             agent: agent.clone(),
+            health: BTreeMap::new(),
             couriers: BTreeMap::new(),
             leaving: BTreeMap::new(),
             vacant: BTreeMap::new(),
@@ -127,6 +131,8 @@ struct Desk {
     spool: Arc<Spool>,
     host: Host,
     agent: Agent,
+    /// Of each sink that is set, whoever carries to it.
+    health: BTreeMap<String, Arc<Mutex<Health>>>,
     couriers: BTreeMap<String, Courier>,
     /// Couriers that were asked to end: their sinks are still in their hands.
     leaving: BTreeMap<String, Courier>,
@@ -164,6 +170,7 @@ impl Desk {
             courier.dismiss();
             self.leaving.insert(name, courier);
         }
+        self.health.retain(|name, _| plans.contains_key(name));
         self.vacant = plans;
         self.look_after()
     }
@@ -180,7 +187,8 @@ impl Desk {
                 self.vacant.insert(name, plan);
                 continue;
             }
-            let route = Route::new(&name, plan.batch_documents, plan.batch_bytes);
+            let health = Arc::clone(self.health.entry(name.clone()).or_default());
+            let route = Route { health, ..Route::new(&name, plan.batch_documents, plan.batch_bytes) };
             let courier = Courier::start(Arc::clone(&self.spool), plan.sink(&self.host, &self.agent), route)
                 .map_err(|source| DispatchError::Thread { name: name.clone(), source })?;
             self.couriers.insert(name, courier);
@@ -192,9 +200,11 @@ impl Desk {
         Status {
             counts: self.spool.counts(),
             bytes: self.spool.bytes(),
+            max_bytes: self.spool.max_bytes(),
+            waiting: self.spool.waiting(),
             dead_letters: self.spool.dead_letter_count(),
             condition: self.spool.condition(),
-            sinks: self.couriers.iter().map(|(name, courier)| (name.clone(), courier.health())).collect(),
+            sinks: self.health.iter().map(|(name, health)| (name.clone(), courier::health(health))).collect(),
             durable: self.spool.durable(),
             failure: failure.map(ToString::to_string),
         }
@@ -216,3 +226,6 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,12 +31,14 @@ pub struct Route {
     pub batch_bytes: usize,
     /// Shorter in tests.
     pub pauses: (Duration, Duration),
+    /// An earlier courier's, which goes on.
+    pub health: Arc<Mutex<Health>>,
 }
 
 impl Route {
     /// A sink that gets batches of this size.
     pub fn new(name: &str, batch_documents: usize, batch_bytes: usize) -> Self {
-        Self { name: name.to_owned(), batch_documents, batch_bytes, pauses: PAUSES }
+        Self { name: name.to_owned(), batch_documents, batch_bytes, pauses: PAUSES, health: Arc::default() }
     }
 }
 
@@ -51,6 +53,11 @@ pub struct Health {
     pub latency: Latencies,
 }
 
+/// How the sink is doing now.
+pub fn health(of: &Mutex<Health>) -> Health {
+    of.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// A courier at work.
 #[derive(Debug)]
 pub struct Courier {
@@ -63,7 +70,7 @@ pub struct Courier {
 impl Courier {
     /// Starts to deliver what the spool has for this sink.
     pub fn start(spool: Arc<Spool>, sink: Box<dyn Sink>, route: Route) -> std::io::Result<Self> {
-        let health = Arc::<Mutex<Health>>::default();
+        let health = Arc::clone(&route.health);
         let leave = Leave::default();
         let walk = Walk {
             spool: Arc::clone(&spool),
@@ -80,7 +87,7 @@ impl Courier {
 
     /// How the sink is doing.
     pub fn health(&self) -> Health {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        health(&self.health)
     }
 
     /// Asks the courier to end, after what it does now.
@@ -151,6 +158,9 @@ impl Walk {
             }
             let attempt = progress.pending.len().min(self.largest.max(1));
             let delivered = self.sink.deliver(&progress.pending[..attempt]);
+            for (count, number) in self.sink.take_counts() {
+                self.spool.count(count, &self.route.name, number);
+            }
             if let Some(reason) = self.weigh(progress, attempt, delivered) {
                 self.wait(&reason);
             }

@@ -26,7 +26,7 @@ mod tests;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::model::Class;
+use crate::{model::Class, spool::Count};
 
 /// One document as the spool keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +81,11 @@ pub trait Sink: Send {
     /// Delivers documents, in order. Blocks for no longer than the timeout it was made with, and opens its connection, or its file, again
     /// when that is lost.
     fn deliver(&mut self, batch: &[Entry]) -> Delivered;
+
+    /// What it counted besides the fates of documents, since it was last asked.
+    fn take_counts(&mut self) -> Vec<(Count, u64)> {
+        Vec::new()
+    }
 }
 
 /// A batch of which the first documents have their fate when something stops the sink.

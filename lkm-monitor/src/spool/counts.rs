@@ -31,10 +31,21 @@ pub enum Count {
     DeadLetterEvicted,
     /// Documents that the receiver has.
     Acked,
+    /// Files, not documents: renamed ones that the sink removed to keep to its limits.
+    FileRemoved,
+}
+
+/// Who counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    Spool,
+    EachSink,
+    /// The spool chunks of its own, and sinks what they keep themselves.
+    Both,
 }
 
 impl Count {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Spooled,
         Self::Unspooled,
         Self::SpoolError,
@@ -48,6 +59,7 @@ impl Count {
         Self::DeadLettered,
         Self::DeadLetterEvicted,
         Self::Acked,
+        Self::FileRemoved,
     ];
 
     /// The name in counters.
@@ -66,14 +78,26 @@ impl Count {
             Self::DeadLettered => "dead_lettered",
             Self::DeadLetterEvicted => "dead_letter_evicted",
             Self::Acked => "acked",
+            Self::FileRemoved => "file_removed",
         }
     }
 
     /// The stage that counts: `spool` or `sink`.
     pub const fn stage(self) -> &'static str {
         match self {
-            Self::Retried | Self::Duplicate | Self::Misfiled | Self::DeadLettered | Self::Acked => "sink",
+            Self::Retried | Self::Duplicate | Self::Misfiled | Self::DeadLettered | Self::Acked | Self::FileRemoved => {
+                "sink"
+            }
             _ => "spool",
+        }
+    }
+
+    /// Whether there is one of it, or one for each sink.
+    pub const fn scope(self) -> Scope {
+        match self {
+            Self::Spooled | Self::Unspooled | Self::SpoolError | Self::DeadLetterEvicted => Scope::Spool,
+            Self::TornRecord => Scope::Both,
+            _ => Scope::EachSink,
         }
     }
 }
@@ -86,11 +110,12 @@ pub struct Counter {
 }
 
 impl Counter {
-    pub(super) const fn of(count: Count) -> Self {
+    /// The spool's own.
+    pub const fn of(count: Count) -> Self {
         Self { count, sink: None }
     }
 
-    pub(super) fn of_sink(count: Count, sink: &str) -> Self {
+    pub fn of_sink(count: Count, sink: &str) -> Self {
         Self { count, sink: Some(sink.to_owned()) }
     }
 
@@ -117,6 +142,11 @@ pub type Counts = BTreeMap<Counter, u64>;
 /// All sinks together.
 pub fn total(counts: &Counts, count: Count) -> u64 {
     counts.iter().filter(|(counter, _)| counter.count == count).map(|(_, total)| total).sum()
+}
+
+/// The spool's own, without the sinks'.
+pub fn own(counts: &Counts, count: Count) -> u64 {
+    counts.get(&Counter::of(count)).copied().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 
 use redb::{Builder, backends::InMemoryBackend};
 
-use super::{Count, Counter, Incoming, Inner, LEAST_BYTES, Limits, Settings, Spool, store::Store};
+use super::{Count, Counter, Incoming, Inner, LEAST_BYTES, Limits, Settings, Spool, add, store::Store};
 use crate::{
     database::{self, DatabaseError},
     sinks::Entry,
@@ -73,6 +73,7 @@ impl Spool {
         });
         match opened {
             Ok(store) => {
+                inner.file_counts();
                 inner.store = store;
                 inner.generation += 1;
                 inner.failed = Some((error.to_owned(), Instant::now()));
@@ -104,19 +105,13 @@ impl Spool {
         kept.map_err(|error| self.error(error))?;
         let number = documents.len();
         let limits = within_free_space(settings, &store);
-        let mut counts = inner.store.counts().unwrap_or_default();
-        counts.extend(std::mem::take(&mut inner.uncounted));
-        let written = store.append(&documents, 0, limits).and_then(|()| {
-            // They were counted when they came.
-            counts
-                .iter()
-                .filter(|(counter, _)| counter.count != Count::Spooled)
-                .try_for_each(|(counter, number)| store.count(counter, *number))
-        });
-        if let Err(error) = written {
-            inner.uncounted = counts;
-            return Err(self.error(error));
-        }
+        let mut counts = inner.memory_counts();
+        add(&mut counts, &inner.uncounted);
+        let written = store
+            .append(&documents, 0, limits)
+            .and_then(|()| counts.iter().try_for_each(|(counter, number)| store.count(counter, *number)));
+        written.map_err(|error| self.error(error))?;
+        inner.uncounted.clear();
         inner.store = store;
         inner.generation += 1;
         inner.failed = None;

@@ -24,7 +24,7 @@ use std::{
 };
 
 pub use self::{
-    counts::{Count, Counter, Counts, total},
+    counts::{Count, Counter, Counts, Scope, own, total},
     dead_letter::DeadLetter,
     store::{Batch, Incoming, Limits, Receipt},
 };
@@ -88,6 +88,8 @@ struct Inner {
     failed: Option<(String, Instant)>,
     /// Which sinks there are; true for those that want alerts only.
     sinks: BTreeMap<String, bool>,
+    /// What the file has counted, when it was last read.
+    filed: Counts,
     /// Counted while there was no file to write it to.
     uncounted: Counts,
     /// When running time was last entered in the file.
@@ -125,6 +127,7 @@ impl Spool {
             generation: 0,
             failed,
             sinks: BTreeMap::new(),
+            filed: Counts::new(),
             uncounted: Counts::new(),
             ran_to: Instant::now(),
             arrived: 0,
@@ -251,14 +254,25 @@ impl Spool {
         inner.failed.as_ref().map_or(Condition::Durable, |(reason, _)| Condition::InMemory(reason.clone()))
     }
 
-    /// Totals since the file was made.
+    /// Totals since the file was made. While it cannot be read they go on from what it said last.
     pub fn counts(&self) -> Counts {
-        let inner = self.inner();
-        let mut counts = inner.store.counts().unwrap_or_default();
-        for (counter, number) in &inner.uncounted {
-            *counts.entry(counter.clone()).or_default() += number;
+        let mut inner = self.inner();
+        let mut counts = inner.file_counts();
+        if inner.failed.is_some() {
+            add(&mut counts, &inner.memory_counts());
         }
+        add(&mut counts, &inner.uncounted);
         counts
+    }
+
+    /// By sink: how many documents came in after those that it has. What was given up since, or is not for it, is among them.
+    pub fn waiting(&self) -> BTreeMap<String, u64> {
+        self.inner().store.waiting().unwrap_or_default()
+    }
+
+    /// What bounds the documents that are kept, in bytes.
+    pub fn max_bytes(&self) -> u64 {
+        self.settings().limits.max_bytes
     }
 
     /// Bytes of documents that are kept.
@@ -320,6 +334,31 @@ impl Spool {
 
     fn error(&self, error: redb::Error) -> DatabaseError {
         DatabaseError::new(&self.settings().path, error)
+    }
+}
+
+impl Inner {
+    /// What the file has counted, as far as it can be read.
+    fn file_counts(&mut self) -> Counts {
+        if self.failed.is_none()
+            && let Ok(counts) = self.store.counts()
+        {
+            self.filed = counts;
+        }
+        self.filed.clone()
+    }
+
+    /// What was counted while documents are kept in memory, which is for the file to count. They come into the file themselves later.
+    fn memory_counts(&self) -> Counts {
+        let mut counts = self.store.counts().unwrap_or_default();
+        counts.retain(|counter, _| counter.count != Count::Spooled);
+        counts
+    }
+}
+
+fn add(counts: &mut Counts, more: &Counts) {
+    for (counter, number) in more {
+        *counts.entry(counter.clone()).or_default() += number;
     }
 }
 

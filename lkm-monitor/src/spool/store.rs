@@ -247,6 +247,14 @@ impl Store {
         Ok(acknowledged)
     }
 
+    /// By sink: how many numbers were given to documents after those that it has.
+    pub(super) fn waiting(&self) -> Result<BTreeMap<String, u64>, redb::Error> {
+        let next = self.database.begin_read()?.open_table(META)?.get(NEXT)?.map_or(1, |next| next.value());
+        let mut waiting = self.acknowledged()?;
+        waiting.values_mut().for_each(|through| *through = next.saturating_sub(*through + 1));
+        Ok(waiting)
+    }
+
     /// All dead letters with their numbers, oldest first.
     pub(super) fn dead_letters(&self) -> Result<Vec<(u64, DeadLetter)>, redb::Error> {
         let letters = self.database.begin_read()?.open_table(DEAD_LETTERS)?;

@@ -161,3 +161,44 @@ fn a_spool_that_is_damaged_inside_costs_what_is_in_it_and_no_more() {
         assert_eq!(spool.condition(), Condition::Durable, "{place}");
     }
 }
+
+#[test]
+fn counts_go_on_while_the_file_is_away_and_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(&folder.path().join("spool.redb"));
+    let acknowledge = |batch: &Batch| {
+        let counts = vec![(Count::Acked, batch.entries.len() as u64)];
+        spool.acknowledge("siem", &Receipt { counts, ..Receipt::of(batch) }).unwrap();
+    };
+    let totals = || {
+        let counts = spool.counts();
+        [Count::Spooled, Count::Unspooled, Count::Acked, Count::Retried].map(|count| total(&counts, count))
+    };
+    spool.append(&documents(&["a", "b"]));
+    acknowledge(&read(&spool).0);
+    spool.count(Count::Retried, "siem", 5);
+    assert_eq!(totals(), [2, 0, 2, 5]);
+    spool.go_on_in_memory(&mut spool.inner(), &spool.settings(), "the disk is gone");
+    assert_eq!(totals(), [2, 0, 2, 5], "away");
+    spool.append(&documents(&["c"]));
+    acknowledge(&read(&spool).0);
+    spool.append(&documents(&["d", "e"]));
+    spool.count(Count::Retried, "siem", 1);
+    assert_eq!(totals(), [2, 3, 3, 6], "in memory");
+    try_again(&spool);
+    assert_eq!(spool.condition(), Condition::Durable);
+    assert_eq!(totals(), [4, 3, 3, 6], "two of the three came into the file");
+}
+
+#[test]
+fn what_came_in_after_the_last_that_a_sink_has_is_waiting() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(&folder.path().join("spool.redb"));
+    assert_eq!(spool.waiting(), [("siem".to_owned(), 0)].into());
+    spool.append(&documents(&["a", "b"]));
+    let (batch, _) = read(&spool);
+    spool.append(&documents(&["c"]));
+    assert_eq!(spool.waiting()["siem"], 3);
+    spool.acknowledge("siem", &Receipt::of(&batch)).unwrap();
+    assert_eq!(spool.waiting()["siem"], 1);
+}

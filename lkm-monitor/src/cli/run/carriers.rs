@@ -12,7 +12,7 @@ use crate::{
     dispatch::{Dispatch, Status},
     model::{Agent, Host, LossReason, Metric, SpoolChange},
     pipeline::{Pipeline, boot_ns},
-    spool::{Condition, Count, Counts, Settings, Spool, total},
+    spool::{Condition, Count, Counter, Counts, Settings, Spool, own, total},
 };
 
 /// The spool and the sinks.
@@ -78,10 +78,13 @@ impl Carriers {
         if let Some(failure) = &status.failure {
             anyhow::bail!("{failure}");
         }
-        let lost = |count| total(&status.counts, count).saturating_sub(total(&self.before, count));
+        let since = |count: &dyn Fn(&Counts) -> u64| count(&status.counts).saturating_sub(count(&self.before));
+        let lost = |count| since(&|counts| total(counts, count));
+        // The document of a torn line in a file was not acknowledged: it is sent again.
+        let torn = since(&|counts| own(counts, Count::TornRecord));
         pipeline.note_losses(&[
             (LossReason::SpoolEvicted, lost(Count::SpoolEvicted) + lost(Count::SpoolExpired)),
-            (LossReason::SpoolError, lost(Count::SpoolError) + lost(Count::TornRecord)),
+            (LossReason::SpoolError, lost(Count::SpoolError) + torn),
             (LossReason::Refused, lost(Count::DeadLettered)),
         ]);
         if status.condition != self.told {
@@ -104,7 +107,7 @@ impl Carriers {
 
 /// As heartbeats and metrics have it.
 pub(super) fn metrics(status: &Status) -> Vec<Metric> {
-    let of_count = |(counter, value): (&crate::spool::Counter, &u64)| {
+    let of_count = |(counter, value): (&Counter, &u64)| {
         let mut labels = vec![("stage", counter.count.stage().to_owned()), ("reason", counter.count.name().to_owned())];
         labels.extend(counter.sink.clone().map(|sink| ("sink", sink)));
         Metric { name: "documents", labels, value: *value }

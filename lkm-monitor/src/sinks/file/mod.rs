@@ -10,17 +10,7 @@ mod recover;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    collections::HashSet,
-    fs::File,
-    io,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashSet, fs::File, io, mem, path::PathBuf, time::Duration};
 
 use jiff::Timestamp;
 
@@ -31,7 +21,10 @@ use self::{
     recover::{RECENT_BYTES, recent_ids},
 };
 use super::{Delivered, Entry, Failure, Fate, Sink, facts::Facts};
-use crate::model::{Agent, Host};
+use crate::{
+    model::{Agent, Host},
+    spool::Count,
+};
 
 /// Where the file is, and how long it stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,15 +41,6 @@ pub struct FileSettings {
     /// Renamed files that are kept, and their bytes in all.
     pub keep_files: usize,
     pub keep_bytes: u64,
-}
-
-/// What a file sink counts, since it was made.
-#[derive(Debug, Default)]
-pub struct FileCounters {
-    /// Last lines without an end that were cut.
-    pub torn_records: AtomicU64,
-    /// Renamed files that were removed because there were too many, or too large ones.
-    pub removed_files: AtomicU64,
 }
 
 /// Why nothing could be written.
@@ -89,7 +73,9 @@ pub struct FileSink<S = File> {
     /// The last documents that an earlier run wrote: what it had no time to note as delivered comes again. `None` until somebody looked.
     recent: Option<HashSet<String>>,
     lines: Vec<u8>,
-    counters: Arc<FileCounters>,
+    /// Last lines without an end that were cut, and renamed files that were removed, since somebody asked.
+    torn_records: u64,
+    removed_files: u64,
 }
 
 /// The file that is written to.
@@ -112,13 +98,9 @@ impl<S: Storage> FileSink<S> {
             spoilt: false,
             recent: None,
             lines: Vec::new(),
-            counters: Arc::default(),
+            torn_records: 0,
+            removed_files: 0,
         }
-    }
-
-    /// The counters, which go on when the sink is with its courier.
-    pub fn counters(&self) -> Arc<FileCounters> {
-        Arc::clone(&self.counters)
     }
 
     fn write(&mut self, batch: &[Entry]) -> Result<Vec<Fate>, FileError> {
@@ -211,7 +193,7 @@ impl<S: Storage> FileSink<S> {
         }
         let (torn, len) = recover::cut_torn_line(&file).map_err(|source| self.failed("cut", source))?;
         if torn {
-            self.counters.torn_records.fetch_add(1, Ordering::Relaxed);
+            self.torn_records += 1;
             tracing::warn!(path = %self.settings.path.display(), "a line without its end was cut");
         }
         let id = folder.secure(&file, self.settings.group)?;
@@ -262,13 +244,13 @@ impl<S: Storage> FileSink<S> {
     }
 
     /// Removes the oldest of the renamed files, as far as there are too many.
-    fn remove_old(&self, folder: &Folder) -> Result<(), FileError> {
+    fn remove_old(&mut self, folder: &Folder) -> Result<(), FileError> {
         let mut bytes = 0_u64;
         for (kept, name) in folder.rotated()?.iter().rev().enumerate() {
             bytes = bytes.saturating_add(folder.size(name)?);
             if kept >= self.settings.keep_files || bytes > self.settings.keep_bytes {
                 folder.remove(name)?;
-                self.counters.removed_files.fetch_add(1, Ordering::Relaxed);
+                self.removed_files += 1;
                 tracing::info!(file = %name.display(), "an old file was removed to keep to the limits");
             }
         }
@@ -294,5 +276,13 @@ impl<S: Storage> Sink for FileSink<S> {
                 Delivered::Failed(Failure { reason: error.to_string(), maybe_taken: self.spoilt, retry_after: None })
             }
         }
+    }
+
+    fn take_counts(&mut self) -> Vec<(Count, u64)> {
+        let counts = [
+            (Count::TornRecord, mem::take(&mut self.torn_records)),
+            (Count::FileRemoved, mem::take(&mut self.removed_files)),
+        ];
+        counts.into_iter().filter(|(_, number)| *number > 0).collect()
     }
 }

@@ -111,7 +111,8 @@ fn a_file_that_is_full_is_renamed_and_the_oldest_go() {
     let kept: Vec<_> = files.iter().flat_map(|file| read(file).1).collect();
     assert!(files.iter().all(|file| fs::metadata(file).unwrap().len() <= 20_000));
     assert_eq!(kept, json_of(&batch[100 - kept.len()..]));
-    assert_eq!(sink.counters().removed_files.load(Ordering::Relaxed) as usize, 100 / 5 - 4);
+    assert_eq!(sink.take_counts(), [(Count::FileRemoved, 100 / 5 - 4)]);
+    assert_eq!(sink.take_counts(), [], "each is told once");
 }
 
 #[test]

@@ -1,0 +1,43 @@
+use std::fs;
+
+use super::*;
+use crate::{
+    model::{Class, samples},
+    spool::{Count, Counter, Incoming, RETRY},
+};
+
+#[test]
+fn what_is_counted_of_a_sink_goes_on_when_it_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("events.ndjson");
+    fs::write(&path, "{\"torn\":").unwrap();
+    let config = toml::from_str(&format!("[file]\npath = \"{}\"\ngroup = \"root\"\n", path.display())).unwrap();
+    let plans = || BTreeMap::from([("siem".to_owned(), Plan::of("siem", &config).unwrap())]);
+    let settings = || Settings {
+        path: folder.path().join("spool.redb"),
+        limits: Limits { max_bytes: 1 << 20, max_age_s: 3600, max_dead_letter_bytes: 1 << 20 },
+        min_free_bytes: 0,
+        retry: RETRY,
+    };
+    let dispatch = Dispatch::start(settings(), plans(), &samples::host(), &Agent::default()).unwrap();
+    let deliver = |number: u64| {
+        dispatch.spool().append(&[Incoming { class: Class::High, happened_ms: 0, json: b"{}".to_vec() }]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let status = dispatch.status();
+            if status.sinks.get("siem").is_some_and(|health| health.latency.count() == number)
+                && status.waiting["siem"] == 0
+            {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "{status:?}");
+            std::thread::yield_now();
+        }
+    };
+    let status = deliver(1);
+    assert_eq!((status.max_bytes, status.durable.count()), (1 << 20, 1));
+    assert_eq!(status.counts.get(&Counter::of_sink(Count::TornRecord, "siem")), Some(&1));
+    dispatch.follow(plans(), settings());
+    deliver(2);
+    dispatch.finish(Instant::now() + Duration::from_secs(60));
+}
