@@ -20,6 +20,7 @@ pub mod inspect;
 pub mod latency;
 pub mod ledger;
 pub mod lifecycle;
+pub mod metrics;
 pub mod model;
 pub mod output;
 pub mod pipeline;

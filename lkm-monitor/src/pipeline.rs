@@ -27,6 +27,7 @@ use crate::{
     assess::{self, Context},
     fold::{Fold, Folded},
     inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},
+    metrics::Waiting,
     model::{
         Agent, Content, FileChange, FileReport, Heartbeat, Host, LossReason, Metric, Observation, Reload, SensorState,
         SpoolChange, Succession, SystemMount, Verdict,
@@ -313,6 +314,11 @@ impl Pipeline {
     /// Whether somebody did what may have changed the sensor, since this was asked last.
     pub fn take_suspicion(&mut self) -> bool {
         self.accesses.take_suspicion()
+    }
+
+    /// What is under way.
+    pub fn waiting(&self) -> Waiting {
+        Waiting { calls: self.join.depth(), open_files: self.open_files(), documents: self.teller.documents_waiting() }
     }
 
     /// All counters of the daemon, totals since the start.

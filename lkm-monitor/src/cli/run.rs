@@ -2,6 +2,7 @@
 
 mod carriers;
 mod guard;
+mod publish;
 mod reload;
 mod watches;
 
@@ -19,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::{
     carriers::Carriers,
     guard::{Heart, LinkWatch},
+    publish::Publisher,
     reload::Reloads,
     watches::{Closes, ToolWatch},
 };
@@ -121,6 +123,7 @@ async fn watch(
         .context("cannot listen for signals")?;
     let counting = counting(&config.rarity, &agent)?;
     let mut heart = Heart::start(&config, &host, &agent);
+    let publisher = Publisher::start(&config.metrics)?;
     let mut pipeline = Pipeline::new(delivery, watch_list, exclusions, contents, (host, agent), counting)?;
     // Before maps are taken out: their names go with them.
     let mut links = LinkWatch::start(&mut programs, &mut pipeline);
@@ -161,6 +164,7 @@ async fn watch(
                 look_at_switches(&mut switches, &mut programs, &mut pipeline);
                 links.follow(&mut programs, &mut pipeline);
                 let carried = carriers.as_mut().map(|carriers| carriers.look_after(&mut pipeline)).transpose()?;
+                publisher.follow(&heart, &mut programs, &pipeline, totals.as_ref(), carried.as_ref());
                 let carried = carried.as_ref().map(carriers::metrics).unwrap_or_default();
                 heart.follow(&mut programs, &mut pipeline, &totals.unwrap_or_default(), carried);
                 tools.follow(&mut programs);

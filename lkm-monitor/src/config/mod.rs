@@ -13,6 +13,7 @@ mod files;
 mod heartbeat;
 mod key;
 mod load;
+mod metrics;
 mod problem;
 mod rarity;
 mod secret;
@@ -29,6 +30,7 @@ pub use files::FilesConfig;
 pub use heartbeat::{HeartbeatConfig, RUN_RECORD};
 pub use key::{Key, Origin};
 pub use load::{Effective, Loaded, load};
+pub use metrics::MetricsConfig;
 pub use problem::{Invalid, Problem, Problems};
 pub use rarity::{RarityConfig, STORE};
 #[cfg(test)]
@@ -61,6 +63,7 @@ pub struct Config {
     pub files: FilesConfig,
     pub rarity: RarityConfig,
     pub heartbeat: HeartbeatConfig,
+    pub metrics: MetricsConfig,
     pub spool: SpoolConfig,
     /// By their names. Without any there is one, `file`.
     pub sinks: BTreeMap<String, SinkConfig>,
@@ -100,6 +103,7 @@ impl Config {
         self.rarity.thresholds()?;
         self.rarity.fleet()?;
         self.heartbeat.check()?;
+        self.metrics.listen()?;
         self.spool.settings()?;
         self.plans()?;
         Ok(())

@@ -69,7 +69,7 @@ deadline_ms = 5
              mean `fentry`?",
             "config.toml:7: files.watch.path: `/etc/[x/y` is no path pattern: invalid range pattern",
             "config.toml:11: files.watch.kind: there is no kind `modprob`; there are module, modprobe, modules-load, depmod, \
-             initramfs, pam, module-index, kernel-setting",
+             initramfs, pam, module-index, kernel-setting, sensor-file",
             "config.toml:12: files.watch: `kind` is not set, but must be",
             "config.toml:16: files.exclude.executable: it is 5, but must be a text",
             "config.toml:18: rarity.window_days: it is 0, but must be from 1 to 366",
@@ -80,7 +80,8 @@ deadline_ms = 5
             "config.toml:23: rarity.files.keys: these events have no `args`",
             "config.toml:25: rarity.redis.addresses: `http://a`: Redis URL did not parse - InvalidClientConfig",
             "config.toml:26: rarity.redis.deadline_ms: it is 5, but must be from 10 to 10000",
-            "config.toml:27: else: there is no such key; there are `sensor`, `files`, `rarity`, `heartbeat`, `spool`, `sinks`",
+            "config.toml:27: else: there is no such key; there are `sensor`, `files`, `rarity`, `heartbeat`, `metrics`, `spool`, \
+             `sinks`",
         ]
     );
 }

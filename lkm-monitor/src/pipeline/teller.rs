@@ -78,6 +78,10 @@ impl Teller {
         self.closing_before = Some(deadline);
     }
 
+    pub(super) fn documents_waiting(&self) -> usize {
+        self.delivery.output.waiting()
+    }
+
     pub(super) fn into_output(self) -> Output {
         self.delivery.output
     }

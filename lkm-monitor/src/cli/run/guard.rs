@@ -139,7 +139,14 @@ impl Heart {
         }
     }
 
-    fn heartbeat(&self, programs: &mut Programs, pipeline: &Pipeline, totals: &Totals, more: Vec<Metric>) -> Heartbeat {
+    /// What there is to tell now. `more` are counters that others keep.
+    pub(super) fn heartbeat(
+        &self,
+        programs: &mut Programs,
+        pipeline: &Pipeline,
+        totals: &Totals,
+        more: Vec<Metric>,
+    ) -> Heartbeat {
         let boot_ns = boot_ns();
         let mut state = report::alive(programs, totals, boot_ns);
         state.counters.extend(pipeline.counters());
