@@ -3,6 +3,7 @@
 mod exposition;
 mod place;
 mod served;
+mod shipped;
 
 use std::{collections::BTreeMap, sync::Arc};
 

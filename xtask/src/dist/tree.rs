@@ -20,8 +20,12 @@ const COPIED: [(&str, &str); 5] = [
     ("README.md", "usr/share/doc/lkm-monitor/README.md"),
     ("CHANGELOG.md", "usr/share/doc/lkm-monitor/CHANGELOG.md"),
 ];
-const COPIED_FOLDERS: [(&str, &str); 2] =
-    [("docs", "usr/share/doc/lkm-monitor/docs"), ("dist/elastic", "usr/share/lkm-monitor/elastic")];
+const COPIED_FOLDERS: [(&str, &str); 4] = [
+    ("docs", "usr/share/doc/lkm-monitor/docs"),
+    ("dist/elastic", "usr/share/lkm-monitor/elastic"),
+    ("dist/grafana", "usr/share/lkm-monitor/grafana"),
+    ("dist/prometheus", "usr/share/lkm-monitor/prometheus"),
+];
 /// What the daemon writes about itself.
 const GENERATED: [(&str, &str); 3] = [
     ("bash", "usr/share/bash-completion/completions/lkm-monitor"),
