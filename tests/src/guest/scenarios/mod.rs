@@ -14,6 +14,7 @@ mod files;
 mod flood;
 mod lifecycle;
 mod loads;
+mod metrics;
 mod names;
 mod namespaces;
 mod origins;
@@ -223,6 +224,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("runs::record_that_is_a_pipe", runs::record_that_is_a_pipe),
     once("runs::other_program_and_settings", runs::other_program_and_settings),
     once("runs::files_of_the_daemon_changed", runs::files_of_the_daemon_changed),
+    once("metrics::as_in_heartbeats", metrics::as_in_heartbeats),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
     not_compared("flood::while_the_daemon_stands_still", flood::while_the_daemon_stands_still),
     not_compared("flood::while_nobody_reads", flood::while_nobody_reads),
