@@ -70,6 +70,13 @@ mod tests {
     }
 
     #[test]
+    fn a_sink_without_keys_is_a_change() {
+        let changes = changes(&effective(""), &effective("[sinks.a.journald]\n"));
+        let said: Vec<_> = changes.iter().map(|change| (change.key.as_str(), change.after.as_deref())).collect();
+        assert_eq!(said, [("sinks.a.journald", Some("{}"))]);
+    }
+
+    #[test]
     fn the_hash_is_that_of_what_holds() {
         let said_twice = effective("[rarity]\nwindow_days = 30\n");
         assert_eq!(said_twice.sha256(), Effective::of(Node::default()).sha256());

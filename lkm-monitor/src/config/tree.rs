@@ -126,7 +126,10 @@ impl Node {
 
     fn collect(&self, key: &Key, values: &mut BTreeMap<String, String>) {
         match &self.value {
-            Value::Table(table) => table.iter().for_each(|(name, node)| node.collect(&key.key(name), values)),
+            Value::Table(table) if !table.is_empty() || *key == Key::default() => {
+                table.iter().for_each(|(name, node)| node.collect(&key.key(name), values));
+            }
+            // A table without keys, too: that it is there can be all that is said of a sink.
             value => drop(values.insert(key.to_string(), value.inline())),
         }
     }
