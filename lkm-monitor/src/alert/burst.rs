@@ -1,15 +1,13 @@
 //! Many changes of module files in one document.
 
-use serde_json::{Value, json};
-
 use super::{
-    json::{long, merge},
+    json::{Value, json, long, merge},
     process,
     scene::Scene,
 };
-use crate::model::{FileBurst, text::text};
+use crate::model::{FileBurst, text::readable};
 
-pub(super) fn render(burst: &FileBurst, scene: &Scene<'_>) -> Value {
+pub(super) fn render<'a>(burst: &'a FileBurst, scene: &Scene<'a>) -> Value<'a> {
     let mut document = json!({
         "message": format!("Many kernel module files {}", burst.participle),
         "event": {
@@ -21,12 +19,12 @@ pub(super) fn render(burst: &FileBurst, scene: &Scene<'_>) -> Value {
             "duration": burst.last_boot_ns.checked_sub(burst.boot_ns).map(long),
             "provider": "kernel",
         },
-        "file": { "directory": text(if burst.directory.is_empty() { b"/" } else { &burst.directory }) },
+        "file": { "directory": readable(if burst.directory.is_empty() { b"/" } else { &burst.directory }) },
         "lkm_monitor": {
             "burst": {
                 "count": long(burst.count),
-                "first_name": text(&burst.first),
-                "last_name": text(&burst.last),
+                "first_name": readable(&burst.first),
+                "last_name": readable(&burst.last),
                 "continued": burst.continued.then_some(true),
             },
         },

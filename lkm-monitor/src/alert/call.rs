@@ -1,20 +1,18 @@
 //! Loads and unloads.
 
-use serde_json::{Value, json};
-
 use super::{
     file,
-    json::{long, merge},
+    json::{Value, json, long, merge},
     process, request,
     scene::Scene,
 };
 use crate::model::{
     Bytes, CallerText, ContentStatus, ModuleCall, NameSource, Operation, Part, errno_name,
-    text::{hex, text},
+    text::{hex, readable, text},
 };
 
 /// The telemetry document of a call.
-pub(super) fn render(call: &ModuleCall, scene: &Scene<'_>) -> Value {
+pub(super) fn render<'a>(call: &'a ModuleCall, scene: &Scene<'a>) -> Value<'a> {
     let load = call.operation.is_load();
     let mut document = json!({
         "message": message(call),
@@ -46,8 +44,11 @@ pub(super) fn render(call: &ModuleCall, scene: &Scene<'_>) -> Value {
     if let Some(facts) = &call.file {
         merge(&mut document, file::render(facts, scene));
         let looked = call.content.status != ContentStatus::NotWanted;
-        document["file"]["hash"] = json!(call.content.own_sha256().map(|hash| json!({ "sha256": hex(&hash) })));
-        document["lkm_monitor"]["load"]["content"] = json!(looked.then(|| call.content.status.name()));
+        let looks = json!({
+            "file": { "hash": { "sha256": call.content.own_sha256().map(|hash| hex(&hash)) } },
+            "lkm_monitor": { "load": { "content": looked.then(|| call.content.status.name()) } },
+        });
+        merge(&mut document, looks);
     }
     if let Some(tree) = &call.process {
         merge(&mut document, process::render(tree, scene));
@@ -57,7 +58,7 @@ pub(super) fn render(call: &ModuleCall, scene: &Scene<'_>) -> Value {
 
 /// Stable for one module and one kind of outcome.
 fn message(call: &ModuleCall) -> String {
-    let name = call.best_name().map_or_else(String::new, |(name, _)| format!(" {}", text(&name)));
+    let name = call.best_name().map_or_else(String::new, |(name, _)| format!(" {}", readable(&name)));
     let done = if call.operation.is_load() { "loaded" } else { "unloaded" };
     match (call.succeeded(), call.errno()) {
         (Some(true), _) => format!("Kernel module{name} {done}"),
@@ -72,9 +73,9 @@ fn duration(call: &ModuleCall) -> Option<i64> {
     returned.checked_sub(call.call_id).map(long)
 }
 
-fn module(call: &ModuleCall) -> Value {
+fn module<'a>(call: &'a ModuleCall) -> Value<'a> {
     let (name, source) = call.best_name().unzip();
-    let bytes = |value: &Option<Bytes>| value.as_ref().map(|value| text(&value.bytes));
+    let bytes = |value: &'a Option<Bytes>| value.as_ref().map(|value| readable(&value.bytes));
     json!({
         "name": name.map(|name| text(&name)),
         "name_source": source.map(NameSource::name),
@@ -86,7 +87,7 @@ fn module(call: &ModuleCall) -> Value {
     })
 }
 
-fn syscall(call: &ModuleCall) -> Value {
+fn syscall(call: &ModuleCall) -> Value<'_> {
     json!({
         "name": call.operation.syscall(),
         "abi": call.abi.map(|abi| abi.name()),
@@ -111,7 +112,7 @@ fn flag_names(operation: Operation, flags: u32) -> Vec<String> {
     set.map(|&(_, name)| name.to_owned()).chain((rest != 0).then(|| format!("{rest:#x}"))).collect()
 }
 
-fn load_facts(call: &ModuleCall) -> Value {
+fn load_facts(call: &ModuleCall) -> Value<'_> {
     json!({
         "source": call.origin().name(),
         "stage": call.stage.name(),

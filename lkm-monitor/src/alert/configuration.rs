@@ -1,11 +1,10 @@
 //! What became of new settings.
 
-use serde_json::{Value, json};
-
-use crate::model::{Reload, ReloadOutcome, SettingChange, text::text};
+use super::json::{Value, json};
+use crate::model::{Reload, ReloadOutcome, SettingChange, text::readable};
 
 /// The document of settings that were read anew.
-pub(super) fn render(reload: &Reload) -> Value {
+pub(super) fn render(reload: &Reload) -> Value<'_> {
     let Reload { sha256_before, outcome, .. } = reload;
     let (message, kind, success, configuration) = match outcome {
         ReloadOutcome::Reloaded { sha256, changes } => {
@@ -14,14 +13,14 @@ pub(super) fn render(reload: &Reload) -> Value {
                 "sha256_before": sha256_before,
                 "sha256": sha256,
                 "changes": changes.iter().map(change).collect::<Vec<_>>(),
-                "restart_needed": restart.map(|key| text(key.as_bytes())).collect::<Vec<_>>(),
+                "restart_needed": restart.map(|key| readable(key.as_bytes())).collect::<Vec<_>>(),
             });
             ("Configuration reloaded", "change", "success", configuration)
         }
         ReloadOutcome::Rejected { problems } => {
             let configuration = json!({
                 "sha256": sha256_before,
-                "problems": problems.iter().map(|problem| text(problem.as_bytes())).collect::<Vec<_>>(),
+                "problems": problems.iter().map(|problem| readable(problem.as_bytes())).collect::<Vec<_>>(),
             });
             ("Configuration rejected", "info", "failure", configuration)
         }
@@ -40,22 +39,26 @@ pub(super) fn render(reload: &Reload) -> Value {
     })
 }
 
-fn change(SettingChange { key, before, after, in_place }: &SettingChange) -> Value {
-    let shown = |value: &Option<String>| value.as_ref().map(|value| text(value.as_bytes()));
+fn change<'a>(SettingChange { key, before, after, in_place }: &'a SettingChange) -> Value<'a> {
+    let shown = |value: &'a Option<String>| value.as_ref().map(|value| readable(value.as_bytes()));
     json!({
-        "key": text(key.as_bytes()),
+        "key": readable(key.as_bytes()),
         "before": shown(before),
         "after": shown(after),
-        "in_place": in_place,
+        "in_place": *in_place,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn rendered(outcome: ReloadOutcome) -> Value {
-        render(&Reload { boot_ns: 1, sha256_before: "a".to_owned(), outcome })
+        let mut json = Vec::new();
+        render(&Reload { boot_ns: 1, sha256_before: "a".to_owned(), outcome }).write(&mut json);
+        serde_json::from_slice(&json).unwrap()
     }
 
     #[test]

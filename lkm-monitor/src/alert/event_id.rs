@@ -4,7 +4,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::model::{
     ClockStep, FileBurst, FileChange, Heartbeat, Loss, ModuleCall, ModuleRequest, ObjectAccess, Process, Reload,
-    SensorState, SpoolChange, Succession, ToolRun,
+    SensorState, SpoolChange, Succession, ToolRun, text::hex,
 };
 
 /// What tells an event of one boot from all others.
@@ -96,8 +96,7 @@ pub(super) fn entity_id(boot_id: &str, process: &Process) -> String {
 
 /// The first half of a SHA-256: 128 bits are far more than any number of events needs.
 fn digest(input: &str) -> String {
-    let digest = Sha256::digest(input);
-    digest[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(input)[..16])
 }
 
 #[cfg(test)]

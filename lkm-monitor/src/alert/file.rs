@@ -1,15 +1,13 @@
 //! The file that a module came from.
 
-use serde_json::{Value, json};
-
 use super::{
-    json::{long, merge},
+    json::{Value, digits, json, long, merge},
     scene::Scene,
 };
-use crate::model::{FileFacts, SeenPath, text::text};
+use crate::model::{FileFacts, SeenPath, text::readable};
 
 /// `file.*` and `lkm_monitor.file.*`.
-pub(super) fn render(file: &FileFacts, scene: &Scene<'_>) -> Value {
+pub(super) fn render<'a>(file: &'a FileFacts, scene: &Scene<'a>) -> Value<'a> {
     let kind = match file.mode & libc::S_IFMT {
         libc::S_IFREG => Some("file"),
         libc::S_IFDIR => Some("dir"),
@@ -20,11 +18,11 @@ pub(super) fn render(file: &FileFacts, scene: &Scene<'_>) -> Value {
     let facts = json!({
         "file": {
             "size": long(file.size),
-            "inode": (file.inode != 0).then(|| file.inode.to_string()),
+            "inode": (file.inode != 0).then(|| digits(file.inode)),
             "device": format!("{}:{}", file.device_major, file.device_minor),
             "mode": format!("{:04o}", file.mode & 0o7777),
-            "uid": file.uid.to_string(),
-            "gid": file.gid.to_string(),
+            "uid": digits(file.uid),
+            "gid": digits(file.gid),
             "owner": scene.user_name(file.uid),
             "group": scene.group_name(file.gid),
             "type": kind,
@@ -42,19 +40,19 @@ pub(super) fn render(file: &FileFacts, scene: &Scene<'_>) -> Value {
 }
 
 /// The path alone, of a file of which nothing else is known.
-pub(super) fn render_name(path: &SeenPath) -> Value {
+pub(super) fn render_name(path: &SeenPath) -> Value<'_> {
     let name = path.name();
     json!({
         "file": {
-            "path": text(&path.seen),
-            "name": text(name),
-            "directory": directory(&path.seen).map(text),
-            "extension": extension(name).map(text),
+            "path": readable(&path.seen),
+            "name": readable(name),
+            "directory": directory(&path.seen).map(readable),
+            "extension": extension(name).map(readable),
         },
         "lkm_monitor": {
             "file": {
-                "absolute_path": (path.absolute != path.seen).then(|| text(&path.absolute)),
-                "mount_point": path.mount_point.as_deref().map(text),
+                "absolute_path": (path.absolute != path.seen).then(|| readable(&path.absolute)),
+                "mount_point": path.mount_point.as_deref().map(readable),
                 "bind_mount": path.bind_mount.then_some(true),
                 "outside_root": path.outside_root.then_some(true),
                 "foreign_root": path.foreign_root.then_some(true),

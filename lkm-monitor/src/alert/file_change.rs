@@ -1,21 +1,19 @@
 //! Changes of watched files.
 
-use serde_json::{Value, json};
-
 use super::{
     file,
-    json::{long, merge},
+    json::{Value, digits, json, long, merge},
     process,
-    scene::Scene,
+    scene::{Scene, microseconds},
 };
 use crate::model::{
     ContentStatus, FileAction, FileFacts, FileReport, FileState, FileTime, Subject, Writing, errno_name,
     module_config::LineDiff,
-    text::{hex, text},
+    text::{hex, readable},
 };
 
 /// The telemetry document of a change.
-pub(super) fn render(report: &FileReport, scene: &Scene<'_>) -> Value {
+pub(super) fn render<'a>(report: &'a FileReport, scene: &Scene<'a>) -> Value<'a> {
     let change = &report.change;
     let configuration = report.subject != Subject::Module;
     let verb = if report.has_left() { "removed" } else { change.action.participle() };
@@ -100,7 +98,7 @@ fn event_type(report: &FileReport) -> &'static str {
 }
 
 /// What the writer left behind counts, as it was found; else what the kernel knew of the inode.
-fn file_fields(report: &FileReport, scene: &Scene<'_>) -> Value {
+fn file_fields<'a>(report: &'a FileReport, scene: &Scene<'a>) -> Value<'a> {
     let change = &report.change;
     let known = change.facts.clone().or_else(|| change.facts_before.clone());
     let found = report.content.after.as_ref().filter(|_| report.content.status != ContentStatus::Replaced);
@@ -124,13 +122,14 @@ fn file_fields(report: &FileReport, scene: &Scene<'_>) -> Value {
             ..facts
         };
     }
-    let mut document =
+    let rendered =
         if known.is_some() || found.is_some() { file::render(&facts, scene) } else { file::render_name(&facts.path) };
-    let target = change.link_target.as_ref().map(|target| text(&target.bytes));
+    let mut document = rendered.into_owned();
+    let target = change.link_target.as_ref().map(|target| readable(&target.bytes));
     merge(
         &mut document,
         json!({ "file": {
-            "hash": found.and_then(|found| found.sha256).map(|hash| json!({ "sha256": hex(&hash) })),
+            "hash": { "sha256": found.and_then(|found| found.sha256).map(|hash| hex(&hash)) },
             "mtime": time(facts.modified),
             "ctime": time(facts.changed),
             "accessed": time(facts.accessed),
@@ -141,15 +140,15 @@ fn file_fields(report: &FileReport, scene: &Scene<'_>) -> Value {
     document
 }
 
-fn details(report: &FileReport, scene: &Scene<'_>) -> Value {
+fn details<'a>(report: &'a FileReport, scene: &Scene<'a>) -> Value<'a> {
     let (change, content) = (&report.change, &report.content);
-    let lines = |lines: &[String]| lines.iter().map(|line| text(line.as_bytes())).collect::<Vec<_>>();
-    let value = |value: &Option<Vec<u8>>| value.as_ref().map(|value| text(value));
+    let lines = |lines: &'a [String]| lines.iter().map(|line| readable(line.as_bytes())).collect::<Vec<_>>();
+    let value = |value: &'a Option<Vec<u8>>| value.as_ref().map(|value| readable(value));
     json!({
         "subject": report.subject.name(),
         "operation": change.action.participle(),
-        "old_path": change.old_path.as_ref().map(|path| text(&path.seen)),
-        "old_absolute_path": change.old_path.as_ref().filter(|path| path.absolute != path.seen).map(|path| text(&path.absolute)),
+        "old_path": change.old_path.as_ref().map(|path| readable(&path.seen)),
+        "old_absolute_path": change.old_path.as_ref().filter(|path| path.absolute != path.seen).map(|path| readable(&path.absolute)),
         "errno": change.errno().map(errno_name),
         "folder": report.whole_folder.then_some(true),
         "left": report.left.then_some(true),
@@ -173,25 +172,25 @@ fn details(report: &FileReport, scene: &Scene<'_>) -> Value {
     })
 }
 
-fn file_state(state: &FileState, scene: &Scene<'_>) -> Value {
+fn file_state<'a>(state: &'a FileState, scene: &Scene<'a>) -> Value<'a> {
     json!({
         "sha256": state.sha256.as_ref().map(|hash| hex(hash)),
         "size": long(state.size),
         "mode": format!("{:04o}", state.mode & 0o7777),
-        "uid": state.uid.to_string(),
-        "gid": state.gid.to_string(),
+        "uid": digits(state.uid),
+        "gid": digits(state.gid),
         "owner": scene.user_name(state.uid),
         "group": scene.group_name(state.gid),
-        "inode": state.inode.to_string(),
+        "inode": digits(state.inode),
         "modified_at": time(state.modified),
         "changed_at": time(state.changed),
         "created_at": time(state.created),
-        "target_path": state.link_target.as_ref().map(|target| text(target)),
+        "target_path": state.link_target.as_ref().map(|target| readable(target)),
     })
 }
 
-fn diff(diff: &LineDiff) -> Value {
-    let lines = |lines: &[Vec<u8>]| lines.iter().map(|line| text(line)).collect::<Vec<_>>();
+fn diff<'a>(diff: &'a LineDiff) -> Value<'a> {
+    let lines = |lines: &'a [Vec<u8>]| lines.iter().map(|line| readable(line)).collect::<Vec<_>>();
     json!({
         "added": lines(&diff.added),
         "removed": lines(&diff.removed),
@@ -215,6 +214,5 @@ fn truncated(report: &FileReport) -> Vec<&'static str> {
 }
 
 fn time(time: Option<FileTime>) -> Option<String> {
-    let time = jiff::Timestamp::from_nanosecond(time?.realtime_ns()).ok()?;
-    Some(format!("{time:.6}"))
+    jiff::Timestamp::from_nanosecond(time?.realtime_ns()).ok().map(microseconds)
 }

@@ -1,40 +1,40 @@
 //! The alert's part of a document: rule, severity, ATT&CK.
 
-use serde_json::{Value, json};
-
-use super::rarity;
-
+use super::{
+    json::{Value, digits, json, merge},
+    rarity,
+};
 use crate::model::{Finding, Technique, Verdict, verdict::ATTACK_VERSION};
 
 const ATTACK: &str = "https://attack.mitre.org";
 
 /// What the rules say, and how often, and where, things like it happened.
-pub(super) fn render(verdict: &Verdict) -> Value {
+pub(super) fn render(verdict: &Verdict) -> Value<'_> {
     let mut document = alert(verdict);
     if let Some(rarity) = &verdict.rarity {
-        document["lkm_monitor"]["rarity"] = rarity::render(rarity);
+        merge(&mut document, json!({ "lkm_monitor": { "rarity": rarity::render(rarity) } }));
     }
     document
 }
 
 /// Empty without findings.
-fn alert(verdict: &Verdict) -> Value {
+fn alert(verdict: &Verdict) -> Value<'_> {
     let Some(lead) = verdict.lead() else { return json!({}) };
     let techniques: Vec<_> = verdict.findings.iter().flat_map(|finding| finding.rule.techniques).collect();
     json!({
         "message": lead.rule.name,
         "event": {
             "kind": "alert",
-            "code": lead.rule.code.to_string(),
+            "code": digits(lead.rule.code),
             "severity": lead.severity.number(),
             "risk_score": lead.severity.number(),
-            "reason": lead.reason,
+            "reason": &lead.reason,
         },
         "rule": {
             "id": lead.rule.id,
             "name": lead.rule.name,
             "description": lead.rule.description,
-            "version": lead.rule.version.to_string(),
+            "version": digits(lead.rule.version),
             "reference": lead.rule.techniques.first().map(technique_url),
             "ruleset": "lkm-monitor",
         },
@@ -46,19 +46,19 @@ fn alert(verdict: &Verdict) -> Value {
     })
 }
 
-fn finding(finding: &Finding) -> Value {
+fn finding(finding: &Finding) -> Value<'_> {
     json!({
-        "code": finding.rule.code.to_string(),
+        "code": digits(finding.rule.code),
         "id": finding.rule.id,
         "name": finding.rule.name,
         "severity": finding.severity.number(),
-        "reason": finding.reason,
+        "reason": &finding.reason,
     })
 }
 
 /// The techniques of all findings, each once, those of the leading one first. Id, name and reference of one technique have
 /// the same place in their arrays.
-fn threat(techniques: &[&Technique]) -> Value {
+fn threat(techniques: &[&Technique]) -> Value<'static> {
     let tactics = techniques.iter().map(|technique| {
         let url = format!("{ATTACK}/tactics/{}/", technique.tactic_id);
         (technique.tactic_id, technique.tactic_name, url)
@@ -68,12 +68,12 @@ fn threat(techniques: &[&Technique]) -> Value {
     let parts = parts.map(|(id, name)| (id, name, url_of(id)));
 
     let mut technique = columns(whole);
-    technique["subtechnique"] = columns(parts);
+    merge(&mut technique, json!({ "subtechnique": columns(parts) }));
     json!({ "framework": "MITRE ATT&CK", "tactic": columns(tactics), "technique": technique })
 }
 
 /// Rows of id, name and reference as three arrays, every id once.
-fn columns(rows: impl Iterator<Item = (&'static str, &'static str, String)>) -> Value {
+fn columns(rows: impl Iterator<Item = (&'static str, &'static str, String)>) -> Value<'static> {
     let (mut ids, mut names, mut references) = (Vec::new(), Vec::new(), Vec::new());
     for (id, name, reference) in rows {
         if !ids.contains(&id) {

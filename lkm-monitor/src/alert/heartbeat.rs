@@ -1,15 +1,13 @@
 //! Signs of life.
 
-use serde_json::{Map, Value, json};
-
 use super::{
-    json::{long, merge},
+    json::{Value, json, long, merge},
     sensor,
 };
-use crate::model::{Clock, Heartbeat, Metric, RingFill, text::text};
+use crate::model::{Clock, Heartbeat, Metric, RingFill, text::readable};
 
 /// The document of a heartbeat.
-pub(super) fn render(heartbeat: &Heartbeat, clock: Clock) -> Value {
+pub(super) fn render(heartbeat: &Heartbeat, clock: Clock) -> Value<'_> {
     let mut document = json!({
         "message": "Kernel module sensor is alive",
         "event": {
@@ -34,14 +32,13 @@ pub(super) fn render(heartbeat: &Heartbeat, clock: Clock) -> Value {
     document
 }
 
-fn ring(ring: &RingFill) -> Value {
+fn ring(ring: &RingFill) -> Value<'_> {
     json!({ "name": ring.name, "used_bytes": long(ring.used_bytes), "size_bytes": long(ring.size_bytes) })
 }
 
-fn metric(metric: &Metric) -> Value {
-    let mut row: Map<_, _> =
-        metric.labels.iter().map(|(name, value)| ((*name).to_owned(), text(value.as_bytes()).into())).collect();
-    row.insert("name".to_owned(), metric.name.into());
-    row.insert("value".to_owned(), long(metric.value).into());
-    row.into()
+fn metric(metric: &Metric) -> Value<'_> {
+    let labels = metric.labels.iter().map(|(name, value)| (*name, readable(value.as_bytes()).into()));
+    let mut row = Value::Object(labels.collect());
+    merge(&mut row, json!({ "name": metric.name, "value": long(metric.value) }));
+    row
 }

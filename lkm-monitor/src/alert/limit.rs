@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-
+use super::json::{Value, json, merge};
 use crate::model::text::shorten;
 
 /// Bytes of a document with its newline, at most one less than this. Fluent Bit stops reading a file at a line of 32 KiB, and
@@ -23,9 +22,11 @@ const STEPS: [Step; 8] = [
 ];
 
 /// Changes a document and names the fields that it cut.
-type Step = fn(&mut Value, &mut BTreeSet<String>);
+type Step = fn(&mut Value<'_>, &mut BTreeSet<String>);
 
-const ANCESTORS: &str = "/lkm_monitor/ancestors";
+/// Room for most documents.
+const ORDINARY_BYTES: usize = 4096;
+const ANCESTORS: &str = "lkm_monitor.ancestors";
 const KEPT_ANCESTORS: usize = 2;
 const KEPT_ARGUMENTS: usize = 32;
 const KEPT_ARGUMENT_BYTES: usize = 256;
@@ -33,8 +34,12 @@ const KEPT_COMMAND_LINE_BYTES: usize = 2048;
 const KEPT_PARAMETER_BYTES: usize = 512;
 
 /// The document as one line, cut where it is too long; `lkm_monitor.truncated` then names what was cut.
-pub(super) fn line(mut document: Value) -> Vec<u8> {
-    let mut line = serialize(&document);
+pub(super) fn line(document: Value<'_>) -> Vec<u8> {
+    let line = serialize(&document);
+    if line.len() < MAX_DOCUMENT_BYTES { line } else { cut_line(document.into_owned(), line) }
+}
+
+fn cut_line(mut document: Value<'_>, mut line: Vec<u8>) -> Vec<u8> {
     let mut cut = BTreeSet::new();
     for step in STEPS {
         if line.len() < MAX_DOCUMENT_BYTES {
@@ -47,33 +52,37 @@ pub(super) fn line(mut document: Value) -> Vec<u8> {
     line
 }
 
-fn serialize(document: &Value) -> Vec<u8> {
-    format!("{document}\n").into_bytes()
+fn serialize(document: &Value<'_>) -> Vec<u8> {
+    let mut line = Vec::with_capacity(ORDINARY_BYTES);
+    document.write(&mut line);
+    line.push(b'\n');
+    line.shrink_to_fit();
+    line
 }
 
 /// Adds to the fields that the sensor had cut already.
-fn name_cut_fields(document: &mut Value, cut: &BTreeSet<String>) {
+fn name_cut_fields(document: &mut Value<'_>, cut: &BTreeSet<String>) {
     if cut.is_empty() {
         return;
     }
-    let before = document.pointer("/lkm_monitor/truncated").and_then(Value::as_array).into_iter().flatten();
-    let mut all: BTreeSet<String> = before.filter_map(Value::as_str).map(str::to_owned).collect();
+    let before = document.field_mut("lkm_monitor.truncated").and_then(Value::as_array_mut).into_iter().flatten();
+    let mut all: BTreeSet<String> = before.filter_map(|field| field.as_text()).map(ToString::to_string).collect();
     all.extend(cut.iter().cloned());
-    document["lkm_monitor"]["truncated"] = json!(all);
+    merge(document, json!({ "lkm_monitor": { "truncated": Value::from_iter(all) } }));
 }
 
-fn drop_ancestors_arguments(document: &mut Value, cut: &mut BTreeSet<String>) {
-    let ancestors = document.pointer_mut(ANCESTORS).and_then(Value::as_array_mut);
+fn drop_ancestors_arguments(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
+    let ancestors = document.field_mut(ANCESTORS).and_then(Value::as_array_mut);
     for ancestor in ancestors.into_iter().flatten() {
         drop_arguments(ancestor, "lkm_monitor.ancestors", cut);
     }
-    if let Some(parent) = document.pointer_mut("/process/parent") {
+    if let Some(parent) = document.field_mut("process.parent") {
         drop_arguments(parent, "process.parent", cut);
     }
 }
 
-fn drop_arguments(process: &mut Value, field: &str, cut: &mut BTreeSet<String>) {
-    let Some(members) = process.as_object_mut() else { return };
+fn drop_arguments(process: &mut Value<'_>, field: &str, cut: &mut BTreeSet<String>) {
+    let Value::Object(members) = process else { return };
     for key in ["args", "command_line"] {
         if members.remove(key).is_some() {
             cut.insert(format!("{field}.{key}"));
@@ -81,42 +90,48 @@ fn drop_arguments(process: &mut Value, field: &str, cut: &mut BTreeSet<String>) 
     }
 }
 
-fn drop_distant_ancestors(document: &mut Value, cut: &mut BTreeSet<String>) {
-    let ancestors = document.pointer_mut(ANCESTORS).and_then(Value::as_array_mut);
+fn drop_distant_ancestors(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
+    let ancestors = document.field_mut(ANCESTORS).and_then(Value::as_array_mut);
     if let Some(ancestors) = ancestors.filter(|ancestors| ancestors.len() > KEPT_ANCESTORS) {
         ancestors.truncate(KEPT_ANCESTORS);
         cut.insert("lkm_monitor.ancestors".to_owned());
     }
 }
 
-fn shorten_arguments(document: &mut Value, cut: &mut BTreeSet<String>) {
-    if let Some(arguments) = document.pointer_mut("/process/args") {
+fn shorten_arguments(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
+    if let Some(arguments) = document.field_mut("process.args") {
         shorten_within(arguments, "process.args", KEPT_ARGUMENT_BYTES, KEPT_ARGUMENTS, cut);
     }
     for field in ["process.command_line", "lkm_monitor.request.process.command_line"] {
-        if let Some(line) = document.pointer_mut(&pointer(field)) {
+        if let Some(line) = document.field_mut(field) {
             shorten_within(line, field, KEPT_COMMAND_LINE_BYTES, 0, cut);
         }
     }
 }
 
-fn shorten_parameters(document: &mut Value, cut: &mut BTreeSet<String>) {
+fn shorten_parameters(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
     let field = "lkm_monitor.module.params";
-    if let Some(parameters) = document.pointer_mut(&pointer(field)) {
+    if let Some(parameters) = document.field_mut(field) {
         shorten_within(parameters, field, KEPT_PARAMETER_BYTES, 0, cut);
     }
 }
 
 /// Paths, names and sentences: whatever is left that is long.
-fn shorten_everything(document: &mut Value, max_bytes: usize, max_elements: usize, cut: &mut BTreeSet<String>) {
+fn shorten_everything(document: &mut Value<'_>, max_bytes: usize, max_elements: usize, cut: &mut BTreeSet<String>) {
     shorten_within(document, "", max_bytes, max_elements, cut);
 }
 
 /// Shortens every string and array in `value`, which stands at `field`.
-fn shorten_within(value: &mut Value, field: &str, max_bytes: usize, max_elements: usize, cut: &mut BTreeSet<String>) {
+fn shorten_within(
+    value: &mut Value<'_>,
+    field: &str,
+    max_bytes: usize,
+    max_elements: usize,
+    cut: &mut BTreeSet<String>,
+) {
     match value {
-        Value::String(text) if text.len() > max_bytes => {
-            *text = shorten(text, max_bytes);
+        Value::Text(text) if text.len() > max_bytes => {
+            *text = shorten(text, max_bytes).into();
             cut.insert(field.to_owned());
         }
         Value::Array(elements) => {
@@ -130,14 +145,10 @@ fn shorten_within(value: &mut Value, field: &str, max_bytes: usize, max_elements
         }
         Value::Object(members) => {
             for (key, member) in members.iter_mut().filter(|(key, _)| *key != "truncated") {
-                let field = if field.is_empty() { key.clone() } else { format!("{field}.{key}") };
+                let field = if field.is_empty() { key.to_owned() } else { format!("{field}.{key}") };
                 shorten_within(member, &field, max_bytes, max_elements, cut);
             }
         }
         _ => {}
     }
-}
-
-fn pointer(field: &str) -> String {
-    format!("/{}", field.replace('.', "/"))
 }

@@ -6,6 +6,7 @@
 
 mod burst;
 mod call;
+mod common;
 mod configuration;
 mod event_id;
 mod file;
@@ -26,13 +27,15 @@ mod spool;
 mod tests;
 mod tool_run;
 
-use serde_json::{Value, json};
+use std::cell::Cell;
 
 use crate::model::{
     Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, Observation, Reload,
     SensorState, Severity, SpoolChange, Succession, Verdict,
 };
+use common::Common;
 use event_id::EventKey;
+use json::{Value, json, long, merge};
 use scene::Scene;
 
 /// The version of ECS that the documents follow.
@@ -57,15 +60,16 @@ pub struct Document {
 #[derive(Debug)]
 pub struct Renderer {
     host: Host,
-    agent: Agent,
+    common: Common,
     clock: Clock,
-    sequence: u64,
+    /// A cell, since documents borrow the rest while they get their number.
+    sequence: Cell<u64>,
 }
 
 impl Renderer {
     /// Documents of this run of the daemon on this host.
     pub fn new(host: Host, agent: Agent, clock: Clock) -> Self {
-        Self { host, agent, clock, sequence: 0 }
+        Self { common: Common::new(&host, &agent), host, clock, sequence: Cell::new(0) }
     }
 
     /// Follows a step of the wall clock.
@@ -88,7 +92,7 @@ impl Renderer {
             Observation::Tool(observed) => (EventKey::of_tool(observed), tool_run::render(observed, &scene)),
             Observation::Object(observed) => (EventKey::of_object(observed), object_access::render(observed, &scene)),
         };
-        json::merge(&mut document, finding::render(verdict));
+        merge(&mut document, finding::render(verdict));
         self.finish(&key, document)
     }
 
@@ -96,7 +100,7 @@ impl Renderer {
     pub fn render_burst(&mut self, observed: &FileBurst, verdict: &Verdict, accounts: &Accounts) -> Document {
         let scene = Scene { host: &self.host, clock: self.clock, accounts };
         let mut document = burst::render(observed, &scene);
-        json::merge(&mut document, finding::render(verdict));
+        merge(&mut document, finding::render(verdict));
         self.finish(&EventKey::of_burst(observed), document)
     }
 
@@ -113,7 +117,7 @@ impl Renderer {
     /// What the sensor can see, and the alert if that is cause for one.
     pub fn render_state(&mut self, state: &SensorState, verdict: &Verdict) -> Document {
         let mut document = sensor::render_state(state, self.clock);
-        json::merge(&mut document, finding::render(verdict));
+        merge(&mut document, finding::render(verdict));
         self.finish(&EventKey::of_state(state), document)
     }
 
@@ -125,7 +129,7 @@ impl Renderer {
     /// What a run finds of the one before, and the alert if that is cause for one.
     pub fn render_succession(&mut self, succession: &Succession, verdict: &Verdict) -> Document {
         let mut document = run::render(succession);
-        json::merge(&mut document, finding::render(verdict));
+        merge(&mut document, finding::render(verdict));
         self.finish(&EventKey::of_succession(succession), document)
     }
 
@@ -137,7 +141,7 @@ impl Renderer {
     /// Whether documents are durable, and the alert when they are not.
     pub fn render_spool(&mut self, change: &SpoolChange, verdict: &Verdict) -> Document {
         let mut document = spool::render(change);
-        json::merge(&mut document, finding::render(verdict));
+        merge(&mut document, finding::render(verdict));
         self.finish(&EventKey::of_spool(change), document)
     }
 
@@ -147,68 +151,49 @@ impl Renderer {
     }
 
     /// Adds what all documents have. Each gets the next number, so what is rendered should be sent: a gap means loss.
-    fn finish(&mut self, key: &EventKey<'_>, document: Value) -> Document {
-        self.sequence += 1;
+    fn finish(&self, key: &EventKey<'_>, document: Value<'_>) -> Document {
+        self.sequence.set(self.sequence.get() + 1);
         let id = key.id(&self.host.boot_id);
-        let mut whole = self.common(key.boot_ns, &id);
-        json::merge(&mut whole, document);
-        let hash: Vec<_> = whole.pointer("/file/hash/sha256").cloned().into_iter().collect();
-        let related = json!({ "user": scene::user_names(&whole), "hosts": [self.host.hostname], "hash": hash });
-        whole["related"] = related;
-        json::prune(&mut whole);
-        let happened_ms = u64::try_from(self.clock.realtime_ns(key.boot_ns) / 1_000_000).unwrap_or_default();
-        Document { id, class: class(&whole), happened_ms, line: limit::line(whole) }
-    }
-
-    fn common(&self, boot_ns: u64, id: &str) -> Value {
-        let Host { hostname, machine_id, boot_id, kernel_release, architecture, operating_system, .. } = &self.host;
-        let version = env!("CARGO_PKG_VERSION");
-        json!({
-            "@timestamp": scene::timestamp(self.clock, boot_ns),
-            "ecs": { "version": ECS_VERSION },
+        let Common { ecs, data_stream, host, agent, observer } = &self.common;
+        let hash = document.field("file.hash.sha256").and_then(Value::as_text).cloned();
+        let mut whole = json!({
+            "@timestamp": scene::timestamp(self.clock, key.boot_ns),
+            "ecs": ecs,
             "event": {
-                "id": id,
-                "sequence": json::long(self.sequence),
+                "id": &id,
+                "sequence": long(self.sequence.get()),
                 "dataset": DATASET,
                 "module": "lkm_monitor",
             },
-            "data_stream": { "type": "logs", "dataset": DATASET, "namespace": "default" },
-            "host": {
-                "hostname": hostname,
-                "name": hostname,
-                "id": machine_id,
-                "architecture": architecture,
-                "boot": { "id": boot_id },
-                "os": {
-                    "type": "linux",
-                    "kernel": kernel_release,
-                    "family": operating_system.family,
-                    "name": operating_system.name,
-                    "platform": operating_system.platform,
-                    "version": operating_system.version,
-                    "full": operating_system.full,
-                },
+            "data_stream": data_stream,
+            "host": host,
+            "agent": agent,
+            "observer": observer,
+            "related": {
+                "user": scene::user_names(&document),
+                "hosts": [&self.host.hostname],
+                "hash": Value::from_iter(hash),
             },
-            "agent": {
-                "type": "lkm-monitor",
-                "version": version,
-                "id": self.agent.id,
-                "ephemeral_id": self.agent.ephemeral_id,
-                "name": hostname,
-            },
-            "observer": { "type": "sensor", "product": "lkm-monitor", "vendor": "lkm-monitor", "version": version },
-        })
+        });
+        merge(&mut whole, document);
+        let happened_ms = u64::try_from(self.clock.realtime_ns(key.boot_ns) / 1_000_000).unwrap_or_default();
+        let class = class(&whole);
+        let line = limit::line(whole);
+        Document { id, class, happened_ms, line }
     }
 }
 
 /// What a document is worth, by what it says.
-fn class(document: &Value) -> Class {
-    let text = |pointer: &str| document.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-    let severity = || Severity::from_number(document.pointer("/event/severity")?.as_u64()?);
-    match text("/event/kind") {
+fn class(document: &Value<'_>) -> Class {
+    let text = |field: &str| document.field(field).and_then(Value::as_text).map_or("", |text| text);
+    let severity = || match document.field("event.severity")? {
+        Value::Number(number) => Severity::from_number(u64::try_from(*number).ok()?),
+        _ => None,
+    };
+    match text("event.kind") {
         "alert" => Class::of_alert(severity().unwrap_or(Severity::Critical)),
         "event" => Class::Telemetry,
-        _ if text("/event/action") == sensor::LOST_EVENTS => Class::Loss,
+        _ if text("event.action") == sensor::LOST_EVENTS => Class::Loss,
         _ => Class::State,
     }
 }

@@ -1,16 +1,14 @@
 //! Other processes at the sensor's own objects.
 
-use serde_json::{Value, json};
-
 use super::{
-    json::{long, merge},
+    json::{Value, json, long, merge},
     process,
     scene::Scene,
 };
-use crate::model::{AccessOutcome, ObjectAccess, OwnObject, errno_name, text::text};
+use crate::model::{AccessOutcome, ObjectAccess, OwnObject, errno_name, text::readable};
 
 /// The document of an access. Every one is an alert by rule.
-pub(super) fn render(access: &ObjectAccess, scene: &Scene<'_>) -> Value {
+pub(super) fn render<'a>(access: &'a ObjectAccess, scene: &Scene<'a>) -> Value<'a> {
     let (action, kind) = match access.operation.is_change() {
         true => ("changed-sensor-object", "change"),
         false => ("opened-sensor-object", "access"),
@@ -46,10 +44,10 @@ pub(super) fn render(access: &ObjectAccess, scene: &Scene<'_>) -> Value {
     document
 }
 
-fn object(object: &OwnObject) -> Value {
+fn object(object: &OwnObject) -> Value<'_> {
     json!({
         "kind": object.kind.name(),
         "id": (object.id != 0).then_some(object.id),
-        "name": object.name.as_ref().map(|name| text(name.as_bytes())),
+        "name": object.name.as_ref().map(|name| readable(name.as_bytes())),
     })
 }

@@ -1,16 +1,19 @@
 //! Processes.
 
-use serde_json::{Value, json};
+use std::borrow::Cow;
 
 use super::{
     event_id,
-    json::{long, merge},
+    json::{Value, json, long, merge},
     scene::Scene,
 };
-use crate::model::{ArgumentsSource, Namespaces, Process, ProcessTree, text::text};
+use crate::model::{
+    ArgumentsSource, Namespaces, Process, ProcessTree,
+    text::{readable, text},
+};
 
 /// `process.*` with its parent, `container.*`, and what ECS has no field for.
-pub(super) fn render(tree: &ProcessTree, scene: &Scene<'_>) -> Value {
+pub(super) fn render<'a>(tree: &'a ProcessTree, scene: &Scene<'a>) -> Value<'a> {
     let caller = &tree.caller;
     let mut process = fields(caller, scene);
     merge(
@@ -39,46 +42,38 @@ pub(super) fn render(tree: &ProcessTree, scene: &Scene<'_>) -> Value {
 }
 
 /// What a process and its parent have in common.
-fn fields(process: &Process, scene: &Scene<'_>) -> Value {
-    let mut fields = json!({
+fn fields<'a>(process: &'a Process, scene: &Scene<'a>) -> Value<'a> {
+    json!({
         "pid": process.pid,
-        "name": text(&process.name),
+        "name": readable(&process.name),
         "entity_id": entity_id(process, scene),
-        "executable": process.executable.as_ref().map(|path| text(&path.seen)),
+        "executable": process.executable.as_ref().map(|path| readable(&path.seen)),
         "args": arguments(process),
         "args_count": has_arguments(process).then_some(process.arguments.len() + process.more_arguments),
         "command_line": command_line(process),
-        "working_directory": process.working_directory.as_ref().map(|path| text(&path.seen)),
+        "working_directory": process.working_directory.as_ref().map(|path| readable(&path.seen)),
         "start": scene.time(process.start_boot_ns),
-    });
-    if let Some(tty) = &process.tty {
-        fields["tty"] = json!({ "char_device": { "major": tty.major, "minor": tty.minor } });
-    }
-    if let Some(ids) = process.ids {
-        let accounts = json!({
-            "user": scene.user(ids.euid),
-            "real_user": scene.user(ids.uid),
-            "saved_user": scene.user(ids.suid),
-            "group": scene.group(ids.egid),
-            "real_group": scene.group(ids.gid),
-            "saved_group": scene.group(ids.sgid),
-        });
-        merge(&mut fields, accounts);
-    }
-    fields
+        "user": process.ids.map(|ids| scene.user(ids.euid)),
+        "real_user": process.ids.map(|ids| scene.user(ids.uid)),
+        "saved_user": process.ids.map(|ids| scene.user(ids.suid)),
+        "group": process.ids.map(|ids| scene.group(ids.egid)),
+        "real_group": process.ids.map(|ids| scene.group(ids.gid)),
+        "saved_group": process.ids.map(|ids| scene.group(ids.sgid)),
+        "tty": process.tty.as_ref().map(|tty| json!({ "char_device": { "major": tty.major, "minor": tty.minor } })),
+    })
 }
 
-fn ancestor(process: &Process, scene: &Scene<'_>) -> Value {
+fn ancestor<'a>(process: &'a Process, scene: &Scene<'a>) -> Value<'a> {
     json!({
         "pid": process.pid,
-        "name": text(&process.name),
+        "name": readable(&process.name),
         "entity_id": entity_id(process, scene),
-        "executable": process.executable.as_ref().map(|path| text(&path.seen)),
+        "executable": process.executable.as_ref().map(|path| readable(&path.seen)),
         "executable_unlinked": process.executable_unlinked.then_some(true),
         "args": arguments(process),
         "arguments_source": arguments_source(process.arguments_source),
         "command_line": command_line(process),
-        "working_directory": process.working_directory.as_ref().map(|path| text(&path.seen)),
+        "working_directory": process.working_directory.as_ref().map(|path| readable(&path.seen)),
         "start": scene.time(process.start_boot_ns),
         "uid": process.ids.map(|ids| ids.uid),
         "euid": process.ids.map(|ids| ids.euid),
@@ -88,7 +83,7 @@ fn ancestor(process: &Process, scene: &Scene<'_>) -> Value {
         "sgid": process.ids.map(|ids| ids.sgid),
         "loginuid": process.login_uid,
         "capabilities": (!process.kernel_thread).then(|| format!("{:016x}", process.capabilities)),
-        "tty": process.tty.as_ref().map(|tty| text(&tty.name)),
+        "tty": process.tty.as_ref().map(|tty| readable(&tty.name)),
         "cgroup": process.control_group.as_deref().map(text),
         "container_id": process.container().map(|container| text(&container.id)),
         "namespaces": foreign_namespaces(process, scene),
@@ -97,7 +92,7 @@ fn ancestor(process: &Process, scene: &Scene<'_>) -> Value {
 }
 
 /// The namespaces of an ancestor that are not the host's.
-fn foreign_namespaces(process: &Process, scene: &Scene<'_>) -> Value {
+fn foreign_namespaces<'a>(process: &'a Process, scene: &Scene<'a>) -> Value<'a> {
     let foreign = process.namespaces.differing(&scene.host.initial_namespaces);
     let number = |kind, number| foreign.contains(&kind).then_some(number);
     let namespaces = process.namespaces;
@@ -112,7 +107,7 @@ fn foreign_namespaces(process: &Process, scene: &Scene<'_>) -> Value {
     })
 }
 
-fn details(process: &Process, scene: &Scene<'_>) -> Value {
+fn details<'a>(process: &'a Process, scene: &Scene<'a>) -> Value<'a> {
     let absolute = process.executable.as_ref().filter(|path| path.absolute != path.seen);
     let namespaces = process.namespaces;
     let initial = scene.host.initial_namespaces;
@@ -137,26 +132,29 @@ fn details(process: &Process, scene: &Scene<'_>) -> Value {
         "arguments_source": arguments_source(process.arguments_source),
         "arguments_rewritten": process.arguments_rewritten.then_some(true),
         "arguments_truncated": process.arguments_truncated.then_some(true),
-        "executable_absolute_path": absolute.map(|path| text(&path.absolute)),
+        "executable_absolute_path": absolute.map(|path| readable(&path.absolute)),
         "executable_unlinked": process.executable_unlinked.then_some(true),
         "executable_replaced": process.executable_replaced.then_some(true),
         "kernel_thread": process.kernel_thread.then_some(true),
-        "tracer": process.tracer.as_ref().map(|tracer| json!({ "pid": tracer.pid, "name": text(&tracer.name) })),
-        "tty_name": process.tty.as_ref().map(|tty| text(&tty.name)),
+        "tracer": process.tracer.as_ref().map(|tracer| json!({ "pid": tracer.pid, "name": readable(&tracer.name) })),
+        "tty_name": process.tty.as_ref().map(|tty| readable(&tty.name)),
     })
 }
 
 /// The arguments in one line, for reading: where they hold blanks, only `args` tells them apart.
-pub(super) fn command_line(process: &Process) -> String {
-    arguments(process).join(" ")
+pub(super) fn command_line(process: &Process) -> Cow<'_, str> {
+    match process.arguments.as_slice() {
+        [only] => readable(&only.bytes),
+        arguments => arguments.iter().map(|argument| readable(&argument.bytes)).collect::<Vec<_>>().join(" ").into(),
+    }
 }
 
 pub(super) fn entity_id(process: &Process, scene: &Scene<'_>) -> Option<String> {
     (process.start_boot_ns != 0).then(|| event_id::entity_id(&scene.host.boot_id, process))
 }
 
-fn arguments(process: &Process) -> Vec<String> {
-    process.arguments.iter().map(|argument| text(&argument.bytes)).collect()
+fn arguments(process: &Process) -> Value<'_> {
+    process.arguments.iter().map(|argument| readable(&argument.bytes)).collect()
 }
 
 fn has_arguments(process: &Process) -> bool {
@@ -225,10 +223,10 @@ const CAPABILITIES: [&str; 41] = [
 ];
 
 /// Names of the capabilities in a mask; one that has no name yet is its number, as ECS wants it.
-fn capabilities(mask: u64) -> Vec<String> {
+fn capabilities(mask: u64) -> Vec<Cow<'static, str>> {
     (0..u64::BITS as usize)
         .filter(|bit| mask & (1 << bit) != 0)
-        .map(|bit| CAPABILITIES.get(bit).map_or_else(|| bit.to_string(), |&name| name.to_owned()))
+        .map(|bit| CAPABILITIES.get(bit).map_or_else(|| bit.to_string().into(), |&name| name.into()))
         .collect()
 }
 

@@ -1,12 +1,10 @@
 //! How often, and where, things like an event happened.
 
-use serde_json::{Value, json};
-
-use super::json::long;
+use super::json::{Value, json, long};
 use crate::model::{Answer, Rarity};
 
 /// `lkm_monitor.rarity`.
-pub(super) fn render(rarity: &Rarity) -> Value {
+pub(super) fn render(rarity: &Rarity) -> Value<'_> {
     let (standing, silent) = match rarity.answer {
         Answer::Known(standing) => (Some(standing), false),
         Answer::FleetSilent(standing) => (Some(standing), true),

@@ -1,13 +1,15 @@
 //! Requests for modules.
 
-use serde_json::{Value, json};
-
-use super::{json::merge, process, scene::Scene};
-use crate::model::{ModuleRequest, text::text};
+use super::{
+    json::{Value, json, merge},
+    process,
+    scene::Scene,
+};
+use crate::model::{ModuleRequest, text::readable};
 
 /// The telemetry document of a request.
-pub(super) fn render(request: &ModuleRequest, scene: &Scene<'_>) -> Value {
-    let name = text(&request.name.bytes);
+pub(super) fn render<'a>(request: &'a ModuleRequest, scene: &Scene<'a>) -> Value<'a> {
+    let name = readable(&request.name.bytes);
     let mut truncated = Vec::new();
     if request.name.truncated {
         truncated.push("lkm_monitor.request.name");
@@ -28,15 +30,15 @@ pub(super) fn render(request: &ModuleRequest, scene: &Scene<'_>) -> Value {
 }
 
 /// The request that a load answers, for the document of the load; `candidates` of them fit.
-pub(super) fn answered(request: &ModuleRequest, candidates: u32, scene: &Scene<'_>) -> Value {
+pub(super) fn answered<'a>(request: &'a ModuleRequest, candidates: u32, scene: &Scene<'a>) -> Value<'a> {
     let process = &request.process.caller;
     json!({
-        "name": text(&request.name.bytes),
+        "name": readable(&request.name.bytes),
         "candidates": (candidates > 1).then_some(candidates),
         "process": {
             "pid": process.pid,
-            "name": text(&process.name),
-            "executable": process.executable.as_ref().map(|path| text(&path.seen)),
+            "name": readable(&process.name),
+            "executable": process.executable.as_ref().map(|path| readable(&path.seen)),
             "command_line": process::command_line(process),
             "uid": process.ids.map(|ids| ids.uid),
             "euid": process.ids.map(|ids| ids.euid),

@@ -1,17 +1,18 @@
 //! The sensor itself: what it sees, and what it lost.
 
-use serde_json::{Map, Value, json};
-
-use super::{json::long, scene::timestamp};
+use super::{
+    json::{Value, json, long, merge},
+    scene::timestamp,
+};
 use crate::model::{
-    BlindHook, Clock, ClockStep, Excluded, Loss, LostHook, ProbeState, SensorChange, SensorState, text::text,
+    BlindHook, Clock, ClockStep, Excluded, Loss, LostHook, ProbeState, SensorChange, SensorState, text::readable,
 };
 
 /// `event.action` of what tells of a loss.
 pub(super) const LOST_EVENTS: &str = "lost-events";
 
 /// The document of a loss.
-pub(super) fn render_loss(loss: &Loss) -> Value {
+pub(super) fn render_loss(loss: &Loss) -> Value<'_> {
     json!({
         "message": "Kernel module events lost",
         "event": {
@@ -34,7 +35,7 @@ pub(super) fn render_loss(loss: &Loss) -> Value {
 }
 
 /// The document of a step of the wall clock.
-pub(super) fn render_clock_step(step: &ClockStep) -> Value {
+pub(super) fn render_clock_step(step: &ClockStep) -> Value<'_> {
     let stepped_ns = step.after.realtime_offset_ns.saturating_sub(step.before.realtime_offset_ns);
     json!({
         "message": "Wall clock stepped",
@@ -50,14 +51,7 @@ pub(super) fn render_clock_step(step: &ClockStep) -> Value {
 }
 
 /// How many changes each exclusion has kept back since the start.
-pub(super) fn render_excluded(counts: &[Excluded]) -> Value {
-    let row = |excluded: &Excluded| {
-        json!({
-            "path": text(excluded.path.as_bytes()),
-            "executable": excluded.executable.as_ref().map(|pattern| text(pattern.as_bytes())),
-            "count": long(excluded.count),
-        })
-    };
+pub(super) fn render_excluded(counts: &[Excluded]) -> Value<'_> {
     json!({
         "message": "File changes excluded",
         "event": {
@@ -67,12 +61,20 @@ pub(super) fn render_excluded(counts: &[Excluded]) -> Value {
             "action": "excluded-file-changes",
             "provider": "lkm-monitor",
         },
-        "lkm_monitor": { "excluded": counts.iter().map(row).collect::<Vec<_>>() },
+        "lkm_monitor": { "excluded": counts.iter().map(excluded).collect::<Vec<_>>() },
+    })
+}
+
+fn excluded(excluded: &Excluded) -> Value<'_> {
+    json!({
+        "path": readable(excluded.path.as_bytes()),
+        "executable": excluded.executable.as_ref().map(|pattern| readable(pattern.as_bytes())),
+        "count": long(excluded.count),
     })
 }
 
 /// The document of a start or stop, or of a change in what is seen.
-pub(super) fn render_state(state: &SensorState, clock: Clock) -> Value {
+pub(super) fn render_state(state: &SensorState, clock: Clock) -> Value<'_> {
     let message = match state.change {
         SensorChange::Started => "Kernel module sensor started",
         SensorChange::Stopped => "Kernel module sensor stopped",
@@ -81,7 +83,7 @@ pub(super) fn render_state(state: &SensorState, clock: Clock) -> Value {
         SensorChange::Detached => "Kernel module sensor's hooks lost",
     };
     let mut sensor = sight(state, clock);
-    sensor["probes"] = state.probes.iter().map(probe).collect::<Vec<_>>().into();
+    merge(&mut sensor, json!({ "probes": state.probes.iter().map(probe).collect::<Vec<_>>() }));
     json!({
         "message": message,
         "event": {
@@ -96,46 +98,45 @@ pub(super) fn render_state(state: &SensorState, clock: Clock) -> Value {
 }
 
 /// What the sensor sees and does not see.
-pub(super) fn sight(state: &SensorState, clock: Clock) -> Value {
-    let counters: Map<_, _> =
-        state.counters.iter().map(|&(name, count)| (name.to_owned(), long(count).into())).collect();
+pub(super) fn sight(state: &SensorState, clock: Clock) -> Value<'_> {
+    let counters = state.counters.iter().map(|&(name, count)| (name, long(count).into()));
     json!({
         "status": state.coverage.name(),
         "syscall_hooks": state.syscall_hooks.name(),
-        "blind": state.blind.iter().map(|sentence| text(sentence.as_bytes())).collect::<Vec<_>>(),
+        "blind": state.blind.iter().map(|sentence| readable(sentence.as_bytes())).collect::<Vec<_>>(),
         "blind_hooks": state.blind_hooks.iter().map(|hook| blind_hook(hook, clock)).collect::<Vec<_>>(),
         "lost_hooks": state.lost_hooks.iter().map(|hook| lost_hook(hook, clock)).collect::<Vec<_>>(),
-        "counters": counters,
+        "counters": Value::Object(counters.collect()),
     })
 }
 
-fn blind_hook(blind: &BlindHook, clock: Clock) -> Value {
+fn blind_hook(blind: &BlindHook, clock: Clock) -> Value<'_> {
     json!({
-        "hook": blind.hook,
-        "probe": blind.probe,
-        "not_seen": blind.not_seen,
-        "cause": text(blind.cause.as_bytes()),
+        "hook": &blind.hook,
+        "probe": &blind.probe,
+        "not_seen": &blind.not_seen,
+        "cause": readable(blind.cause.as_bytes()),
         "since": timestamp(clock, blind.since_boot_ns),
     })
 }
 
-fn lost_hook(lost: &LostHook, clock: Clock) -> Value {
+fn lost_hook(lost: &LostHook, clock: Clock) -> Value<'_> {
     json!({
-        "hook": lost.hook,
-        "probe": lost.probe,
-        "not_seen": lost.not_seen,
+        "hook": &lost.hook,
+        "probe": &lost.probe,
+        "not_seen": &lost.not_seen,
         "since": timestamp(clock, lost.seen_boot_ns),
         "attached_again": lost.error.is_none(),
-        "error": lost.error.as_ref().map(|error| text(error.as_bytes())),
+        "error": lost.error.as_ref().map(|error| readable(error.as_bytes())),
     })
 }
 
-fn probe(probe: &ProbeState) -> Value {
+fn probe(probe: &ProbeState) -> Value<'_> {
     json!({
-        "name": probe.name,
-        "hook": probe.hook,
-        "kind": probe.kind,
+        "name": &probe.name,
+        "hook": &probe.hook,
+        "kind": &probe.kind,
         "attached": probe.attached,
-        "error": probe.error.as_ref().map(|error| text(error.as_bytes())),
+        "error": probe.error.as_ref().map(|error| readable(error.as_bytes())),
     })
 }

@@ -1,11 +1,10 @@
 //! Whether documents are durable.
 
-use serde_json::{Value, json};
-
-use crate::model::{SpoolChange, text::text};
+use super::json::{Value, json};
+use crate::model::{SpoolChange, text::readable};
 
 /// The document of a change: a state, unless rules make it an alert.
-pub(super) fn render(change: &SpoolChange) -> Value {
+pub(super) fn render(change: &SpoolChange) -> Value<'_> {
     let action = if change.reason.is_some() { "spool-failed" } else { "spool-restored" };
     json!({
         "message": "Documents are durable again",
@@ -16,6 +15,6 @@ pub(super) fn render(change: &SpoolChange) -> Value {
             "action": action,
             "provider": "lkm-monitor",
         },
-        "error": { "message": change.reason.as_ref().map(|reason| text(reason.as_bytes())) },
+        "error": { "message": change.reason.as_ref().map(|reason| readable(reason.as_bytes())) },
     })
 }

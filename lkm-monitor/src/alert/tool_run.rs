@@ -1,16 +1,14 @@
 //! Runs of module tools.
 
-use serde_json::{Value, json};
-
 use super::{
-    json::{long, merge},
+    json::{Value, json, long, merge},
     process,
     scene::Scene,
 };
-use crate::model::{Operation, ToolEnd, ToolMatch, ToolOperation, ToolRun, errno_name, text::text};
+use crate::model::{Operation, ToolEnd, ToolMatch, ToolOperation, ToolRun, errno_name, text::readable};
 
 /// The telemetry document of a run.
-pub(super) fn render(run: &ToolRun, scene: &Scene<'_>) -> Value {
+pub(super) fn render<'a>(run: &'a ToolRun, scene: &Scene<'a>) -> Value<'a> {
     let mut document = json!({
         "message": message(run),
         "event": {
@@ -47,14 +45,16 @@ pub(super) fn render(run: &ToolRun, scene: &Scene<'_>) -> Value {
     });
     merge(&mut document, process::render(&run.process, scene));
     // What the kernel counted, and not what the memory showed.
-    document["process"]["args_count"] = run.argument_count.into();
-    if let Some(ToolEnd::Exited(code)) = run.end {
-        document["process"]["exit_code"] = code.into();
-    }
-    if let Some(ended) = run.ended_boot_ns.filter(|_| matches!(run.end, Some(ToolEnd::Exited(_) | ToolEnd::Killed(_))))
-    {
-        document["process"]["end"] = json!(scene.time(ended));
-    }
+    let ended = run.ended_boot_ns.filter(|_| matches!(run.end, Some(ToolEnd::Exited(_) | ToolEnd::Killed(_))));
+    let process = json!({ "process": {
+        "args_count": run.argument_count,
+        "exit_code": match run.end {
+            Some(ToolEnd::Exited(code)) => Some(code),
+            _ => None,
+        },
+        "end": ended.and_then(|ended| scene.time(ended)),
+    } });
+    merge(&mut document, process);
     document
 }
 
@@ -77,11 +77,11 @@ fn effect(run: &ToolRun) -> &'static str {
     }
 }
 
-fn operation(done: &ToolOperation) -> Value {
+fn operation(done: &ToolOperation) -> Value<'_> {
     json!({
         "operation": if done.operation.is_load() { "load" } else { "unload" },
         "syscall": Operation::syscall(done.operation),
-        "module": done.module.as_ref().map(|name| text(name)),
+        "module": done.module.as_ref().map(|name| readable(name)),
         "outcome": match done.succeeded {
             Some(true) => "success",
             Some(false) => "failure",

@@ -1,6 +1,6 @@
 //! How bytes from the kernel become text: one way, everywhere.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 /// Readable text that stands for `bytes` and for no other bytes.
 ///
@@ -8,6 +8,26 @@ use std::fmt::Write as _;
 /// `\xNN`, byte by byte, in lower-case hexadecimal. So the text is safe on a terminal and in a log line, and nothing of
 /// the evidence is lost.
 pub fn text(bytes: &[u8]) -> String {
+    readable(bytes).into_owned()
+}
+
+/// [`text`], which nearly always is the bytes themselves.
+pub fn readable(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) if is_plain(bytes) => Cow::Borrowed(text),
+        _ => Cow::Owned(escaped(bytes)),
+    }
+}
+
+/// Whether these are printable ASCII and no backslash.
+fn is_plain(bytes: &[u8]) -> bool {
+    // Without an exit in the middle, the compiler looks at all bytes of a chunk at once.
+    let all = |chunk: &[u8]| chunk.iter().fold(true, |all, &byte| all & matches!(byte, b' '..=b'~') & (byte != b'\\'));
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    chunks.iter().all(|chunk| all(chunk)) && all(rest)
+}
+
+fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
@@ -53,7 +73,8 @@ fn escape(bytes: &[u8], text: &mut String) {
 
 /// A hash, or other bytes that are no text.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |four: u8| char::from(if four < 10 { b'0' + four } else { b'a' + four - 10 });
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).map(digit).collect()
 }
 
 /// The bytes that hexadecimal digits stand for.
