@@ -56,6 +56,16 @@ fn get(address: SocketAddr, more: &str) -> (String, String) {
     ask(&mut connect(address), &format!("GET /metrics HTTP/1.1\r\nHost: localhost\r\n{more}\r\n"))
 }
 
+/// The server has hung up before it has answered, and before this gives up on it.
+#[track_caller]
+fn assert_left(stream: &mut TcpStream) {
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => assert_eq!(answer, b""),
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
+    }
+}
+
 #[test]
 fn each_gets_the_format_that_it_asks_for() {
     let address = serving(&full_board(), PATIENT);
@@ -104,7 +114,7 @@ fn two_ask_at_one_time() {
 /// Those who only hold a connection open lose it to who comes after them, the oldest first.
 #[test]
 fn the_slow_keep_nobody_waiting() {
-    let address = serving(&full_board(), PATIENT);
+    let address = serving(&full_board(), PATIENT * 2);
     let mut slow: Vec<_> = (0..CLIENTS + 1)
         .map(|_| {
             let mut stream = connect(address);
@@ -115,9 +125,7 @@ fn the_slow_keep_nobody_waiting() {
     assert!(get(address, "").0.starts_with("HTTP/1.1 200 "));
     for (age, stream) in slow.iter_mut().enumerate() {
         if age < 2 {
-            let mut answer = Vec::new();
-            // Hung up, or reset: what it sent was not all read.
-            assert!(stream.read_to_end(&mut answer).map_or(true, |_| answer.is_empty()), "{age} was served");
+            assert_left(stream);
         } else {
             let (head, _) = ask(stream, "rics HTTP/1.1\r\nHost: localhost\r\n\r\n");
             assert!(head.starts_with("HTTP/1.1 200 "), "{age}: {head}");
@@ -130,10 +138,5 @@ fn who_takes_too_long_is_left() {
     let address = serving(&full_board(), Duration::from_millis(50));
     let mut stream = connect(address);
     stream.write_all(b"GET /met").unwrap();
-    let mut answer = Vec::new();
-    // Long before the test gives up on it.
-    match stream.read_to_end(&mut answer) {
-        Ok(_) => assert_eq!(answer, b""),
-        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
-    }
+    assert_left(&mut stream);
 }
