@@ -41,6 +41,8 @@ pub enum DispatchError {
 pub struct Status {
     /// What became of documents since the spool's file was made.
     pub counts: Counts,
+    /// What of it was counted by runs before.
+    pub before: Counts,
     /// Bytes of documents in the spool, and how many there may be.
     pub bytes: u64,
     pub max_bytes: u64,
@@ -199,6 +201,7 @@ impl Desk {
     fn status(&self, failure: Option<&DispatchError>) -> Status {
         Status {
             counts: self.spool.counts(),
+            before: self.spool.before(),
             bytes: self.spool.bytes(),
             max_bytes: self.spool.max_bytes(),
             waiting: self.spool.waiting(),

@@ -20,7 +20,7 @@ use crate::{
     ledger::Ledger,
     model::{BlindHook, Coverage, Heartbeat, LossReason, Metric, RingFill, SensorChange, SensorState, SyscallHooks},
     sinks::courier::Health,
-    spool::{Condition, Count, Counter},
+    spool::{Condition, Count, Counter, Counts},
 };
 
 fn metric(name: &'static str, labels: &[(&'static str, &str)], value: u64) -> Metric {
@@ -80,6 +80,7 @@ fn snapshot(hook: &str, sink: &str) -> Snapshot {
         waiting: Waiting { calls: 3, open_files: 2, documents: 1 },
         carried: Some(Status {
             counts: counts.into(),
+            before: Counts::new(),
             bytes: 2048,
             max_bytes: 1 << 28,
             waiting: [(sink.to_owned(), 10)].into(),

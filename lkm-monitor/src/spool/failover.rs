@@ -9,11 +9,13 @@ use std::{
 
 use redb::{Builder, backends::InMemoryBackend};
 
-use super::{Count, Counter, Incoming, Inner, LEAST_BYTES, Limits, Settings, Spool, add, store::Store};
-use crate::{
-    database::{self, DatabaseError},
-    sinks::Entry,
+use super::{
+    Count, Counter, Counts, Incoming, Inner, LEAST_BYTES, Limits, Receipt, Settings, Spool, add,
+    handover::{Left, Moved},
+    store::Store,
+    total,
 };
+use crate::database::{self, DatabaseError, Identity};
 
 /// Pages of the file that stay in memory, in bytes.
 const CACHE_BYTES: usize = 4 << 20;
@@ -26,18 +28,42 @@ impl Spool {
         documents: &[Incoming],
     ) -> Result<(), redb::Error> {
         let ran_s = inner.ran_to.elapsed().as_secs();
-        loop {
-            let generation = inner.generation;
+        self.in_file(inner, |inner| {
             let limits = within_free_space(settings, &inner.store);
-            match self.with(inner, |store| store.append(documents, ran_s, limits)) {
-                Ok(()) => break,
-                // Another file took the place of a damaged one.
-                Err(_) if inner.generation != generation && inner.failed.is_none() => {}
-                Err(error) => return Err(error),
-            }
-        }
+            self.with(inner, |store| store.append(documents, ran_s, limits))
+        })?;
         inner.ran_to += Duration::from_secs(ran_s);
         Ok(())
+    }
+
+    /// Notes a receipt in the store, or for the file that was left.
+    pub(super) fn note(
+        &self,
+        inner: &mut Inner,
+        sink: &str,
+        receipt: &Receipt,
+        limits: Limits,
+    ) -> Result<(), redb::Error> {
+        self.in_file(inner, |inner| {
+            let through = inner.handover.through(sink, receipt, inner.generation);
+            let receipt = Receipt { through, ..receipt.clone() };
+            self.with(inner, |store| store.acknowledge(sink, &receipt, limits))
+        })
+    }
+
+    /// Does something, and does it again where another file took the place of a damaged one.
+    fn in_file<T>(
+        &self,
+        inner: &mut Inner,
+        mut what: impl FnMut(&mut Inner) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        loop {
+            let generation = inner.generation;
+            match what(inner) {
+                Err(_) if inner.generation != generation && inner.failed.is_none() => {}
+                done => return done,
+            }
+        }
     }
 
     /// Does something with the store. A file that turns out to be damaged is put aside, and a new one takes its place.
@@ -54,11 +80,8 @@ impl Spool {
         };
         if inner.failed.is_none() {
             let settings = self.settings();
-            match start_anew(&settings.path, &damage.to_string(), &inner.sinks) {
-                Ok(store) => {
-                    inner.store = store;
-                    inner.generation += 1;
-                }
+            match start_anew(&settings.path, &damage.to_string(), &inner.sinks, &inner.filed) {
+                Ok((store, file)) => inner.replace(store, Some(file)),
                 Err(error) => self.go_on_in_memory(inner, &settings, &error.to_string()),
             }
         }
@@ -74,15 +97,26 @@ impl Spool {
         match opened {
             Ok(store) => {
                 inner.file_counts();
-                inner.store = store;
-                inner.generation += 1;
+                let (generation, held) = (inner.generation, inner.store.held());
+                let left = inner.file.map(|file| Left { generation, file, reached: BTreeMap::new(), held });
+                inner.handover.left = left;
+                inner.replace(store, None);
                 inner.failed = Some((error.to_owned(), Instant::now()));
             }
             Err(error) => tracing::error!(%error, "documents cannot be kept in memory either"),
         }
     }
 
-    /// Goes back to the file, if it can be written again, and takes there what is in memory.
+    /// Says that the file is no more what its name stands for, when that is so. It is used until a new one can take its place.
+    pub(super) fn look_for_file(&self, inner: &mut Inner, settings: &Settings) {
+        if inner.failed.is_none() && inner.file != database::identity(&settings.path) {
+            let error = "its file was removed or replaced";
+            tracing::error!(error, path = %settings.path.display(), "what is in the spool will not survive the end");
+            inner.failed = Some((error.to_owned(), Instant::now()));
+        }
+    }
+
+    /// Goes back to the file, if it can be written again, and takes there what is kept elsewhere.
     pub(super) fn try_file_again(&self, inner: &mut Inner, settings: &Settings, every: Duration) {
         let Some((_, tried)) = &mut inner.failed else { return };
         if tried.elapsed() < every {
@@ -95,32 +129,55 @@ impl Spool {
     }
 
     fn back_to_file(&self, inner: &mut Inner, settings: &Settings) -> Result<(), DatabaseError> {
-        let mut store = open_file(&settings.path)?;
-        store.set_sinks(&inner.sinks).map_err(|error| self.error(error))?;
-        let mut documents = Vec::new();
-        let kept = inner.store.documents(|Entry { class, happened_ms, json, .. }| {
-            documents.push(Incoming { class, happened_ms, json: json.to_vec() });
-            true
-        });
-        kept.map_err(|error| self.error(error))?;
-        let number = documents.len();
+        let (mut store, file) = open_file(&settings.path)?;
+        let before = store.counts().map_err(|error| self.error(error))?;
         let limits = within_free_space(settings, &store);
-        let mut counts = inner.memory_counts();
-        add(&mut counts, &inner.uncounted);
-        let written = store
-            .append(&documents, 0, limits)
-            .and_then(|()| counts.iter().try_for_each(|(counter, number)| store.count(counter, *number)));
-        written.map_err(|error| self.error(error))?;
+        let moved = inner.move_to(&mut store, file, limits).map_err(|error| self.error(error))?;
+        let (from, documents) = (inner.generation, moved.numbers.len());
+        inner.replace(store, Some(file));
+        if let Some(left) = inner.handover.left.take_if(|left| left.file == file) {
+            // Its documents have the numbers that they had.
+            inner.generation = left.generation;
+        }
+        inner.handover.moved = Some((from, Moved { to: inner.generation, ..moved }));
+        inner.before.get_or_insert_with(|| told_before(before));
         inner.uncounted.clear();
-        inner.store = store;
-        inner.generation += 1;
         inner.failed = None;
-        tracing::info!(documents = number, "the spool can be written again");
+        tracing::info!(documents, "the spool can be written again");
         Ok(())
     }
 }
 
-pub(super) fn open_file(path: &Path) -> Result<Store, DatabaseError> {
+impl Inner {
+    /// Lets this store take documents from now on. `file` is what it is in, if it is not in memory.
+    fn replace(&mut self, store: Store, file: Option<Identity>) {
+        self.store = store;
+        self.file = file;
+        self.stores += 1;
+        self.generation = self.stores;
+    }
+
+    /// Brings all that is kept and counted into a file.
+    fn move_to(&self, store: &mut Store, file: Identity, limits: Limits) -> Result<Moved, redb::Error> {
+        store.set_sinks(&self.sinks)?;
+        if let Some(left) = self.handover.left.as_ref().filter(|left| left.file == file) {
+            for (sink, through) in &left.reached {
+                store.acknowledge(sink, &Receipt { through: *through, ..Receipt::default() }, limits)?;
+            }
+            store.hold(&left.held);
+        }
+        let mut counts = self.store.counts()?;
+        add(&mut counts, &self.uncounted);
+        store.take_over(&self.store, &counts, limits)
+    }
+}
+
+/// What was told by runs before: a new file, perhaps in the place of a damaged one, has counted nothing that was.
+pub(super) fn told_before(counts: Counts) -> Counts {
+    if total(&counts, Count::Spooled) == 0 { Counts::new() } else { counts }
+}
+
+pub(super) fn open_file(path: &Path) -> Result<(Store, Identity), DatabaseError> {
     // redb panics on some damaged files.
     let opened = panic::catch_unwind(|| open_as_it_is(path));
     let damage = match opened {
@@ -128,22 +185,30 @@ pub(super) fn open_file(path: &Path) -> Result<Store, DatabaseError> {
         Ok(opened) => return opened,
         Err(_) => "it cannot be read".to_owned(),
     };
-    start_anew(path, &damage, &BTreeMap::new())
+    start_anew(path, &damage, &BTreeMap::new(), &Counts::new())
 }
 
-fn start_anew(path: &Path, damage: &str, sinks: &BTreeMap<String, bool>) -> Result<Store, DatabaseError> {
+/// A file in the place of a damaged one, which had counted so much.
+fn start_anew(
+    path: &Path,
+    damage: &str,
+    sinks: &BTreeMap<String, bool>,
+    counts: &Counts,
+) -> Result<(Store, Identity), DatabaseError> {
     let aside = database::put_aside(path)?;
     tracing::error!(damage, put_aside = %aside.display(), "the spool is damaged: what was not sent yet is lost");
-    let mut store = open_as_it_is(path)?;
-    let prepared = store.set_sinks(sinks).and_then(|()| store.count(&Counter::of(Count::TornRecord), 1));
+    let (mut store, file) = open_as_it_is(path)?;
+    let mut counts = counts.clone();
+    add(&mut counts, &[(Counter::of(Count::TornRecord), 1)].into());
+    let prepared = store.set_sinks(sinks).and_then(|()| store.count_all(&counts));
     prepared.map_err(|error| DatabaseError::new(path, error))?;
-    Ok(store)
+    Ok((store, file))
 }
 
-pub(super) fn open_as_it_is(path: &Path) -> Result<Store, DatabaseError> {
-    let (database, _) = database::open(path, CACHE_BYTES)?;
+pub(super) fn open_as_it_is(path: &Path) -> Result<(Store, Identity), DatabaseError> {
+    let (database, file) = database::open(path, CACHE_BYTES)?;
     let store = Store::new(database).map_err(|error| DatabaseError::new(path, error))?;
-    store.ok_or_else(|| DatabaseError::Format { path: path.to_owned() })
+    Ok((store.ok_or_else(|| DatabaseError::Format { path: path.to_owned() })?, file))
 }
 
 pub(super) fn in_memory(path: &Path) -> Result<Store, DatabaseError> {
@@ -153,13 +218,20 @@ pub(super) fn in_memory(path: &Path) -> Result<Store, DatabaseError> {
     store.ok_or_else(|| DatabaseError::Format { path: path.to_owned() })
 }
 
+/// Without a file to write to: what is kept already, or a little.
+pub(super) fn least(limits: Limits, store: &Store) -> Limits {
+    Limits { max_bytes: limits.max_bytes.min(store.bytes().unwrap_or_default().max(LEAST_BYTES)), ..limits }
+}
+
 /// The limits, or where the file system is nearly full, what is kept already; a little in any case.
 fn within_free_space(settings: &Settings, store: &Store) -> Limits {
     let folder = settings.path.parent().unwrap_or(Path::new("/"));
     let free = rustix::fs::statvfs(folder).map(|there| there.f_bavail.saturating_mul(there.f_frsize));
-    let mut limits = settings.limits;
     if free.is_ok_and(|free| free < settings.min_free_bytes) {
-        limits.max_bytes = limits.max_bytes.min(store.bytes().unwrap_or_default().max(LEAST_BYTES));
+        return least(settings.limits, store);
     }
-    limits
+    settings.limits
 }
+
+#[cfg(test)]
+mod tests;

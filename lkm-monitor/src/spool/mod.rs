@@ -1,7 +1,7 @@
 //! Documents on their way: durable before they are sent, kept until every sink's receiver has them.
 //!
-//! `store` is the file, `chunk` and `tables` its layout, `failover` what takes its place, `counts` what became of documents, `dead_letter`
-//! those that no receiver takes. This file is what others see: one [`Spool`] for the thread that brings documents in, those that carry them out, and those who ask.
+//! `store` is the file, `chunk` and `tables` its layout, `retention` what leaves it, `failover` what takes its place, `handover` how far
+//! sinks have got then, `counts` what became of documents, `dead_letter` those that no receiver takes. This file is what others see: one [`Spool`] for the thread that brings documents in, those that carry them out, and those who ask.
 //!
 //! Promise: at least once, from the return of [`Spool::append`] to a receiver's acknowledgement. A spool that cannot be written goes on in
 //! memory, bounded and counted, and says so; it tries the file again.
@@ -10,6 +10,8 @@ mod chunk;
 mod counts;
 mod dead_letter;
 mod failover;
+mod handover;
+mod retention;
 mod store;
 mod tables;
 
@@ -29,10 +31,16 @@ pub use self::{
     store::{Batch, Incoming, Limits, Receipt},
 };
 use self::{
-    failover::{in_memory, open_as_it_is, open_file},
+    failover::{in_memory, least, open_as_it_is, open_file, told_before},
+    handover::Handover,
     store::Store,
 };
-use crate::{database::DatabaseError, latency::Latencies, model::Class, sinks::Entry};
+use crate::{
+    database::{DatabaseError, Identity},
+    latency::Latencies,
+    model::Class,
+    sinks::Entry,
+};
 
 /// Where the daemon keeps it.
 pub const PATH: &str = "/var/lib/lkm-monitor/spool.redb";
@@ -82,12 +90,19 @@ impl Leave {
 
 struct Inner {
     store: Store,
-    /// Grows whenever another store takes its place: numbers of one say nothing of the other.
+    /// What the store is in; nothing while it is in memory.
+    file: Option<Identity>,
+    /// Which store it is: numbers of one say nothing of another.
     generation: u64,
-    /// In memory: why, and when the file was last tried.
+    /// How many there were.
+    stores: u64,
+    handover: Handover,
+    /// The file cannot be used: why, and when it was last tried.
     failed: Option<(String, Instant)>,
     /// Which sinks there are; true for those that want alerts only.
     sinks: BTreeMap<String, bool>,
+    /// What the file had counted before this run; nothing before it could be read.
+    before: Option<Counts>,
     /// What the file has counted, when it was last read.
     filed: Counts,
     /// Counted while there was no file to write it to.
@@ -102,29 +117,33 @@ struct Inner {
 impl Spool {
     /// Opens the spool, or makes it. One that is damaged is put aside. Where there can be none, this one is in memory and says why.
     pub fn open(settings: Settings) -> Result<Self, DatabaseError> {
-        let (store, failed) = match open_file(&settings.path) {
-            Ok(store) => (store, None),
+        match open_file(&settings.path) {
+            Ok((store, file)) => Ok(Self::around(settings, store, Some(file), None)),
             Err(error) => {
                 tracing::error!(%error, "the spool cannot be opened: documents are kept in memory only");
-                (in_memory(&settings.path)?, Some((error.to_string(), Instant::now())))
+                let store = in_memory(&settings.path)?;
+                Ok(Self::around(settings, store, None, Some((error.to_string(), Instant::now()))))
             }
-        };
-        Ok(Self::around(settings, store, failed))
+        }
     }
 
     /// Opens a spool that is there, as it is: somebody wants to look into it.
     pub fn open_existing(settings: Settings) -> Result<Self, DatabaseError> {
         let there = std::fs::metadata(&settings.path);
         there.map_err(|source| DatabaseError::File { path: settings.path.clone(), source })?;
-        let mut store = open_as_it_is(&settings.path)?;
+        let (mut store, file) = open_as_it_is(&settings.path)?;
         store.know_sinks().map_err(|error| DatabaseError::new(&settings.path, error))?;
-        Ok(Self::around(settings, store, None))
+        Ok(Self::around(settings, store, Some(file), None))
     }
 
-    fn around(settings: Settings, store: Store, failed: Option<(String, Instant)>) -> Self {
+    fn around(settings: Settings, store: Store, file: Option<Identity>, failed: Option<(String, Instant)>) -> Self {
         let inner = Inner {
+            before: file.map(|_| told_before(store.counts().unwrap_or_default())),
             store,
+            file,
             generation: 0,
+            stores: 0,
+            handover: Handover::default(),
             failed,
             sinks: BTreeMap::new(),
             filed: Counts::new(),
@@ -168,17 +187,20 @@ impl Spool {
             }
         }
         let number = documents.len() as u64;
-        let limits = Limits { max_bytes: LEAST_BYTES, ..settings.limits };
+        let limits = least(settings.limits, &inner.store);
         let kept = inner.failed.is_some() && inner.store.append(documents, 0, limits).is_ok();
         let count = if kept { Count::Unspooled } else { Count::SpoolError };
         *inner.uncounted.entry(Counter::of(count)).or_default() += number;
         self.grown.notify_all();
     }
 
-    /// Tries a file again that could not be written, when it is time to: there may be no document that does.
+    /// Looks whether the file is still there, and tries one again that could not be used, when it is time to: there may be no document
+    /// that does.
     pub fn look_after(&self) {
         let settings = self.settings();
-        self.try_file_again(&mut self.inner(), &settings, settings.retry);
+        let mut inner = self.inner();
+        self.look_for_file(&mut inner, &settings);
+        self.try_file_again(&mut inner, &settings, settings.retry);
     }
 
     /// What a sink gets next, when there is something; waits for it, at the longest so long.
@@ -226,12 +248,16 @@ impl Spool {
 
     /// Notes how a sink's batch ended.
     pub fn acknowledge(&self, sink: &str, receipt: &Receipt) -> Result<(), DatabaseError> {
-        let limits = self.settings().limits;
+        let settings = self.settings();
         let mut inner = self.inner();
-        // Of another store it is not known how far it was read. What was delivered is delivered again.
-        let through = if receipt.generation == inner.generation { receipt.through } else { 0 };
-        let receipt = Receipt { through, ..receipt.clone() };
-        self.with(&mut inner, |store| store.acknowledge(sink, &receipt, limits)).map_err(|error| self.error(error))
+        let mut noted = self.note(&mut inner, sink, receipt, settings.limits);
+        if let Err(error) = &noted
+            && inner.failed.is_none()
+        {
+            self.go_on_in_memory(&mut inner, &settings, &error.to_string());
+            noted = self.note(&mut inner, sink, receipt, settings.limits);
+        }
+        noted.map_err(|error| self.error(error))
     }
 
     /// Adds to a sink's count.
@@ -258,11 +284,16 @@ impl Spool {
     pub fn counts(&self) -> Counts {
         let mut inner = self.inner();
         let mut counts = inner.file_counts();
-        if inner.failed.is_some() {
-            add(&mut counts, &inner.memory_counts());
+        if inner.file.is_none() {
+            add(&mut counts, &inner.store.counts().unwrap_or_default());
         }
         add(&mut counts, &inner.uncounted);
         counts
+    }
+
+    /// What of these totals was counted by runs before.
+    pub fn before(&self) -> Counts {
+        self.inner().before.clone().unwrap_or_default()
     }
 
     /// By sink: how many documents came in after those that it has. What was given up since, or is not for it, is among them.
@@ -340,19 +371,12 @@ impl Spool {
 impl Inner {
     /// What the file has counted, as far as it can be read.
     fn file_counts(&mut self) -> Counts {
-        if self.failed.is_none()
+        if self.file.is_some()
             && let Ok(counts) = self.store.counts()
         {
             self.filed = counts;
         }
         self.filed.clone()
-    }
-
-    /// What was counted while documents are kept in memory, which is for the file to count. They come into the file themselves later.
-    fn memory_counts(&self) -> Counts {
-        let mut counts = self.store.counts().unwrap_or_default();
-        counts.retain(|counter, _| counter.count != Count::Spooled);
-        counts
     }
 }
 

@@ -5,15 +5,16 @@
 //! it between transactions, so nothing is remembered from one to the next but what only this daemon knows: what its sinks are, and
 //! what they hold.
 
-use std::{collections::BTreeMap, ops::RangeInclusive, sync::Arc};
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
 
 use super::{
-    chunk::{Chunk, cost},
+    chunk::Chunk,
     counts::{Count, Counter, Counts},
     dead_letter::DeadLetter,
-    tables::{self, BYTES, CHUNKS, CLOCK_S, COUNTS, DEAD_BYTES, DEAD_LETTERS, META, NEXT, SINKS, Tables},
+    handover::{Held, Moved},
+    tables::{BYTES, CHUNKS, CLOCK_S, COUNTS, DEAD_LETTERS, META, NEXT, SINKS, Tables},
 };
 use crate::{model::Class, sinks::Entry};
 
@@ -67,10 +68,10 @@ impl Receipt {
 
 /// What the daemon knows of a sink.
 #[derive(Clone, Debug)]
-struct Reader {
-    alerts_only: bool,
+pub(super) struct Reader {
+    pub(super) alerts_only: bool,
     /// What it is delivering, which is not given up meanwhile.
-    held: Option<RangeInclusive<u64>>,
+    pub(super) held: Option<RangeInclusive<u64>>,
 }
 
 /// See the module.
@@ -121,23 +122,62 @@ impl Store {
             let clock_s = tables.value(CLOCK_S)? + ran_s;
             tables.meta.insert(CLOCK_S, clock_s)?;
             tables.count(&Counter::of(Count::Spooled), documents.len() as u64)?;
-            // Numbers begin with one: nothing is acknowledged through zero.
-            let mut next = tables.value(NEXT)?.max(1);
-            let mut entries = documents.iter().map(|Incoming { class, happened_ms, json }| {
-                let number = next;
-                next += 1;
-                Entry { number, class: *class, happened_ms: *happened_ms, json: Arc::from(json.as_slice()) }
-            });
-            while let Some(chunk) = Chunk::fill(clock_s, &mut entries) {
-                if let Some(first) = chunk.entries.first().map(|entry| entry.number) {
-                    tables.put(first, &chunk)?;
-                }
-            }
-            drop(entries);
-            tables.meta.insert(NEXT, next)?;
+            tables.take_in(documents)?;
             tables.expire(readers, clock_s.saturating_sub(limits.max_age_s))?;
             tables.evict(readers, limits.max_bytes)
         })
+    }
+
+    /// Takes over what some sink waits for in another store, and these counts. A sink that had everything here goes on where it has got to
+    /// there. One that had not may get again what it has from there: its numbers here must not be skipped.
+    pub(super) fn take_over(&mut self, other: &Self, counts: &Counts, limits: Limits) -> Result<Moved, redb::Error> {
+        let reached = other.acknowledged()?;
+        let done = reached.values().min().copied().unwrap_or(u64::MAX);
+        let (mut moved, mut documents) = (Moved::default(), Vec::new());
+        other.documents(|Entry { number, class, happened_ms, json }| {
+            if number > done {
+                moved.numbers.push(number);
+                documents.push(Incoming { class, happened_ms, json: json.to_vec() });
+            }
+            true
+        })?;
+        let mut readers = self.readers.clone();
+        self.change(|tables, _| {
+            moved.after = tables.value(NEXT)?.max(1) - 1;
+            for (sink, through) in reached {
+                let here = tables.sinks.get(sink.as_str())?.map(|through| through.value());
+                if here != Some(moved.after) {
+                    continue;
+                }
+                tables.sinks.insert(sink.as_str(), moved.place(through))?;
+                let held = other.readers.get(&sink).and_then(|reader| reader.held.clone());
+                if let (Some(held), Some(reader)) = (held, readers.get_mut(&sink)) {
+                    reader.held = Some(moved.place(held.start() - 1) + 1..=moved.place(*held.end()));
+                }
+                moved.sinks.insert(sink);
+            }
+            tables.take_in(&documents)?;
+            tables.count_all(counts)?;
+            tables.evict(&readers, limits.max_bytes)?;
+            tables.let_go()
+        })?;
+        self.readers = readers;
+        Ok(moved)
+    }
+
+    /// What sinks are delivering.
+    pub(super) fn held(&self) -> Held {
+        let of = |(name, reader): (&String, &Reader)| reader.held.clone().map(|held| (name.clone(), held));
+        self.readers.iter().filter_map(of).collect()
+    }
+
+    /// These sinks are still delivering what another store of the same file gave them.
+    pub(super) fn hold(&mut self, held: &Held) {
+        for (name, held) in held {
+            if let Some(reader) = self.readers.get_mut(name) {
+                reader.held = Some(held.clone());
+            }
+        }
     }
 
     /// What a sink gets next, and holds until it acknowledges it or reads again.
@@ -204,6 +244,11 @@ impl Store {
     /// Adds to a count.
     pub(super) fn count(&mut self, counter: &Counter, number: u64) -> Result<(), redb::Error> {
         self.change(|tables, _| tables.count(counter, number))
+    }
+
+    /// Adds to many.
+    pub(super) fn count_all(&mut self, counts: &Counts) -> Result<(), redb::Error> {
+        self.change(|tables, _| tables.count_all(counts))
     }
 
     /// Totals since the file was made.
@@ -325,124 +370,6 @@ impl Store {
         let done = change(&mut Tables::open(&transaction)?, &self.readers)?;
         transaction.commit()?;
         Ok(done)
-    }
-}
-
-impl tables::Tables<'_> {
-    fn firsts(&self) -> Result<Vec<u64>, redb::Error> {
-        self.chunks.iter()?.map(|item| Ok(item?.0.value())).collect()
-    }
-
-    /// Takes the chunks away that every sink has done with.
-    fn let_go(&mut self) -> Result<(), redb::Error> {
-        let mut done = u64::MAX;
-        for item in self.sinks.iter()? {
-            done = done.min(item?.1.value());
-        }
-        let next = self.value(NEXT)?;
-        let mut gone = Vec::new();
-        let mut firsts = self.chunks.iter()?.map(|item| item.map(|(first, _)| first.value())).peekable();
-        while let Some(first) = firsts.next().transpose()? {
-            let after = match firsts.peek() {
-                Some(Ok(after)) => *after,
-                Some(Err(_)) => break,
-                None => next,
-            };
-            if after > done.saturating_add(1) {
-                break;
-            }
-            gone.push(first);
-        }
-        drop(firsts);
-        gone.into_iter().try_for_each(|first| self.remove(first))
-    }
-
-    /// Gives up what came before that second.
-    fn expire(&mut self, readers: &BTreeMap<String, Reader>, before_s: u64) -> Result<(), redb::Error> {
-        let mut from = 0;
-        loop {
-            let first = self.chunks.range(from..)?.next().transpose()?.map(|(first, _)| first.value());
-            let Some(first) = first else { return Ok(()) };
-            if let Some(chunk) = self.chunk(first)? {
-                if chunk.stored_s >= before_s {
-                    return Ok(());
-                }
-                self.give_up(readers, first, Count::SpoolExpired, |_| true)?;
-            }
-            from = first + 1;
-        }
-    }
-
-    /// Gives up documents until the rest has room: the lowest class first, in each the oldest first.
-    fn evict(&mut self, readers: &BTreeMap<String, Reader>, max_bytes: u64) -> Result<(), redb::Error> {
-        for class in Class::ALL {
-            let mut from = 0;
-            loop {
-                let mut surplus = self.value(BYTES)?.saturating_sub(max_bytes);
-                if surplus == 0 {
-                    return Ok(());
-                }
-                let Some(first) = self.first_with(class, from)? else { break };
-                self.give_up(readers, first, Count::SpoolEvicted, |entry| {
-                    let goes = entry.class == class && surplus > 0;
-                    surplus = surplus.saturating_sub(if goes { cost(entry) } else { 0 });
-                    goes
-                })?;
-                from = first + 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes documents out of a chunk, but none that a sink is delivering. They are counted for each sink that has not got them.
-    fn give_up(
-        &mut self,
-        readers: &BTreeMap<String, Reader>,
-        first: u64,
-        count: Count,
-        mut goes: impl FnMut(&Entry) -> bool,
-    ) -> Result<(), redb::Error> {
-        let Some(mut chunk) = self.chunk(first)? else { return Ok(()) };
-        let is_held = |number: u64| readers.values().flat_map(|reader| &reader.held).any(|held| held.contains(&number));
-        let mut gone = Vec::new();
-        chunk.entries.retain(|entry| {
-            let goes = !is_held(entry.number) && goes(entry);
-            if goes {
-                gone.push((entry.number, entry.class));
-            }
-            !goes
-        });
-        self.put(first, &chunk)?;
-        for (sink, reader) in readers {
-            let through = self.sinks.get(sink.as_str())?.map_or(0, |through| through.value());
-            let wanted = |class: Class| !reader.alerts_only || class.is_alert();
-            let missed = gone.iter().filter(|(number, class)| *number > through && wanted(*class)).count();
-            self.count(&Counter::of_sink(count, sink), missed as u64)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps a dead letter; where there is no room, the oldest ones go.
-    fn bury(&mut self, letter: &DeadLetter, max_bytes: u64) -> Result<(), redb::Error> {
-        let value = letter.encode();
-        let number = self.dead_letters.last()?.map_or(1, |(number, _)| number.value() + 1);
-        self.dead_letters.insert(number, value.as_slice())?;
-        let mut bytes = self.value(DEAD_BYTES)? + value.len() as u64;
-        while bytes > max_bytes {
-            let oldest = self.dead_letters.pop_first()?.map(|(_, oldest)| oldest.value().len() as u64);
-            let Some(size) = oldest else { break };
-            bytes = bytes.saturating_sub(size);
-            self.count(&Counter::of(Count::DeadLetterEvicted), 1)?;
-        }
-        self.meta.insert(DEAD_BYTES, bytes)?;
-        Ok(())
-    }
-
-    fn exhume(&mut self, number: u64) -> Result<(), redb::Error> {
-        let size = self.dead_letters.remove(number)?.map_or(0, |letter| letter.value().len() as u64);
-        let bytes = self.value(DEAD_BYTES)?.saturating_sub(size);
-        self.meta.insert(DEAD_BYTES, bytes)?;
-        Ok(())
     }
 }
 

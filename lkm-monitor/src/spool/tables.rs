@@ -1,12 +1,15 @@
 //! The tables of the spool's file, and what they sum up to.
 
+use std::sync::Arc;
+
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::{
     chunk::{Chunk, Damaged},
-    counts::{Count, Counter},
+    counts::{Count, Counter, Counts},
+    store::Incoming,
 };
-use crate::model::Class;
+use crate::{model::Class, sinks::Entry};
 
 /// Chunks by the number of their first document. A chunk's numbers end before the next one's.
 pub(super) const CHUNKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("chunks");
@@ -70,6 +73,30 @@ impl<'t> Tables<'t> {
             let before = self.counts.get(key.as_str())?.map_or(0, |count| count.value());
             self.counts.insert(key.as_str(), before.saturating_add(count))?;
         }
+        Ok(())
+    }
+
+    pub(super) fn count_all(&mut self, counts: &Counts) -> Result<(), redb::Error> {
+        counts.iter().try_for_each(|(counter, number)| self.count(counter, *number))
+    }
+
+    /// Keeps documents, with the next numbers.
+    pub(super) fn take_in(&mut self, documents: &[Incoming]) -> Result<(), redb::Error> {
+        let stored_s = self.value(CLOCK_S)?;
+        // Numbers begin with one: nothing is acknowledged through zero.
+        let mut next = self.value(NEXT)?.max(1);
+        let mut entries = documents.iter().map(|Incoming { class, happened_ms, json }| {
+            let number = next;
+            next += 1;
+            Entry { number, class: *class, happened_ms: *happened_ms, json: Arc::from(json.as_slice()) }
+        });
+        while let Some(chunk) = Chunk::fill(stored_s, &mut entries) {
+            if let Some(first) = chunk.entries.first().map(|entry| entry.number) {
+                self.put(first, &chunk)?;
+            }
+        }
+        drop(entries);
+        self.meta.insert(NEXT, next)?;
         Ok(())
     }
 

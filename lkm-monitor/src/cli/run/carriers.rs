@@ -19,8 +19,6 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Carriers {
     dispatch: Dispatch,
-    /// What the spool had counted before this run.
-    before: Counts,
     want_events: bool,
     /// What was told last.
     told: Condition,
@@ -50,10 +48,7 @@ impl Carriers {
         let ways = Ways::of(config)?;
         let want_events = ways.want_events();
         let dispatch = Dispatch::start(ways.settings, ways.plans, host, agent).context("no document can be sent")?;
-        // A new file, perhaps in the place of a damaged one, has counted nothing that was told.
-        let counts = dispatch.status().counts;
-        let before = if total(&counts, Count::Spooled) == 0 { Counts::new() } else { counts };
-        Ok(Self { dispatch, before, want_events, told: Condition::Durable })
+        Ok(Self { dispatch, want_events, told: Condition::Durable })
     }
 
     /// Where documents go into.
@@ -78,7 +73,7 @@ impl Carriers {
         if let Some(failure) = &status.failure {
             anyhow::bail!("{failure}");
         }
-        let since = |count: &dyn Fn(&Counts) -> u64| count(&status.counts).saturating_sub(count(&self.before));
+        let since = |count: &dyn Fn(&Counts) -> u64| count(&status.counts).saturating_sub(count(&status.before));
         let lost = |count| since(&|counts| total(counts, count));
         // The document of a torn line in a file was not acknowledged: it is sent again.
         let torn = since(&|counts| own(counts, Count::TornRecord));
