@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::{
     super::{
-        Batch, Class, Condition, Leave,
-        tests::{documents, read, settings, spool, try_again},
+        Batch, Condition, Leave,
+        tests::{documents, read, spool, try_again},
     },
     *,
 };
