@@ -169,7 +169,7 @@ offsets! {
     kernfs_parent: "kernfs_node"."__parent" | "kernfs_node"."parent", optional;
 
     module_name: "module"."name";
-    module_args: "module"."args";
+    module_args: "module"."args", optional;
     module_taints: "module"."taints";
     module_version: "module"."version", optional;
     module_srcversion: "module"."srcversion", optional;

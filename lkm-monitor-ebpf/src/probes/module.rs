@@ -25,25 +25,40 @@ const COMING: u64 = 1;
 ///
 /// `prepare_coming_module` calls it with the module, a moment before `parse_args` cuts the kernel's copy of the parameters into
 /// pieces. That one takes more arguments than a trampoline passes on before 6.6, and a kprobe on it is refused to those who are
-/// not CAP_SYS_ADMIN where `kernel.perf_event_paranoid` is 3, as on Debian. Later calls in the same module call are others'.
+/// not CAP_SYS_ADMIN where `kernel.perf_event_paranoid` is 3, as on Debian.
 #[fentry(function = "blocking_notifier_call_chain_robust")]
 pub(crate) fn module_coming(ctx: FEntryContext) -> i32 {
-    if ctx.arg::<u64>(1) != COMING {
-        return 0;
+    if ctx.arg::<u64>(1) == COMING {
+        let module: u64 = ctx.arg(3);
+        report_parameters(address!(module, module_name), || member!(u64, module, module_args));
     }
+    0
+}
+
+/// `char *parse_args(const char *doing, char *args, ...)`
+///
+/// Where `struct module` holds no parameters: `doing` is the module's name, and `args` are the kernel's copy of the parameters. Other
+/// callers (the boot command line) are not in a module call.
+#[fentry(function = "parse_args")]
+pub(crate) fn parse_args(ctx: FEntryContext) -> i32 {
+    report_parameters(ctx.arg(0), || ctx.arg(1));
+    0
+}
+
+/// What the kernel took, at the first time in a module call: later ones are others'.
+#[inline(always)]
+fn report_parameters(name: u64, parameters: impl FnOnce() -> u64) {
     let Some(call) = calls::current().filter(|call| !calls::has_happened(*call, EventKind::Parameters)) else {
-        return 0;
+        return;
     };
-    let module: u64 = ctx.arg(3);
     let mut sent = false;
     if let Some(draft) = Truth::begin(EventKind::Parameters, calls::id(Some(call))) {
         let event = draft.event;
-        event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(Tag::ModuleName, address!(module, module_name));
-        event.push_kernel_str::<{ PARAMS_BYTES as u32 }>(Tag::Parameters, member!(u64, module, module_args));
+        event.push_kernel_str::<{ MODULE_TEXT_BYTES as u32 }>(Tag::ModuleName, name);
+        event.push_kernel_str::<{ PARAMS_BYTES as u32 }>(Tag::Parameters, parameters());
         sent = draft.submit();
     }
     calls::note(Some(call), EventKind::Parameters, sent);
-    0
 }
 
 /// `trace_module_load(struct module *mod)`: linked into the kernel, init not run yet.

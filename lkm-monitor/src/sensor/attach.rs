@@ -10,6 +10,7 @@ use aya::{
 use lkm_monitor_common::{
     event::EventKind,
     limits::{DESCRIBED, EXEC_RECORDS, ROOT_WRITTEN_FILES, WRITTEN_FILES},
+    offsets::Offsets,
 };
 use zerocopy::IntoBytes as _;
 
@@ -129,13 +130,10 @@ pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]
 
     // Everything is loaded before anything is attached, and calls are attached first: the verifier takes its time, and a load
     // in between would be seen in part.
-    let (task, other) = match layout.values.typed_task {
-        0 => (Set::UntypedTask, Set::TypedTask),
-        _ => (Set::TypedTask, Set::UntypedTask),
-    };
-    let core = [Set::Core, Set::WhereThere, task].into_iter().flat_map(probes::in_set);
+    let (core, others) = core_sets(&layout);
+    let core = core.into_iter().flat_map(probes::in_set);
     let core: Vec<_> = core.map(|probe| (probe, load(&mut ebpf, &btf, probe))).collect();
-    let mut probes: Vec<_> = probes::in_set(other).map(unneeded).collect();
+    let mut probes: Vec<_> = others.into_iter().flat_map(probes::in_set).map(unneeded).collect();
     let syscalls = attach_syscalls(&mut ebpf, &btf, config, &mut probes);
     let core = core.into_iter().map(|(probe, loaded)| attach_loaded(&mut ebpf, probe, loaded));
     probes.splice(0..0, core.collect::<Vec<_>>());
@@ -152,6 +150,19 @@ pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]
         switched_off: Switches::default().read(),
         blind_since: BTreeMap::new(),
     })
+}
+
+/// The sets of probes beside those of system calls, and what these take the place of.
+fn core_sets(layout: &KernelLayout) -> ([Set; 4], [Set; 2]) {
+    let (task, no_task) = match layout.values.typed_task {
+        0 => (Set::UntypedTask, Set::TypedTask),
+        _ => (Set::TypedTask, Set::UntypedTask),
+    };
+    let (parameters, no_parameters) = match layout.offsets.module_args {
+        Offsets::MISSING => (Set::PassedParameters, Set::HeldParameters),
+        _ => (Set::HeldParameters, Set::PassedParameters),
+    };
+    ([Set::Core, Set::WhereThere, task, parameters], [no_task, no_parameters])
 }
 
 /// Tries the sets of system call probes, best first, and keeps the first one that attaches completely.
@@ -381,7 +392,7 @@ impl Programs {
         let program = match kind {
             EventKind::CallEnter | EventKind::CallExit => return self.syscalls.is_some(),
             EventKind::ImageRead => "security_kernel_post_read_file",
-            EventKind::Parameters => "module_coming",
+            EventKind::Parameters => return ["module_coming", "parse_args"].iter().any(|name| self.is_attached(name)),
             EventKind::ModuleLoaded => "module_load",
             EventKind::ModuleFreed => "module_free",
             EventKind::ModuleRequested => "module_request",

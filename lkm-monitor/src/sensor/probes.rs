@@ -53,6 +53,10 @@ pub enum Set {
     TypedTask,
     /// Where it does not.
     UntypedTask,
+    /// Where `struct module` holds the parameters until init has run.
+    HeldParameters,
+    /// Where it does not: 7.3, for one.
+    PassedParameters,
     /// System calls through trampolines: 64-bit callers.
     Fentry,
     /// System calls through trampolines: 32-bit callers, on kernels that serve them.
@@ -78,6 +82,7 @@ pub struct Probe {
 
 const ENTER_LOST: &str = "arguments and process of the call before it is decided";
 const EXIT_LOST: &str = "the return value: whether a call succeeded, and why it failed";
+const PARAMETERS_LOST: &str = "module parameters as the kernel took them";
 const COMPAT_LOST: &str = "calls by 32-bit programs";
 
 macro_rules! syscall {
@@ -116,7 +121,7 @@ macro_rules! trace_event {
     };
 }
 
-const CORE: [Probe; 9] = [
+const CORE: [Probe; 10] = [
     Probe {
         program: "sched_process_exec",
         hook: Hook::BtfTracepoint("sched_process_exec"),
@@ -160,10 +165,18 @@ const CORE: [Probe; 9] = [
     Probe {
         program: "module_coming",
         hook: Hook::Fentry("blocking_notifier_call_chain_robust"),
-        set: Set::Core,
+        set: Set::HeldParameters,
         minimum_kernel: "5.10",
         fallback: "the caller's memory at the enter",
-        lost: "module parameters as the kernel took them",
+        lost: PARAMETERS_LOST,
+    },
+    Probe {
+        program: "parse_args",
+        hook: Hook::Fentry("parse_args"),
+        set: Set::PassedParameters,
+        minimum_kernel: "6.6",
+        fallback: "the caller's memory at the enter",
+        lost: PARAMETERS_LOST,
     },
     Probe {
         program: "module_load",
