@@ -41,7 +41,7 @@ pub enum DispatchError {
 pub struct Status {
     /// What became of documents since the spool's file was made.
     pub counts: Counts,
-    /// What of it was counted by runs before.
+    /// What of it was told by runs before.
     pub before: Counts,
     /// Bytes of documents in the spool, and how many there may be.
     pub bytes: u64,
@@ -61,6 +61,7 @@ pub struct Status {
 /// What is to be done.
 enum Order {
     Follow { plans: BTreeMap<String, Plan>, limits: Limits, min_free_bytes: u64 },
+    NoteTold(Counts),
     Finish(Instant),
 }
 
@@ -113,6 +114,11 @@ impl Dispatch {
         let _ = self.orders.send(Order::Follow { plans, limits, min_free_bytes });
     }
 
+    /// Notes, soon, which totals were told.
+    pub fn note_told(&self, told: Counts) {
+        let _ = self.orders.send(Order::NoteTold(told));
+    }
+
     /// How everything was doing half a second ago. Never waits for a disk.
     pub fn status(&self) -> Status {
         self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -149,6 +155,10 @@ impl Desk {
                 Ok(Order::Follow { plans, limits, min_free_bytes }) => {
                     self.spool.set_limits(limits, min_free_bytes);
                     self.follow(plans)
+                }
+                Ok(Order::NoteTold(told)) => {
+                    self.spool.note_told(told);
+                    continue;
                 }
                 Ok(Order::Finish(deadline)) => return self.finish(deadline),
                 Err(RecvTimeoutError::Timeout) => {
@@ -215,17 +225,25 @@ impl Desk {
 
     fn finish(mut self, deadline: Instant) {
         let is_well = |courier: &Courier| courier.health().failure.is_none() && !courier.has_ended();
-        while Instant::now() < deadline && self.spool.bytes() > 0 && self.couriers.values().any(is_well) {
+        let is_busy = |(sink, courier): (&String, &Courier)| is_well(courier) && !self.spool.is_satisfied(sink);
+        while Instant::now() < deadline && self.couriers.iter().any(is_busy) {
             std::thread::sleep(LAST_LOOKS);
-        }
-        let bytes = self.spool.bytes();
-        if bytes > 0 {
-            tracing::warn!(bytes, "documents stay in the spool: they are sent after the next start");
         }
         self.leaving.append(&mut self.couriers);
         self.leaving.values().for_each(Courier::dismiss);
         while Instant::now() < deadline && !self.leaving.values().all(Courier::has_ended) {
             std::thread::sleep(LAST_LOOKS);
+        }
+        self.spool.come_to_an_end();
+        let bytes = self.spool.bytes();
+        match self.spool.condition() {
+            _ if bytes == 0 => {}
+            Condition::Durable => {
+                tracing::warn!(bytes, "documents stay in the spool: they are sent after the next start");
+            }
+            Condition::InMemory(reason) => {
+                tracing::error!(bytes, reason, "documents are lost: they were in memory only")
+            }
         }
     }
 }

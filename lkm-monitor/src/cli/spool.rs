@@ -104,11 +104,15 @@ pub(super) fn run(args: SpoolArgs) -> anyhow::Result<ExitCode> {
         Action::List(list) if list.dead_letters => list_dead_letters(&spool, &list, &mut out)?,
         Action::List(list) => list_documents(&spool, &list, &mut out)?,
         Action::Retry(retry) => {
-            let wanted = |number: &u64| retry.all || retry.numbers.contains(number);
-            let numbers: Vec<u64> =
-                spool.dead_letters()?.into_iter().map(|(number, _)| number).filter(wanted).collect();
+            let mut letters = spool.dead_letters()?;
+            letters.retain(|(number, _)| retry.all || retry.numbers.contains(number));
+            let numbers: Vec<u64> = letters.iter().map(|(number, _)| *number).collect();
             if let Some(missing) = retry.numbers.iter().find(|number| !numbers.contains(number)) {
                 anyhow::bail!("there is no dead letter {missing}");
+            }
+            let sinks = spool.acknowledged()?;
+            if let Some((number, letter)) = letters.iter().find(|(_, letter)| !sinks.contains_key(&letter.sink)) {
+                anyhow::bail!("dead letter {number} is of {}, and there is no such sink any more", letter.sink);
             }
             spool.retry_dead_letters(&numbers)?;
             writeln!(out, "{} dead letters will be sent again", numbers.len())?;

@@ -25,7 +25,7 @@ pub(super) struct Damaged;
 /// Some documents, in the order of their numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Chunk {
-    /// When they came, in seconds of the wall clock.
+    /// When they came, in seconds for which daemons had run with this spool.
     pub(super) stored_s: u64,
     pub(super) entries: Vec<Entry>,
 }

@@ -13,7 +13,6 @@ use super::{
     Count, Counter, Counts, Incoming, Inner, LEAST_BYTES, Limits, Receipt, Settings, Spool, add,
     handover::{Left, Moved},
     store::Store,
-    total,
 };
 use crate::database::{self, DatabaseError, Identity};
 
@@ -29,8 +28,7 @@ impl Spool {
     ) -> Result<(), redb::Error> {
         let ran_s = inner.ran_to.elapsed().as_secs();
         self.in_file(inner, |inner| {
-            let limits = within_free_space(settings, &inner.store);
-            self.with(inner, |store| store.append(documents, ran_s, limits))
+            self.with(inner, |store| store.append(documents, ran_s, within_free_space(settings, store)))
         })?;
         inner.ran_to += Duration::from_secs(ran_s);
         Ok(())
@@ -52,7 +50,7 @@ impl Spool {
     }
 
     /// Does something, and does it again where another file took the place of a damaged one.
-    fn in_file<T>(
+    pub(super) fn in_file<T>(
         &self,
         inner: &mut Inner,
         mut what: impl FnMut(&mut Inner) -> Result<T, redb::Error>,
@@ -72,15 +70,13 @@ impl Spool {
         inner: &mut Inner,
         what: impl FnOnce(&mut Store) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {
-        // redb panics on some damaged pages.
-        let damage = match panic::catch_unwind(AssertUnwindSafe(|| what(&mut inner.store))) {
-            Ok(Err(error)) if database::is_damage(&error) => error,
-            Ok(done) => return done,
-            Err(_) => redb::Error::Corrupted("it cannot be read".to_owned()),
+        let damage = match guarded(|| what(&mut inner.store)) {
+            Err(error) if database::is_damage(&error) => error,
+            done => return done,
         };
-        if inner.failed.is_none() {
+        if inner.failed.is_none() && !inner.is_visited {
             let settings = self.settings();
-            match start_anew(&settings.path, &damage.to_string(), &inner.sinks, &inner.filed) {
+            match start_anew(&settings.path, &damage.to_string(), &inner.sinks, (&inner.filed, &inner.told)) {
                 Ok((store, file)) => inner.replace(store, Some(file)),
                 Err(error) => self.go_on_in_memory(inner, &settings, &error.to_string()),
             }
@@ -96,7 +92,9 @@ impl Spool {
         });
         match opened {
             Ok(store) => {
-                inner.file_counts();
+                if let Ok(counts) = guarded(|| inner.store.counts()) {
+                    inner.filed = counts;
+                }
                 let (generation, held) = (inner.generation, inner.store.held());
                 let left = inner.file.map(|file| Left { generation, file, reached: BTreeMap::new(), held });
                 inner.handover.left = left;
@@ -129,10 +127,18 @@ impl Spool {
     }
 
     fn back_to_file(&self, inner: &mut Inner, settings: &Settings) -> Result<(), DatabaseError> {
-        let (mut store, file) = open_file(&settings.path)?;
-        let before = store.counts().map_err(|error| self.error(error))?;
-        let limits = within_free_space(settings, &store);
-        let moved = inner.move_to(&mut store, file, limits).map_err(|error| self.error(error))?;
+        let error = |error| self.error(error);
+        let (mut store, mut file) = open_file(&settings.path)?;
+        let read = guarded(|| Ok((store.told()?, inner.move_to(&mut store, file, settings)?)));
+        let (told, moved) = match read {
+            Err(damage) if database::is_damage(&damage) => {
+                drop(store);
+                (store, file) =
+                    start_anew(&settings.path, &damage.to_string(), &inner.sinks, (&inner.filed, &inner.told))?;
+                (Counts::new(), guarded(|| inner.move_to(&mut store, file, settings)).map_err(error)?)
+            }
+            read => read.map_err(error)?,
+        };
         let (from, documents) = (inner.generation, moved.numbers.len());
         inner.replace(store, Some(file));
         if let Some(left) = inner.handover.left.take_if(|left| left.file == file) {
@@ -140,7 +146,7 @@ impl Spool {
             inner.generation = left.generation;
         }
         inner.handover.moved = Some((from, Moved { to: inner.generation, ..moved }));
-        inner.before.get_or_insert_with(|| told_before(before));
+        inner.before.get_or_insert(told);
         inner.uncounted.clear();
         inner.failed = None;
         tracing::info!(documents, "the spool can be written again");
@@ -158,7 +164,8 @@ impl Inner {
     }
 
     /// Brings all that is kept and counted into a file.
-    fn move_to(&self, store: &mut Store, file: Identity, limits: Limits) -> Result<Moved, redb::Error> {
+    fn move_to(&self, store: &mut Store, file: Identity, settings: &Settings) -> Result<Moved, redb::Error> {
+        let limits = within_free_space(settings, store);
         store.set_sinks(&self.sinks)?;
         if let Some(left) = self.handover.left.as_ref().filter(|left| left.file == file) {
             for (sink, through) in &left.reached {
@@ -168,13 +175,14 @@ impl Inner {
         }
         let mut counts = self.store.counts()?;
         add(&mut counts, &self.uncounted);
-        store.take_over(&self.store, &counts, limits)
+        store.take_over(&self.store, (&counts, &self.told), limits)
     }
 }
 
-/// What was told by runs before: a new file, perhaps in the place of a damaged one, has counted nothing that was.
-pub(super) fn told_before(counts: Counts) -> Counts {
-    if total(&counts, Count::Spooled) == 0 { Counts::new() } else { counts }
+/// Does something with a store. redb panics on some damaged pages.
+pub(super) fn guarded<T>(what: impl FnOnce() -> Result<T, redb::Error>) -> Result<T, redb::Error> {
+    panic::catch_unwind(AssertUnwindSafe(what))
+        .unwrap_or_else(|_| Err(redb::Error::Corrupted("it cannot be read".to_owned())))
 }
 
 pub(super) fn open_file(path: &Path) -> Result<(Store, Identity), DatabaseError> {
@@ -185,22 +193,22 @@ pub(super) fn open_file(path: &Path) -> Result<(Store, Identity), DatabaseError>
         Ok(opened) => return opened,
         Err(_) => "it cannot be read".to_owned(),
     };
-    start_anew(path, &damage, &BTreeMap::new(), &Counts::new())
+    start_anew(path, &damage, &BTreeMap::new(), (&Counts::new(), &Counts::new()))
 }
 
-/// A file in the place of a damaged one, which had counted so much.
+/// A file in the place of a damaged one, which had counted so much, and of which so much was told.
 fn start_anew(
     path: &Path,
     damage: &str,
     sinks: &BTreeMap<String, bool>,
-    counts: &Counts,
+    (counts, told): (&Counts, &Counts),
 ) -> Result<(Store, Identity), DatabaseError> {
     let aside = database::put_aside(path)?;
     tracing::error!(damage, put_aside = %aside.display(), "the spool is damaged: what was not sent yet is lost");
     let (mut store, file) = open_as_it_is(path)?;
     let mut counts = counts.clone();
     add(&mut counts, &[(Counter::of(Count::TornRecord), 1)].into());
-    let prepared = store.set_sinks(sinks).and_then(|()| store.count_all(&counts));
+    let prepared = store.set_sinks(sinks).and_then(|()| store.go_on_counting(&counts, told));
     prepared.map_err(|error| DatabaseError::new(path, error))?;
     Ok((store, file))
 }

@@ -31,7 +31,7 @@ pub use self::{
     store::{Batch, Incoming, Limits, Receipt},
 };
 use self::{
-    failover::{in_memory, least, open_as_it_is, open_file, told_before},
+    failover::{guarded, in_memory, least, open_as_it_is, open_file},
     handover::Handover,
     store::Store,
 };
@@ -97,12 +97,16 @@ struct Inner {
     /// How many there were.
     stores: u64,
     handover: Handover,
+    /// The file is another process's: it is not put aside when it is damaged.
+    is_visited: bool,
     /// The file cannot be used: why, and when it was last tried.
     failed: Option<(String, Instant)>,
     /// Which sinks there are; true for those that want alerts only.
     sinks: BTreeMap<String, bool>,
-    /// What the file had counted before this run; nothing before it could be read.
+    /// What was told by runs before; nothing until the file can be read.
     before: Option<Counts>,
+    /// What was told last.
+    told: Counts,
     /// What the file has counted, when it was last read.
     filed: Counts,
     /// Counted while there was no file to write it to.
@@ -111,6 +115,8 @@ struct Inner {
     ran_to: Instant,
     /// The sum of documents that came in: tells whether there is something new.
     arrived: u64,
+    /// By sink: how many had come in when there was nothing for it.
+    satisfied: BTreeMap<String, u64>,
     durable: Latencies,
 }
 
@@ -132,24 +138,29 @@ impl Spool {
         let there = std::fs::metadata(&settings.path);
         there.map_err(|source| DatabaseError::File { path: settings.path.clone(), source })?;
         let (mut store, file) = open_as_it_is(&settings.path)?;
-        store.know_sinks().map_err(|error| DatabaseError::new(&settings.path, error))?;
-        Ok(Self::around(settings, store, Some(file), None))
+        guarded(|| store.know_sinks()).map_err(|error| DatabaseError::new(&settings.path, error))?;
+        let spool = Self::around(settings, store, Some(file), None);
+        spool.inner().is_visited = true;
+        Ok(spool)
     }
 
     fn around(settings: Settings, store: Store, file: Option<Identity>, failed: Option<(String, Instant)>) -> Self {
         let inner = Inner {
-            before: file.map(|_| told_before(store.counts().unwrap_or_default())),
+            before: file.and_then(|_| guarded(|| store.told()).ok()),
+            told: Counts::new(),
             store,
             file,
             generation: 0,
             stores: 0,
             handover: Handover::default(),
+            is_visited: false,
             failed,
             sinks: BTreeMap::new(),
             filed: Counts::new(),
             uncounted: Counts::new(),
             ran_to: Instant::now(),
             arrived: 0,
+            satisfied: BTreeMap::new(),
             durable: Latencies::default(),
         };
         Self { settings: Mutex::new(settings), inner: Mutex::new(inner), grown: Condvar::new() }
@@ -157,10 +168,17 @@ impl Spool {
 
     /// These sinks have to get every document from now on; true for those that want alerts only.
     pub fn set_sinks(&self, sinks: BTreeMap<String, bool>) -> Result<(), DatabaseError> {
+        let settings = self.settings();
         let mut inner = self.inner();
-        inner.store.set_sinks(&sinks).map_err(|error| self.error(error))?;
+        let set = self.in_file(&mut inner, |inner| self.with(inner, |store| store.set_sinks(&sinks)));
         inner.sinks = sinks;
-        Ok(())
+        match set {
+            Err(error) if inner.file.is_some() => {
+                self.go_on_in_memory(&mut inner, &settings, &error.to_string());
+                Ok(())
+            }
+            set => set.map_err(|error| self.error(error)),
+        }
     }
 
     /// Uses other bounds from now on. The path stays.
@@ -203,6 +221,11 @@ impl Spool {
         self.try_file_again(&mut inner, &settings, settings.retry);
     }
 
+    /// Tries once more to bring what is in memory into the file.
+    pub fn come_to_an_end(&self) {
+        self.try_file_again(&mut self.inner(), &self.settings(), Duration::ZERO);
+    }
+
     /// What a sink gets next, when there is something; waits for it, at the longest so long.
     pub fn next(
         &self,
@@ -217,10 +240,13 @@ impl Spool {
             let read = self.with(&mut inner, |store| store.read(sink, most, most_bytes));
             let mut batch = read.map_err(|error| self.error(error))?;
             batch.generation = inner.generation;
+            let arrived = inner.arrived;
+            if batch.entries.is_empty() {
+                inner.satisfied.insert(sink.to_owned(), arrived);
+            }
             if !batch.entries.is_empty() || Instant::now() >= deadline || leave.is_wanted() {
                 return Ok(batch);
             }
-            let arrived = inner.arrived;
             inner = self.wait(inner, deadline, |inner| inner.arrived != arrived || leave.is_wanted());
         }
     }
@@ -283,22 +309,41 @@ impl Spool {
     /// Totals since the file was made. While it cannot be read they go on from what it said last.
     pub fn counts(&self) -> Counts {
         let mut inner = self.inner();
-        let mut counts = inner.file_counts();
-        if inner.file.is_none() {
-            add(&mut counts, &inner.store.counts().unwrap_or_default());
+        let inner = &mut *inner;
+        let counts = self.with(inner, |store| store.counts()).unwrap_or_default();
+        if inner.file.is_some() && !counts.is_empty() {
+            inner.filed.clone_from(&counts);
         }
-        add(&mut counts, &inner.uncounted);
-        counts
+        let mut totals = inner.filed.clone();
+        if inner.file.is_none() {
+            add(&mut totals, &counts);
+        }
+        add(&mut totals, &inner.uncounted);
+        totals
     }
 
-    /// What of these totals was counted by runs before.
+    /// What of these totals was told by runs before.
     pub fn before(&self) -> Counts {
         self.inner().before.clone().unwrap_or_default()
     }
 
+    /// Notes what of the totals was told. After a crash the rest is told by the next run.
+    pub fn note_told(&self, told: Counts) {
+        let mut inner = self.inner();
+        if inner.file.is_none() || self.with(&mut inner, |store| store.tell(&told)).is_ok() {
+            inner.told = told;
+        }
+    }
+
     /// By sink: how many documents came in after those that it has. What was given up since, or is not for it, is among them.
     pub fn waiting(&self) -> BTreeMap<String, u64> {
-        self.inner().store.waiting().unwrap_or_default()
+        self.with(&mut self.inner(), |store| store.waiting()).unwrap_or_default()
+    }
+
+    /// Whether somebody who carries for this sink has found that all is carried.
+    pub fn is_satisfied(&self, sink: &str) -> bool {
+        let inner = self.inner();
+        inner.satisfied.get(sink) == Some(&inner.arrived)
     }
 
     /// What bounds the documents that are kept, in bytes.
@@ -308,42 +353,52 @@ impl Spool {
 
     /// Bytes of documents that are kept.
     pub fn bytes(&self) -> u64 {
-        self.inner().store.bytes().unwrap_or_default()
+        self.with(&mut self.inner(), |store| store.bytes()).unwrap_or_default()
     }
 
     /// By sink: the number of the last document that it has, with all before.
     pub fn acknowledged(&self) -> Result<BTreeMap<String, u64>, DatabaseError> {
-        self.inner().store.acknowledged().map_err(|error| self.error(error))
+        self.ask(|store| store.acknowledged())
     }
 
     /// All documents that some sink waits for, in order, for as long as `each` says so.
     pub fn documents(&self, each: impl FnMut(Entry) -> bool) -> Result<(), DatabaseError> {
-        self.inner().store.documents(each).map_err(|error| self.error(error))
+        self.ask(|store| store.documents(each))
     }
 
     /// All dead letters with their numbers, oldest first.
     pub fn dead_letters(&self) -> Result<Vec<(u64, DeadLetter)>, DatabaseError> {
-        self.inner().store.dead_letters().map_err(|error| self.error(error))
+        self.ask(|store| store.dead_letters())
     }
 
     /// How many dead letters there are.
     pub fn dead_letter_count(&self) -> u64 {
-        self.inner().store.dead_letter_count().unwrap_or_default()
+        self.with(&mut self.inner(), |store| store.dead_letter_count()).unwrap_or_default()
     }
 
     /// Lets dead letters be sent again, by the daemon, as soon as their sinks have nothing else to do.
     pub fn retry_dead_letters(&self, numbers: &[u64]) -> Result<(), DatabaseError> {
-        self.inner().store.retry_dead_letters(numbers).map_err(|error| self.error(error))
+        self.ask(|store| store.retry_dead_letters(numbers))
     }
 
     /// Throws dead letters away.
     pub fn remove_dead_letters(&self, numbers: &[u64]) -> Result<(), DatabaseError> {
-        self.inner().store.remove_dead_letters(numbers).map_err(|error| self.error(error))
+        self.ask(|store| store.remove_dead_letters(numbers))
     }
 
     /// Throws documents of these classes away.
     pub fn purge(&self, classes: &[Class]) -> Result<(), DatabaseError> {
-        self.inner().store.purge(classes).map_err(|error| self.error(error))
+        for class in classes {
+            let mut from = 0;
+            while let Some(next) = self.ask(|store| store.purge_some(*class, from))? {
+                from = next;
+            }
+        }
+        Ok(())
+    }
+
+    fn ask<T>(&self, what: impl FnOnce(&mut Store) -> Result<T, redb::Error>) -> Result<T, DatabaseError> {
+        self.with(&mut self.inner(), what).map_err(|error| self.error(error))
     }
 
     /// Lets somebody leave who waits here.
@@ -365,18 +420,6 @@ impl Spool {
 
     fn error(&self, error: redb::Error) -> DatabaseError {
         DatabaseError::new(&self.settings().path, error)
-    }
-}
-
-impl Inner {
-    /// What the file has counted, as far as it can be read.
-    fn file_counts(&mut self) -> Counts {
-        if self.file.is_some()
-            && let Ok(counts) = self.store.counts()
-        {
-            self.filed = counts;
-        }
-        self.filed.clone()
     }
 }
 

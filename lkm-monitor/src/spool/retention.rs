@@ -9,7 +9,7 @@ use super::{
     counts::{Count, Counter},
     dead_letter::DeadLetter,
     store::Reader,
-    tables::{BYTES, DEAD_BYTES, NEXT, Tables},
+    tables::{BYTES, DEAD_BYTES, DEAD_NEXT, NEXT, Tables},
 };
 use crate::{model::Class, sinks::Entry};
 
@@ -40,6 +40,21 @@ impl Tables<'_> {
         }
         drop(firsts);
         gone.into_iter().try_for_each(|first| self.remove(first))
+    }
+
+    /// Forgets a sink. What it has not got is counted as thrown away: somebody took it out of the settings.
+    pub(super) fn forget(&mut self, sink: &str, alerts_only: bool) -> Result<(), redb::Error> {
+        let through = self.sinks.remove(sink)?.map_or(0, |through| through.value());
+        let mut missed = 0;
+        for first in self.firsts()? {
+            let chunk = self.chunk(first)?.unwrap_or_default();
+            let wanted = |entry: &&Entry| entry.number > through && (!alerts_only || entry.class.is_alert());
+            missed += chunk.entries.iter().filter(wanted).count() as u64;
+        }
+        if missed > 0 {
+            tracing::warn!(sink, documents = missed, "this sink is gone, and what it has not got is thrown away");
+        }
+        self.count(&Counter::of_sink(Count::Purged, sink), missed)
     }
 
     /// Gives up what came before that second.
@@ -97,6 +112,9 @@ impl Tables<'_> {
             }
             !goes
         });
+        if gone.is_empty() {
+            return Ok(());
+        }
         self.put(first, &chunk)?;
         for (sink, reader) in readers {
             let through = self.sinks.get(sink.as_str())?.map_or(0, |through| through.value());
@@ -110,7 +128,8 @@ impl Tables<'_> {
     /// Keeps a dead letter; where there is no room, the oldest ones go.
     pub(super) fn bury(&mut self, letter: &DeadLetter, max_bytes: u64) -> Result<(), redb::Error> {
         let value = letter.encode();
-        let number = self.dead_letters.last()?.map_or(1, |(number, _)| number.value() + 1);
+        let number = self.value(DEAD_NEXT)?.max(1);
+        self.meta.insert(DEAD_NEXT, number + 1)?;
         self.dead_letters.insert(number, value.as_slice())?;
         let mut bytes = self.value(DEAD_BYTES)? + value.len() as u64;
         while bytes > max_bytes {

@@ -5,18 +5,32 @@
 //! it between transactions, so nothing is remembered from one to the next but what only this daemon knows: what its sinks are, and
 //! what they hold.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::RangeInclusive,
+    time::{Duration, Instant},
+};
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, TransactionError,
+    WriteTransaction,
+};
 
 use super::{
     chunk::Chunk,
     counts::{Count, Counter, Counts},
     dead_letter::DeadLetter,
     handover::{Held, Moved},
-    tables::{BYTES, CHUNKS, CLOCK_S, COUNTS, DEAD_LETTERS, META, NEXT, SINKS, Tables},
+    tables::{BYTES, CHUNKS, CLOCK_S, COUNTS, DEAD_LETTERS, META, NEXT, SINKS, TOLD, Tables},
 };
 use crate::{model::Class, sinks::Entry};
+
+/// So long another process may write, and how often it is looked whether it still does.
+const WRITERS: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(2);
+/// Chunks that are purged in one transaction: some megabytes.
+const PURGED_CHUNKS: usize = 64;
 
 /// What bounds the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +78,11 @@ impl Receipt {
     pub fn of(batch: &Batch) -> Self {
         Self { generation: batch.generation, through: batch.through, ..Self::default() }
     }
+
+    /// Whether it tells nothing but how far the sink has got.
+    const fn is_nothing_new(&self) -> bool {
+        self.counts.is_empty() && self.dead_letters.is_empty()
+    }
 }
 
 /// What the daemon knows of a sink.
@@ -91,13 +110,17 @@ impl Store {
     /// These sinks, and no others, have to get every document; true for those that want alerts only. A new one begins with the oldest
     /// document that is there.
     pub(super) fn set_sinks(&mut self, sinks: &BTreeMap<String, bool>) -> Result<(), redb::Error> {
+        let before = std::mem::take(&mut self.readers);
         let reader = |(name, alerts_only): (&String, &bool)| {
-            let held = self.readers.get(name).and_then(|reader| reader.held.clone());
+            let held = before.get(name).and_then(|reader| reader.held.clone());
             (name.clone(), Reader { alerts_only: *alerts_only, held })
         };
         self.readers = sinks.iter().map(reader).collect();
         self.change(|tables, _| {
-            tables.sinks.retain(|name, _| sinks.contains_key(name))?;
+            for gone in tables.sink_names()?.iter().filter(|name| !sinks.contains_key(*name)) {
+                // Which documents a sink of another run wanted is not known: all.
+                tables.forget(gone, before.get(gone).is_some_and(|reader| reader.alerts_only))?;
+            }
             for name in sinks.keys() {
                 if tables.sinks.get(name.as_str())?.is_none() {
                     tables.sinks.insert(name.as_str(), 0)?;
@@ -128,10 +151,15 @@ impl Store {
         })
     }
 
-    /// Takes over what some sink waits for in another store, and these counts. A sink that had everything here goes on where it has got to
+    /// Takes over what some sink waits for in another store, its dead letters, and these counts. A sink that had everything here goes on where it has got to
     /// there. One that had not may get again what it has from there: its numbers here must not be skipped.
-    pub(super) fn take_over(&mut self, other: &Self, counts: &Counts, limits: Limits) -> Result<Moved, redb::Error> {
-        let reached = other.acknowledged()?;
+    pub(super) fn take_over(
+        &mut self,
+        other: &Self,
+        (counts, told): (&Counts, &Counts),
+        limits: Limits,
+    ) -> Result<Moved, redb::Error> {
+        let (reached, letters) = (other.acknowledged()?, other.dead_letters()?);
         let done = reached.values().min().copied().unwrap_or(u64::MAX);
         let (mut moved, mut documents) = (Moved::default(), Vec::new());
         other.documents(|Entry { number, class, happened_ms, json }| {
@@ -157,7 +185,9 @@ impl Store {
                 moved.sinks.insert(sink);
             }
             tables.take_in(&documents)?;
+            letters.iter().try_for_each(|(_, letter)| tables.bury(letter, limits.max_dead_letter_bytes))?;
             tables.count_all(counts)?;
+            tables.tell(told)?;
             tables.evict(&readers, limits.max_bytes)?;
             tables.let_go()
         })?;
@@ -221,6 +251,9 @@ impl Store {
 
     /// Notes that all of a batch is accounted for.
     pub(super) fn acknowledge(&mut self, sink: &str, receipt: &Receipt, limits: Limits) -> Result<(), redb::Error> {
+        if receipt.is_nothing_new() && self.acknowledged()?.get(sink).is_none_or(|before| *before >= receipt.through) {
+            return Ok(());
+        }
         self.change(|tables, _| {
             for (count, number) in &receipt.counts {
                 tables.count(&Counter::of_sink(*count, sink), *number)?;
@@ -243,17 +276,37 @@ impl Store {
 
     /// Adds to a count.
     pub(super) fn count(&mut self, counter: &Counter, number: u64) -> Result<(), redb::Error> {
+        if number == 0 {
+            return Ok(());
+        }
         self.change(|tables, _| tables.count(counter, number))
     }
 
-    /// Adds to many.
-    pub(super) fn count_all(&mut self, counts: &Counts) -> Result<(), redb::Error> {
-        self.change(|tables, _| tables.count_all(counts))
+    /// Goes on with what another store has counted, and with what of it was told.
+    pub(super) fn go_on_counting(&mut self, counts: &Counts, told: &Counts) -> Result<(), redb::Error> {
+        self.change(|tables, _| {
+            tables.count_all(counts)?;
+            tables.tell(told)
+        })
+    }
+
+    /// Notes which totals were told.
+    pub(super) fn tell(&mut self, told: &Counts) -> Result<(), redb::Error> {
+        self.change(|tables, _| tables.tell(told))
     }
 
     /// Totals since the file was made.
     pub(super) fn counts(&self) -> Result<Counts, redb::Error> {
-        let counts = self.database.begin_read()?.open_table(COUNTS)?;
+        self.totals(COUNTS)
+    }
+
+    /// Which totals were told.
+    pub(super) fn told(&self) -> Result<Counts, redb::Error> {
+        self.totals(TOLD)
+    }
+
+    fn totals(&self, table: TableDefinition<'_, &str, u64>) -> Result<Counts, redb::Error> {
+        let counts = self.database.begin_read()?.open_table(table)?;
         let mut totals = Counts::new();
         for item in counts.iter()? {
             let (key, total) = item?;
@@ -337,17 +390,17 @@ impl Store {
         self.change(|tables, _| numbers.iter().try_for_each(|number| tables.exhume(*number)))
     }
 
-    /// Throws away the documents of these classes.
-    pub(super) fn purge(&mut self, classes: &[Class]) -> Result<(), redb::Error> {
+    /// Throws away documents of this class in some of the chunks from this number on; the number to go on with, if there are more. Nobody
+    /// waits for long who wants to write, too.
+    pub(super) fn purge_some(&mut self, class: Class, from: u64) -> Result<Option<u64>, redb::Error> {
         self.change(|tables, readers| {
-            for class in classes {
-                let mut from = 0;
-                while let Some(first) = tables.first_with(*class, from)? {
-                    tables.give_up(readers, first, Count::Purged, |entry| entry.class == *class)?;
-                    from = first + 1;
-                }
+            let mut from = from;
+            for _ in 0..PURGED_CHUNKS {
+                let Some(first) = tables.first_with(class, from)? else { return Ok(None) };
+                tables.give_up(readers, first, Count::Purged, |entry| entry.class == class)?;
+                from = first + 1;
             }
-            Ok(())
+            Ok(Some(from))
         })
     }
 
@@ -364,12 +417,26 @@ impl Store {
         &mut self,
         change: impl FnOnce(&mut Tables<'_>, &BTreeMap<String, Reader>) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {
-        let mut transaction = self.database.begin_write()?;
+        let mut transaction = self.begin()?;
         // Opens at once after a crash.
         transaction.set_quick_repair(true);
         let done = change(&mut Tables::open(&transaction)?, &self.readers)?;
         transaction.commit()?;
         Ok(done)
+    }
+
+    /// Waits a little for another process that is writing, but not for one that was stopped.
+    fn begin(&self) -> Result<WriteTransaction, redb::Error> {
+        let deadline = Instant::now() + WRITERS;
+        loop {
+            match self.database.try_begin_write() {
+                Err(TransactionError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK),
+                Err(TransactionError::WouldBlock) => {
+                    return Err(io::Error::other("another process has been writing for too long").into());
+                }
+                begun => return Ok(begun?),
+            }
+        }
     }
 }
 

@@ -18,6 +18,8 @@ const CLASSES: TableDefinition<'_, (u8, u64), u64> = TableDefinition::new("class
 /// By sink: the number through which its receiver has everything, or everything has been accounted for.
 pub(super) const SINKS: TableDefinition<'_, &str, u64> = TableDefinition::new("sinks");
 pub(super) const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
+/// What of the counts was told.
+pub(super) const TOLD: TableDefinition<'_, &str, u64> = TableDefinition::new("told");
 pub(super) const DEAD_LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead_letters");
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -29,6 +31,8 @@ pub(super) const NEXT: &str = "next";
 pub(super) const BYTES: &str = "bytes";
 /// Bytes of all dead letters.
 pub(super) const DEAD_BYTES: &str = "dead_bytes";
+/// The number of the next dead letter. None is used twice: who sends one again knows it by its number.
+pub(super) const DEAD_NEXT: &str = "dead_next";
 /// Seconds for which daemons have run with this spool.
 pub(super) const CLOCK_S: &str = "clock_s";
 
@@ -38,6 +42,7 @@ pub(super) struct Tables<'t> {
     classes: Table<'t, (u8, u64), u64>,
     pub(super) sinks: Table<'t, &'static str, u64>,
     counts: Table<'t, &'static str, u64>,
+    told: Table<'t, &'static str, u64>,
     pub(super) dead_letters: Table<'t, u64, &'static [u8]>,
     pub(super) meta: Table<'t, &'static str, u64>,
 }
@@ -49,9 +54,14 @@ impl<'t> Tables<'t> {
             classes: transaction.open_table(CLASSES)?,
             sinks: transaction.open_table(SINKS)?,
             counts: transaction.open_table(COUNTS)?,
+            told: transaction.open_table(TOLD)?,
             dead_letters: transaction.open_table(DEAD_LETTERS)?,
             meta: transaction.open_table(META)?,
         })
+    }
+
+    pub(super) fn sink_names(&self) -> Result<Vec<String>, redb::Error> {
+        self.sinks.iter()?.map(|item| Ok(item?.0.value().to_owned())).collect()
     }
 
     /// Whether the layout is ours. Says so in a new file.
@@ -78,6 +88,14 @@ impl<'t> Tables<'t> {
 
     pub(super) fn count_all(&mut self, counts: &Counts) -> Result<(), redb::Error> {
         counts.iter().try_for_each(|(counter, number)| self.count(counter, *number))
+    }
+
+    /// Notes that these totals were told.
+    pub(super) fn tell(&mut self, told: &Counts) -> Result<(), redb::Error> {
+        for (counter, total) in told {
+            self.told.insert(counter.key().as_str(), total)?;
+        }
+        Ok(())
     }
 
     /// Keeps documents, with the next numbers.

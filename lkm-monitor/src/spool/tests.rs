@@ -82,3 +82,42 @@ fn what_came_in_after_the_last_that_a_sink_has_is_waiting() {
     spool.acknowledge("siem", &Receipt::of(&batch)).unwrap();
     assert_eq!(spool.waiting()["siem"], 1);
 }
+
+#[test]
+fn what_was_not_told_is_told_by_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.redb");
+    let first = spool(&path);
+    first.count(Count::DeadLettered, "siem", 3);
+    first.note_told(first.counts());
+    first.count(Count::DeadLettered, "siem", 2);
+    assert_eq!(total(&first.before(), Count::DeadLettered), 0, "nothing was told by runs before");
+    drop(first);
+    let second = spool(&path);
+    assert_eq!(total(&second.counts(), Count::DeadLettered) - total(&second.before(), Count::DeadLettered), 2);
+}
+
+#[test]
+fn a_sink_is_satisfied_when_it_has_asked_and_got_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(&folder.path().join("spool.redb"));
+    read(&spool);
+    assert!(spool.is_satisfied("siem"));
+    spool.append(&documents(&["a"]));
+    assert!(!spool.is_satisfied("siem"));
+    let (batch, _) = read(&spool);
+    assert!(!spool.is_satisfied("siem"));
+    spool.acknowledge("siem", &Receipt::of(&batch)).unwrap();
+    read(&spool);
+    assert!(spool.is_satisfied("siem"));
+}
+
+#[test]
+fn a_visitor_does_not_put_a_damaged_file_aside() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.redb");
+    spool(&path).append(&documents(&["a"]));
+    let visitor = Spool::open_existing(settings(&path)).unwrap();
+    let asked = visitor.ask(|_| Err::<(), _>(redb::Error::Corrupted("a page".to_owned())));
+    assert!(asked.is_err() && path.exists() && visitor.condition() == Condition::Durable);
+}

@@ -22,6 +22,9 @@ pub(super) struct Carriers {
     want_events: bool,
     /// What was told last.
     told: Condition,
+    /// Losses that were given to be told, and those of them that are known to be.
+    given: Counts,
+    noted: Counts,
 }
 
 /// The settings that this is made of.
@@ -48,7 +51,7 @@ impl Carriers {
         let ways = Ways::of(config)?;
         let want_events = ways.want_events();
         let dispatch = Dispatch::start(ways.settings, ways.plans, host, agent).context("no document can be sent")?;
-        Ok(Self { dispatch, want_events, told: Condition::Durable })
+        Ok(Self { dispatch, want_events, told: Condition::Durable, given: Counts::new(), noted: Counts::new() })
     }
 
     /// Where documents go into.
@@ -73,6 +76,10 @@ impl Carriers {
         if let Some(failure) = &status.failure {
             anyhow::bail!("{failure}");
         }
+        if self.given != self.noted && !pipeline.owes_losses() {
+            self.dispatch.note_told(self.given.clone());
+            self.noted.clone_from(&self.given);
+        }
         let since = |count: &dyn Fn(&Counts) -> u64| count(&status.counts).saturating_sub(count(&status.before));
         let lost = |count| since(&|counts| total(counts, count));
         // The document of a torn line in a file was not acknowledged: it is sent again.
@@ -82,6 +89,7 @@ impl Carriers {
             (LossReason::SpoolError, lost(Count::SpoolError) + torn),
             (LossReason::Refused, lost(Count::DeadLettered)),
         ]);
+        self.given = losses(&status.counts);
         if status.condition != self.told {
             let reason = match &status.condition {
                 Condition::Durable => None,
@@ -98,6 +106,16 @@ impl Carriers {
     pub(super) fn finish(self, deadline: std::time::Instant) {
         self.dispatch.finish(deadline);
     }
+}
+
+/// What is told as lost.
+fn losses(counts: &Counts) -> Counts {
+    let is_loss = |counter: &Counter| match counter.count {
+        Count::SpoolEvicted | Count::SpoolExpired | Count::SpoolError | Count::DeadLettered => true,
+        Count::TornRecord => counter.sink.is_none(),
+        _ => false,
+    };
+    counts.iter().filter(|(counter, _)| is_loss(counter)).map(|(counter, total)| (counter.clone(), *total)).collect()
 }
 
 /// As heartbeats and metrics have it.

@@ -165,6 +165,10 @@ fn dead_letters_are_bounded_and_can_be_taken_out() {
     assert_eq!((bench.total(Count::DeadLettered), bench.total(Count::DeadLetterEvicted)), (6, 3));
     bench.store.remove_dead_letters(&[4, 6]).unwrap();
     assert_eq!(bench.store.dead_letter_count().unwrap(), 1);
+    bench.store.remove_dead_letters(&[5]).unwrap();
+    bench.store.acknowledge("all", &receipt, LIMITS).unwrap();
+    let numbers: Vec<u64> = bench.store.dead_letters().unwrap().iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, [10, 11, 12], "no number is used twice");
     assert_eq!(take_all(&mut bench.store, "alerts").len(), 6, "another sink gets them all the same");
 }
 
@@ -175,13 +179,15 @@ fn a_sink_that_is_gone_waits_for_nothing() {
     take_all(&mut bench.store, "all");
     bench.store.set_sinks(&[("all".to_owned(), false)].into()).unwrap();
     assert_eq!(bench.numbers(), [0; 0]);
+    let purged = bench.store.counts().unwrap().get(&Counter::of_sink(Count::Purged, "alerts")).copied();
+    assert_eq!(purged, Some(3), "what it has not got is counted");
 }
 
 #[test]
 fn what_is_thrown_away_is_counted() {
     let mut bench = Bench::new();
     bench.store.append(&of_classes(&[Class::Telemetry, Class::High, Class::Telemetry]), 0, LIMITS).unwrap();
-    bench.store.purge(&[Class::Telemetry]).unwrap();
+    assert_eq!(bench.store.purge_some(Class::Telemetry, 0).unwrap(), None);
     assert_eq!(bench.numbers(), [2]);
     assert_eq!(bench.total(Count::Purged), 2);
 }
