@@ -52,6 +52,19 @@ fn a_damaged_spool_is_put_aside_and_counted() {
     assert!(folder.path().join("spool.redb.damaged").exists());
 }
 
+#[test]
+fn a_store_that_panics_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(&folder.path().join("spool.redb"));
+    spool.count(Count::Retried, "siem", 5);
+    spool.counts();
+    let asked = spool.with(&mut spool.inner(), |_| -> Result<(), redb::Error> { panic!("a page of an unknown kind") });
+    assert!(asked.is_err());
+    let counts = spool.counts();
+    let totals = [Count::Retried, Count::TornRecord].map(|count| total(&counts, count));
+    assert_eq!((totals, spool.condition()), ([5, 1], Condition::Durable), "counts go on in the new file");
+}
+
 /// Uses everything that a daemon uses at its start and then.
 fn go_on(path: &Path) -> Result<(), String> {
     let spool = spool(path);
@@ -81,7 +94,7 @@ fn a_spool_that_is_damaged_inside_costs_what_is_in_it_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool.redb");
     let before = spool(&path);
-    let texts: Vec<String> = (0..90).map(|number| format!("{number} {}", "x".repeat(1000))).collect();
+    let texts: Vec<String> = (0..300).map(|number| format!("{number} {}", "x".repeat(1000))).collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     texts.chunks(30).for_each(|texts| before.append(&documents(texts)));
     drop(before);
