@@ -32,7 +32,7 @@ impl Snapshot {
         page.gauge(
             "process_start_time_seconds",
             "When the daemon was started, in seconds since 1970",
-            &single(taken_s - seconds(heartbeat.uptime_ns)),
+            &single(self.started_ms as f64 / 1000.0),
         )?;
         let cpu = heartbeat.cpu_ns.map(|ns| (Labels::new(), seconds(ns)));
         page.counter("process_cpu_seconds", "Processor time that the daemon has used", &cpu.into_iter().collect())?;

@@ -7,6 +7,9 @@ use crate::{dispatch::Status, model::Heartbeat};
 pub struct Snapshot {
     /// When it was made, in milliseconds of the wall clock. The heartbeat's `state.boot_ns` is the same moment.
     pub taken_ms: u64,
+    /// When the daemon was started, in milliseconds of the wall clock as it was then. The same in all snapshots of a run: another one means
+    /// another run to whoever asks.
+    pub started_ms: i64,
     /// What a heartbeat tells, with the counters of the pipeline and of the run's record alone.
     pub heartbeat: Heartbeat,
     pub waiting: Waiting,

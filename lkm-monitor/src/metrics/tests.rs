@@ -66,6 +66,7 @@ fn snapshot(hook: &str, sink: &str) -> Snapshot {
     ];
     Snapshot {
         taken_ms: 1_700_000_000_500,
+        started_ms: 1_699_999_910_250,
         heartbeat: Heartbeat {
             state,
             interval_s: 60,
@@ -110,7 +111,7 @@ fn every_value_arrives() {
         };
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(value("lkm_monitor_build_info", &[("version", version)]), 1.0);
-        assert_eq!(value("process_start_time_seconds", &[]), 1_700_000_000.5 - 90.0);
+        assert_eq!(value("process_start_time_seconds", &[]), 1_699_999_910.25);
         assert_eq!(value("process_cpu_seconds_total", &[]), 1.25);
         assert_eq!(value("process_resident_memory_bytes", &[]), f64::from(17 << 20));
         assert_eq!(value("lkm_monitor_snapshot_timestamp_seconds", &[]), 1_700_000_000.5);
@@ -160,6 +161,17 @@ fn every_value_arrives() {
         assert_eq!(value("lkm_monitor_durable_latency_seconds_sum", &[]), 7240.043);
         assert_eq!(value("lkm_monitor_acknowledged_latency_seconds_count", &[siem]), 5.0);
     }
+}
+
+/// The two clocks are not read at one moment, and the wall clock is set: `changes()` must not see a start in that.
+#[test]
+fn the_start_is_the_same_in_every_snapshot() {
+    let early = snapshot("a", "siem");
+    let mut late = early.clone();
+    late.taken_ms += 5_001;
+    late.heartbeat.uptime_ns += 5_000_000_000;
+    let start = |snapshot| read(snapshot, Format::Prometheus).value("process_start_time_seconds", &[]).unwrap();
+    assert_eq!(start(early), start(late));
 }
 
 /// Growth is seen from a 0 on: a counter that comes up with its first loss hides that one.

@@ -90,7 +90,7 @@ pub(super) struct Heart {
     config: HeartbeatConfig,
     sensor: SensorConfig,
     recorder: Option<Recorder>,
-    began_ns: u64,
+    began: Moment,
     told: Instant,
     recorded: Instant,
 }
@@ -112,7 +112,12 @@ impl Heart {
             .ok();
         let (heartbeat, sensor) = (config.heartbeat.clone(), config.sensor.clone());
         let started = Instant::now();
-        Self { config: heartbeat, sensor, recorder, began_ns: began.boot_ns, told: started, recorded: started }
+        Self { config: heartbeat, sensor, recorder, began, told: started, recorded: started }
+    }
+
+    /// When the run began.
+    pub(super) const fn began(&self) -> Moment {
+        self.began
     }
 
     /// Beats when it is time, and tells what was found of the run before. `more` are counters that others keep.
@@ -157,7 +162,7 @@ impl Heart {
         Heartbeat {
             state,
             interval_s: self.config.interval_s,
-            uptime_ns: boot_ns.saturating_sub(self.began_ns),
+            uptime_ns: boot_ns.saturating_sub(self.began.boot_ns),
             memory_bytes: own_usage::memory_bytes(),
             cpu_ns: Some(own_usage::cpu_ns()),
             rings: programs.ring_fills(&self.sensor),

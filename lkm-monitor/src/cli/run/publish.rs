@@ -39,6 +39,7 @@ impl Publisher {
         board.publish(Snapshot {
             heartbeat: heart.heartbeat(programs, pipeline, totals, Vec::new()),
             taken_ms: latency::now_ms(),
+            started_ms: heart.began().unix_ms,
             waiting: pipeline.waiting(),
             carried: carried.cloned(),
         });
