@@ -25,7 +25,7 @@ use self::{
     watches::{Closes, ToolWatch},
 };
 use crate::{
-    config::{self, Config, Loaded, RarityConfig},
+    config::{self, Config, InForce, Loaded, RarityConfig},
     inspect::{
         self,
         contents::{Baseline, Contents},
@@ -119,7 +119,8 @@ async fn watch(
     let agent = inspect::identify_agent(&host, std::process::id(), boot_ns());
     let Loaded { config, effective, .. } = loaded;
     let (delivery, mut carriers) = way_out(args, &config, &host, &agent)?;
-    let mut reloads = Reloads::listen(args.config.as_deref(), effective, known, host.kernel_release.clone())
+    let in_force = InForce::of(&effective);
+    let mut reloads = Reloads::listen(args.config.as_deref(), in_force, known, host.kernel_release.clone())
         .context("cannot listen for signals")?;
     let counting = counting(&config.rarity, &agent)?;
     let mut heart = Heart::start(&config, &host, &agent);

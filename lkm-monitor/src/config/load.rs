@@ -6,7 +6,6 @@ use std::{
 };
 
 use serde::Deserialize as _;
-use sha2::{Digest as _, Sha256};
 
 use super::{
     Config, example,
@@ -44,12 +43,6 @@ impl Effective {
     /// The values as TOML, by their keys.
     pub fn values(&self) -> BTreeMap<String, String> {
         self.0.values()
-    }
-
-    /// The sha256 of all keys and values, whatever files they come from, in hexadecimal digits.
-    pub fn sha256(&self) -> String {
-        let lines: String = self.values().iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
-        Sha256::digest(lines).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

@@ -24,7 +24,7 @@ mod tree;
 
 use std::collections::BTreeMap;
 
-pub use change::changes;
+pub use change::InForce;
 pub use example::DEFAULT_FILE;
 pub use files::FilesConfig;
 pub use heartbeat::{HeartbeatConfig, RUN_RECORD};

@@ -12,7 +12,7 @@ pub struct Reload {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReloadOutcome {
-    /// These hold now, but for what needs a restart.
+    /// These hold now, but for what needs a restart. `sha256` is of what holds.
     Reloaded { sha256: String, changes: Vec<SettingChange> },
     /// The old ones go on, because of these problems.
     Rejected { problems: Vec<String> },

@@ -16,7 +16,7 @@ use super::{
     carriers::{Carriers, Ways},
 };
 use crate::{
-    config::{self, Effective, Loaded, Problems},
+    config::{self, InForce, Loaded, Problems},
     inspect::{
         self,
         contents::{Baseline, Known},
@@ -50,21 +50,21 @@ pub(super) struct Reloads {
     hangups: Signal,
     named: Option<PathBuf>,
     known: Known,
-    holds: Effective,
+    in_force: InForce,
     kernel_release: String,
     reading: Option<oneshot::Receiver<anyhow::Result<Box<Next>>>>,
 }
 
 impl Reloads {
-    /// Begins to listen. `holds` is what the daemon was started with. Needs a tokio runtime with I/O.
+    /// Begins to listen. `in_force` is what the daemon was started with. Needs a tokio runtime with I/O.
     pub(super) fn listen(
         named: Option<&Path>,
-        holds: Effective,
+        in_force: InForce,
         known: Known,
         kernel_release: String,
     ) -> std::io::Result<Self> {
         let hangups = signal(SignalKind::hangup())?;
-        Ok(Self { hangups, named: named.map(Path::to_owned), known, holds, kernel_release, reading: None })
+        Ok(Self { hangups, named: named.map(Path::to_owned), known, in_force, kernel_release, reading: None })
     }
 
     /// Waits until settings are asked for, and then until they are read. Cancel-safe. A signal that comes meanwhile lets them be read again.
@@ -107,7 +107,7 @@ impl Reloads {
         pipeline: &mut Pipeline,
         carriers: Option<&mut Carriers>,
     ) {
-        let sha256_before = self.holds.sha256();
+        let sha256_before = self.in_force.sha256();
         let outcome = match next.and_then(|next| self.follow(*next, programs, rings, pipeline, carriers)) {
             Ok(outcome) => outcome,
             Err(error) => rejected(&error),
@@ -135,8 +135,7 @@ impl Reloads {
             carriers.follow(ways);
             pipeline.want_events(carriers.want_events());
         }
-        let changes = config::changes(&self.holds, &loaded.effective);
-        self.holds = loaded.effective;
+        let changes = self.in_force.follow(&loaded.effective);
         for warning in &loaded.warnings {
             tracing::warn!("{warning}");
         }
@@ -144,7 +143,7 @@ impl Reloads {
             tracing::warn!(key = change.key, "this setting holds when the daemon is started again");
         }
         tracing::info!(changed = changes.len(), "the configuration was reloaded");
-        Ok(ReloadOutcome::Reloaded { sha256: self.holds.sha256(), changes })
+        Ok(ReloadOutcome::Reloaded { sha256: self.in_force.sha256(), changes })
     }
 }
 
