@@ -123,7 +123,7 @@ async fn watch(
     let mut reloads = Reloads::listen(args.config.as_deref(), in_force, known, host.kernel_release.clone())
         .context("cannot listen for signals")?;
     let counting = counting(&config.rarity, &agent)?;
-    let mut heart = Heart::start(&config, &host, &agent);
+    let mut heart = Heart::start(&config, reloads.configuration_sha256(), &host, &agent);
     let publisher = Publisher::start(&config.metrics)?;
     let mut pipeline = Pipeline::new(delivery, watch_list, exclusions, contents, (host, agent), counting)?;
     // Before maps are taken out: their names go with them.
@@ -156,6 +156,7 @@ async fn watch(
                 reload::Step::Asked => manager.reloading(),
                 reload::Step::Read(next) => {
                     reloads.apply(next, &mut programs, &mut rings, &mut pipeline, carriers.as_mut());
+                    heart.follow_settings(reloads.configuration_sha256());
                     manager.ready(&status(&programs, &pipeline));
                 }
             },

@@ -6,4 +6,3 @@ mod this_run;
 
 pub use record::RecordError;
 pub use recorder::Recorder;
-pub use this_run::configuration_sha256;

@@ -14,11 +14,11 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::{record, this_run};
 use crate::model::{Moment, RunRecord, Succession};
 
-/// A sign of life.
-#[derive(Clone, Copy)]
+/// A sign of life, with all that can be another than at the last one.
 struct Beat {
     at: Moment,
     stopped: bool,
+    configuration_sha256: String,
 }
 
 /// The daemon's end.
@@ -30,6 +30,8 @@ pub struct Recorder {
     /// Nothing ever comes out of it; the thread holds the other end as long as it lives.
     alive: Receiver<()>,
     failed: Arc<AtomicU64>,
+    /// Of the settings that hold now.
+    configuration_sha256: String,
 }
 
 impl Recorder {
@@ -44,11 +46,12 @@ impl Recorder {
         let (life, alive) = bounded(0);
         let failed = Arc::new(AtomicU64::new(0));
         let failures = Arc::clone(&failed);
+        let configuration_sha256 = run.configuration_sha256.clone();
         std::thread::Builder::new().name("run-record".to_owned()).spawn(move || {
             let _life: Sender<()> = life;
             keep(&path, identified(run, program), &found, &due, &failures);
         })?;
-        Ok(Self { beats, succession, alive, failed })
+        Ok(Self { beats, succession, alive, failed, configuration_sha256 })
     }
 
     /// What was found of the run before, once.
@@ -58,7 +61,12 @@ impl Recorder {
 
     /// Puts on record that the run is alive. Never waits: a beat that is still to be written stands for this one.
     pub fn beat(&self, at: Moment) {
-        let _ = self.beats.try_send(Beat { at, stopped: false });
+        let _ = self.beats.try_send(self.sign(at, false));
+    }
+
+    /// Goes on with other settings, of this hash: the record has it from the next beat on.
+    pub fn follow(&mut self, configuration_sha256: String) {
+        self.configuration_sha256 = configuration_sha256;
     }
 
     /// Times that the record could not be written.
@@ -69,12 +77,16 @@ impl Recorder {
     /// Puts on record that the run was told to stop; waits for that until `deadline` at the longest. Whether it is on record.
     pub fn stop(self, at: Moment, deadline: Instant) -> bool {
         let before = self.failed();
-        if self.beats.send_deadline(Beat { at, stopped: true }, deadline).is_err() {
+        if self.beats.send_deadline(self.sign(at, true), deadline).is_err() {
             return false;
         }
         drop(self.beats);
         self.alive.recv_deadline(deadline) == Err(RecvTimeoutError::Disconnected)
             && self.failed.load(Ordering::Relaxed) == before
+    }
+
+    fn sign(&self, at: Moment, stopped: bool) -> Beat {
+        Beat { at, stopped, configuration_sha256: self.configuration_sha256.clone() }
     }
 }
 
@@ -103,8 +115,8 @@ fn keep(path: &Path, mut run: RunRecord, found: &Sender<Succession>, due: &Recei
         }
     };
     write(&run);
-    while let Ok(Beat { at, stopped }) = due.recv() {
-        (run.seen, run.stopped) = (at, stopped);
+    while let Ok(Beat { at, stopped, configuration_sha256 }) = due.recv() {
+        run = RunRecord { seen: at, stopped, configuration_sha256, ..run };
         write(&run);
     }
 }
@@ -159,12 +171,29 @@ mod tests {
     fn a_run_that_says_nothing_more_did_not_stop() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("run.json");
-        let Recorder { beats, alive, .. } = start(path.clone(), run("first")).unwrap();
-        beats.send(Beat { at: at(9), stopped: false }).unwrap();
+        let first = start(path.clone(), run("first")).unwrap();
+        first.beats.send(first.sign(at(9), false)).unwrap();
+        let Recorder { beats, alive, .. } = first;
         drop(beats);
         assert_eq!(alive.recv_deadline(in_time()), Err(RecvTimeoutError::Disconnected));
         let before = record::read(&path).unwrap().unwrap();
         assert_eq!((before.seen, before.stopped), (at(9), false));
+    }
+
+    #[test]
+    fn settings_that_a_run_went_on_with_are_those_that_its_successor_compares() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.json");
+        let with = |sha256: &str| RunRecord { configuration_sha256: sha256.to_owned(), ..run("a run") };
+        let mut first = start(path.clone(), with("old")).unwrap();
+        first.follow("new".to_owned());
+        assert!(first.stop(at(5), in_time()));
+
+        for (sha256, other) in [("new", None), ("old", Some(("new", "old")))] {
+            let next = start(path.clone(), with(sha256)).unwrap();
+            assert_eq!(found(&next).other_configuration(), other);
+            assert!(next.stop(at(6), in_time()));
+        }
     }
 
     #[test]

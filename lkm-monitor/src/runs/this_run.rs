@@ -1,4 +1,4 @@
-//! What tells this run, its program and its settings from others.
+//! What tells this run and its program from others.
 
 use std::{
     fs::File,
@@ -9,19 +9,12 @@ use std::{
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    config::Config,
     inspect::regular,
     model::{Predecessor, RunEnd, RunRecord},
 };
 
 /// The program that runs, whatever lies at its path by now.
 pub(super) const PROGRAM: &str = "/proc/self/exe";
-
-/// SHA-256 of the settings in effect, hexadecimal: of all of them, those by default included, and of no secret, which settings only
-/// name the files of.
-pub fn configuration_sha256(config: &Config) -> String {
-    hex(&Sha256::digest(format!("{config:?}")))
-}
 
 /// SHA-256 of a file, hexadecimal.
 pub(super) fn file_sha256(path: &Path) -> io::Result<String> {
@@ -90,14 +83,5 @@ mod tests {
         assert_eq!(end(RunRecord { start_ticks: start_ticks + 1, ..alive.clone() }), RunEnd::Killed);
         assert_eq!(end(RunRecord { boot_id: "a".to_owned(), ..alive.clone() }), RunEnd::HostWentDown);
         assert_eq!(end(RunRecord { stopped: true, ..alive }), RunEnd::Stopped);
-    }
-
-    #[test]
-    fn settings_that_differ_have_another_hash() {
-        let mut config = Config::default();
-        let before = configuration_sha256(&config);
-        config.rarity.enabled = !config.rarity.enabled;
-        assert_ne!(configuration_sha256(&config), before);
-        assert_eq!(before.len(), 64);
     }
 }

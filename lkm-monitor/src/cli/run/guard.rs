@@ -7,7 +7,7 @@ use crate::{
     inspect::{self, own_usage},
     model::{Agent, Heartbeat, Host, Metric, Moment, RunRecord, SensorState},
     pipeline::{Pipeline, boot_ns},
-    runs::{Recorder, configuration_sha256},
+    runs::Recorder,
     sensor::{
         attach::Programs,
         losses::Totals,
@@ -97,14 +97,14 @@ pub(super) struct Heart {
 
 impl Heart {
     /// Begins to keep the record of this run.
-    pub(super) fn start(config: &Config, host: &Host, agent: &Agent) -> Self {
+    pub(super) fn start(config: &Config, configuration_sha256: String, host: &Host, agent: &Agent) -> Self {
         let began = now();
         let run = RunRecord {
             ephemeral_id: agent.ephemeral_id.clone(),
             boot_id: host.boot_id.clone(),
             began,
             seen: began,
-            configuration_sha256: configuration_sha256(config),
+            configuration_sha256,
             ..RunRecord::default()
         };
         let recorder = Recorder::start(config.heartbeat.run_record.clone(), run)
@@ -118,6 +118,14 @@ impl Heart {
     /// When the run began.
     pub(super) const fn began(&self) -> Moment {
         self.began
+    }
+
+    /// Puts on record with which settings the run goes on.
+    pub(super) fn follow_settings(&mut self, configuration_sha256: String) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.follow(configuration_sha256);
+            recorder.beat(now());
+        }
     }
 
     /// Beats when it is time, and tells what was found of the run before. `more` are counters that others keep.

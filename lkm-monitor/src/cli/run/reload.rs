@@ -98,6 +98,11 @@ impl Reloads {
         Ok(receiver)
     }
 
+    /// Of what holds now.
+    pub(super) fn configuration_sha256(&self) -> String {
+        self.in_force.sha256()
+    }
+
     /// Lets the settings hold, or says why the old ones go on.
     pub(super) fn apply(
         &mut self,
@@ -107,7 +112,7 @@ impl Reloads {
         pipeline: &mut Pipeline,
         carriers: Option<&mut Carriers>,
     ) {
-        let sha256_before = self.in_force.sha256();
+        let sha256_before = self.configuration_sha256();
         let outcome = match next.and_then(|next| self.follow(*next, programs, rings, pipeline, carriers)) {
             Ok(outcome) => outcome,
             Err(error) => rejected(&error),
@@ -143,7 +148,7 @@ impl Reloads {
             tracing::warn!(key = change.key, "this setting holds when the daemon is started again");
         }
         tracing::info!(changed = changes.len(), "the configuration was reloaded");
-        Ok(ReloadOutcome::Reloaded { sha256: self.in_force.sha256(), changes })
+        Ok(ReloadOutcome::Reloaded { sha256: self.configuration_sha256(), changes })
     }
 }
 
