@@ -208,9 +208,9 @@ impl Pipeline {
         self.standings.follow(thresholds);
     }
 
-    /// Sends what became of new settings. Whether that was possible.
-    pub fn tell_reload(&mut self, reload: &Reload) -> bool {
-        self.teller.tell_reload(reload)
+    /// Sends what became of new settings, now or when there is room.
+    pub fn tell_reload(&mut self, reload: &Reload) {
+        self.teller.tell_reload(reload);
     }
 
     /// Watched files that are being written: somebody has to look when they are closed.
@@ -286,9 +286,9 @@ impl Pipeline {
         }
     }
 
-    /// Sends whether documents are durable. Whether that was possible.
-    pub fn tell_spool(&mut self, change: &SpoolChange) -> bool {
-        self.teller.tell_spool(change)
+    /// Sends whether documents are durable, now or when there is room.
+    pub fn tell_spool(&mut self, change: &SpoolChange) {
+        self.teller.tell_spool(change);
     }
 
     /// From now on telemetry is wanted beside alerts, or not.
@@ -296,19 +296,19 @@ impl Pipeline {
         self.teller.want_events(wanted);
     }
 
-    /// Sends what the sensor can see. Whether that was possible.
-    pub fn tell_state(&mut self, state: &SensorState) -> bool {
-        self.teller.tell_state(state)
+    /// Sends what the sensor can see, now or when there is room.
+    pub fn tell_state(&mut self, state: &SensorState) {
+        self.teller.tell_state(state);
     }
 
-    /// Sends what was found of the run before. Whether that was possible.
-    pub fn tell_succession(&mut self, succession: &Succession) -> bool {
-        self.teller.tell_succession(succession)
+    /// Sends what was found of the run before, now or when there is room.
+    pub fn tell_succession(&mut self, succession: &Succession) {
+        self.teller.tell_succession(succession);
     }
 
-    /// Sends a sign of life. Whether that was possible.
-    pub fn tell_heartbeat(&mut self, heartbeat: &Heartbeat) -> bool {
-        self.teller.tell_heartbeat(heartbeat)
+    /// Sends a sign of life.
+    pub fn tell_heartbeat(&mut self, heartbeat: &Heartbeat) {
+        self.teller.tell_heartbeat(heartbeat);
     }
 
     /// Whether somebody did what may have changed the sensor, since this was asked last.
@@ -367,9 +367,9 @@ impl Pipeline {
         self.teller.tell_excluded(&self.looks.excluded(), 0);
     }
 
-    /// Whether there is a loss that no document tells of.
-    pub fn owes_losses(&self) -> bool {
-        self.teller.owes_losses()
+    /// Whether there is something that no document tells of.
+    pub fn owes(&self) -> bool {
+        self.teller.owes()
     }
 
     /// Whether nobody can take documents any more.

@@ -213,7 +213,8 @@ async fn watch(
     state.counters = report::counters(&totals.unwrap_or_default());
     // This document is one more.
     state.counters.extend(pipeline.counters().map(|(name, count)| (name, count + u64::from(name == "documents"))));
-    let told = pipeline.tell_state(&state) && !pipeline.owes_losses();
+    pipeline.tell_state(&state);
+    let told = !pipeline.owes();
     heart.stop(Instant::now() + RECORD);
     pipeline.into_output().finish(deadline)?;
     if let Some(carriers) = carriers {
@@ -269,14 +270,11 @@ fn look_at_switches(switches: &mut Switches, programs: &mut Programs, pipeline: 
     if now == programs.switched_off {
         return;
     }
-    let before = std::mem::replace(&mut programs.switched_off, now);
+    programs.switched_off = now;
     programs.follow_blindness(boot_ns());
     let state = report::switched(programs, boot_ns());
     tracing::warn!(change = state.change.action(), not_seen = state.blind.join("; "), "hooks were switched");
-    if !pipeline.tell_state(&state) {
-        // Told at the next look.
-        programs.switched_off = before;
-    }
+    pipeline.tell_state(&state);
 }
 
 /// What is watched now, for the files whose state is kept.

@@ -1,6 +1,6 @@
 //! The last stage: makes documents, sends them, and keeps the book of those that could not be sent.
 
-use std::time::Instant;
+use std::{collections::VecDeque, time::Instant};
 
 use super::boot_ns;
 use crate::{
@@ -21,6 +21,9 @@ pub(super) const EXCLUDED_EVERY_NS: u64 = 60_000_000_000;
 /// A change of the wall clock that is more than slewing and the time between two looks.
 const CLOCK_STEP_NS: u64 = 1_000_000_000;
 
+/// Documents of the daemon's own that may wait for room in the output, 16 KiB each at the most. They are rare: this many are days of them.
+const MAX_OWED: usize = 64;
+
 /// Where documents go, and what is told of.
 #[derive(Debug)]
 pub struct Delivery {
@@ -37,6 +40,9 @@ pub(super) struct Teller {
     delivery: Delivery,
     pub(super) ledger: Ledger,
     documents: u64,
+    /// What the daemon has to say of itself, once, and the output had no room for. In order, and before everything that comes later: their
+    /// sequence numbers are given.
+    owed: VecDeque<Document>,
     /// Changes that exclusions had kept back when that was last told, and when it was.
     excluded_told: (u64, u64),
     output_closed: bool,
@@ -52,6 +58,7 @@ impl Teller {
             delivery,
             ledger: Ledger::default(),
             documents: 0,
+            owed: VecDeque::new(),
             excluded_told: (0, 0),
             output_closed: false,
             closing_before: None,
@@ -105,47 +112,42 @@ impl Teller {
         self.delivery.with_events = wanted;
     }
 
-    /// Whether that was possible.
-    pub(super) fn tell_spool(&mut self, change: &SpoolChange) -> bool {
+    pub(super) fn tell_spool(&mut self, change: &SpoolChange) {
         let document = self.renderer.render_spool(change, &assess::assess_spool(change));
-        self.send(document, Priority::Reserved, 0)
+        self.insist(document);
     }
 
-    /// Whether that was possible.
-    pub(super) fn tell_state(&mut self, state: &SensorState) -> bool {
+    pub(super) fn tell_state(&mut self, state: &SensorState) {
         let document = self.renderer.render_state(state, &assess::assess_sensor(state));
-        self.send(document, Priority::Reserved, 0)
+        self.insist(document);
     }
 
-    /// Whether that was possible.
-    pub(super) fn tell_reload(&mut self, reload: &Reload) -> bool {
+    pub(super) fn tell_reload(&mut self, reload: &Reload) {
         let document = self.renderer.render_reload(reload);
-        self.send(document, Priority::Reserved, 0)
+        self.insist(document);
     }
 
-    /// Whether that was possible.
-    pub(super) fn tell_succession(&mut self, succession: &Succession) -> bool {
+    pub(super) fn tell_succession(&mut self, succession: &Succession) {
         let document = self.renderer.render_succession(succession, &assess::assess_succession(succession));
-        self.send(document, Priority::Reserved, 0)
+        self.insist(document);
     }
 
-    /// Whether that was possible.
-    pub(super) fn tell_heartbeat(&mut self, heartbeat: &Heartbeat) -> bool {
+    /// The next one says what this one would have: it is not worth waiting for room.
+    pub(super) fn tell_heartbeat(&mut self, heartbeat: &Heartbeat) {
         let document = self.renderer.render_heartbeat(heartbeat);
-        self.send(document, Priority::Reserved, 0)
+        self.send(document, Priority::Reserved, 0);
     }
 
     /// Tells how much exclusions have kept back, if that grew and was not told for `every_ns`.
     pub(super) fn tell_excluded(&mut self, counts: &[Excluded], every_ns: u64) {
         let (told, told_ns) = self.excluded_told;
         let total: u64 = counts.iter().map(|excluded| excluded.count).sum();
-        if total == told || boot_ns().saturating_sub(told_ns) < every_ns {
+        if total == told || boot_ns().saturating_sub(told_ns) < every_ns || !self.tell_owed() {
             return;
         }
         let document = self.renderer.render_excluded(counts, boot_ns());
-        if self.send(document, Priority::Ordinary, 0) {
-            self.excluded_told = (total, boot_ns());
-        }
+        self.insist(document);
+        self.excluded_told = (total, boot_ns());
     }
 
     /// Uses the wall clock as it is now, and tells when it jumped: documents seem to be from another time then.
@@ -155,7 +157,7 @@ impl Teller {
         self.renderer.set_clock(clock);
         if step.before.realtime_offset_ns.abs_diff(clock.realtime_offset_ns) >= CLOCK_STEP_NS {
             let document = self.renderer.render_clock_step(&step);
-            self.send(document, Priority::Reserved, 0);
+            self.insist(document);
         }
     }
 
@@ -164,35 +166,56 @@ impl Teller {
         self.ledger.observe(totals, evicted);
     }
 
-    /// Whether there is a loss that no document tells of.
-    pub(super) fn owes_losses(&self) -> bool {
-        !self.ledger.grown(boot_ns()).is_empty()
+    /// Whether there is something that no document tells of.
+    pub(super) fn owes(&self) -> bool {
+        !self.owed.is_empty() || !self.ledger.grown(boot_ns()).is_empty()
     }
 
-    /// Sends a document for every loss that grew; one that cannot be sent is tried again at the next tick.
+    /// Sends a document for every loss that grew, as soon as there is room for it: until then the book adds up.
     pub(super) fn tell_losses(&mut self) {
+        if !self.tell_owed() {
+            return;
+        }
         for loss in self.ledger.grown(boot_ns()) {
+            tracing::error!(reason = loss.reason.name(), count = loss.count, total = loss.total, "events were lost");
             let document = self.renderer.render_loss(&loss);
-            match self.queue(document, Priority::Reserved) {
+            self.insist(document);
+            self.ledger.told(&loss);
+        }
+    }
+
+    /// Sends a document that nobody would tell again, now or when there is room.
+    fn insist(&mut self, document: Document) {
+        if self.owed.len() == MAX_OWED {
+            self.ledger.add(LossReason::OutputFull, 1, Some(0));
+            return;
+        }
+        self.owed.push_back(document);
+        self.tell_owed();
+    }
+
+    /// Sends what is owed, as far as there is room. Whether that is all of it.
+    fn tell_owed(&mut self) -> bool {
+        while let Some(document) = self.owed.front() {
+            match self.queue(document.clone(), Priority::Reserved) {
                 Sent::Queued => {
-                    tracing::error!(
-                        reason = loss.reason.name(),
-                        count = loss.count,
-                        total = loss.total,
-                        "events were lost"
-                    );
                     self.documents += 1;
-                    self.ledger.told(&loss);
+                    self.owed.pop_front();
                 }
-                Sent::Full => {}
-                Sent::Closed => self.output_closed = true,
+                Sent::Full => return false,
+                Sent::Closed => {
+                    self.output_closed = true;
+                    return false;
+                }
             }
         }
+        true
     }
 
     /// Sends one document, which tells of so many calls. One that cannot be sent is counted.
     fn send(&mut self, document: Document, priority: Priority, calls: u64) -> bool {
-        match self.queue(document, priority) {
+        let sent = if self.tell_owed() { self.queue(document, priority) } else { Sent::Full };
+        match sent {
             Sent::Queued => {
                 self.documents += 1;
                 return true;
@@ -227,24 +250,4 @@ fn priority(observation: &Observation, verdict: &Verdict) -> Priority {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Finding, Ids, Severity, samples};
-
-    #[test]
-    fn what_only_root_can_do_has_room() {
-        let rule = assess::rules().next().unwrap();
-        let finding = Finding { rule, severity: Severity::Low, reason: String::new() };
-        let alert = Verdict { findings: vec![finding], ..Verdict::default() };
-        let run = |euid: u32| {
-            let mut run = samples::tool_run();
-            run.process.caller.ids = Some(Ids { euid, ..Ids::default() });
-            Observation::Tool(Box::new(run))
-        };
-        assert_eq!(priority(&run(0), &alert), Priority::Reserved);
-        assert_eq!(priority(&run(0), &Verdict::default()), Priority::Ordinary);
-        assert_eq!(priority(&run(1000), &alert), Priority::Ordinary);
-        let load = Observation::Call(Box::new(samples::load()));
-        assert_eq!(priority(&load, &Verdict::default()), Priority::Reserved);
-    }
-}
+mod tests;

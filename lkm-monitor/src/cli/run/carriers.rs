@@ -95,9 +95,8 @@ impl Carriers {
                 Condition::Durable => None,
                 Condition::InMemory(reason) => Some(reason.clone()),
             };
-            if pipeline.tell_spool(&SpoolChange { boot_ns: boot_ns(), reason }) {
-                self.told = status.condition.clone();
-            }
+            pipeline.tell_spool(&SpoolChange { boot_ns: boot_ns(), reason });
+            self.told = status.condition.clone();
         }
         Ok(status)
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     config::{Config, HeartbeatConfig, SensorConfig},
     inspect::{self, own_usage},
-    model::{Agent, Heartbeat, Host, Metric, Moment, RunRecord, SensorState},
+    model::{Agent, Heartbeat, Host, Metric, Moment, RunRecord},
     pipeline::{Pipeline, boot_ns},
     runs::Recorder,
     sensor::{
@@ -26,8 +26,6 @@ pub(super) struct LinkWatch {
     looked: Instant,
     /// When all of them were there the last time, in nanoseconds since boot.
     seen_boot_ns: u64,
-    /// What could not be told.
-    untold: Option<SensorState>,
 }
 
 impl LinkWatch {
@@ -35,14 +33,11 @@ impl LinkWatch {
     pub(super) fn start(programs: &mut Programs, pipeline: &mut Pipeline) -> Self {
         programs.follow_blindness(boot_ns());
         let links = find(programs, pipeline);
-        Self { links, looked: Instant::now(), seen_boot_ns: boot_ns(), untold: None }
+        Self { links, looked: Instant::now(), seen_boot_ns: boot_ns() }
     }
 
     /// Looks whether links were lost, from time to time and on suspicion; attaches again, and tells.
     pub(super) fn follow(&mut self, programs: &mut Programs, pipeline: &mut Pipeline) {
-        if let Some(state) = self.untold.take_if(|state| pipeline.tell_state(state)) {
-            tracing::info!(hooks = state.lost_hooks.len(), "the loss of hooks is told now");
-        }
         if !pipeline.take_suspicion() && self.looked.elapsed() < LINKS_EVERY {
             return;
         }
@@ -66,10 +61,7 @@ impl LinkWatch {
         programs.follow_blindness(self.seen_boot_ns);
         self.links = find(programs, pipeline);
         self.seen_boot_ns = now_ns;
-        let state = report::detached(programs, hooks, boot_ns());
-        if !pipeline.tell_state(&state) {
-            self.untold = Some(state);
-        }
+        pipeline.tell_state(&report::detached(programs, hooks, boot_ns()));
     }
 }
 
