@@ -93,6 +93,8 @@ pub struct Programs {
     pub layout: KernelLayout,
     /// What is switched off now of what was attached.
     pub switched_off: SwitchedOff,
+    /// The links could not be found: whether they stay is not seen.
+    pub links_unwatched: bool,
     /// Since when hooks do not report that should, in nanoseconds since boot, by program.
     pub(super) blind_since: BTreeMap<&'static str, u64>,
 }
@@ -148,6 +150,7 @@ pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]
         syscalls,
         layout,
         switched_off: Switches::default().read(),
+        links_unwatched: false,
         blind_since: BTreeMap::new(),
     })
 }

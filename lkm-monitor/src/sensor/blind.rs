@@ -21,6 +21,9 @@ impl Programs {
         if self.syscalls == Some(Set::Tracepoint) {
             add("calls by 32-bit programs, which the syscall tracepoints do not report".to_owned());
         }
+        if self.links_unwatched {
+            add("whether hooks stay attached".to_owned());
+        }
         for attached in self.probes.iter().filter(|attached| self.cause(attached).is_some()) {
             add(attached.probe.lost.to_owned());
         }

@@ -22,6 +22,8 @@ use crate::model::ObjectKind;
 pub enum OwnObjectsError {
     #[error("/proc/self/fd: {0}")]
     Descriptors(#[from] std::io::Error),
+    #[error("/proc/self/fdinfo/{fd}: {source}")]
+    Link { fd: u32, source: std::io::Error },
     #[error("the program that learns of the sensor's objects does not run: {0}")]
     Run(#[from] ProgramError),
     #[error("the probes did not take in {0} of the sensor's objects")]
@@ -83,14 +85,23 @@ pub fn announce(programs: &mut Programs) -> Result<Names, OwnObjectsError> {
 impl Links {
     /// The links as they are now. Probes that hang on a perf event and have no link, those before 5.15, are not among them.
     pub fn find(programs: &Programs) -> Result<Self, OwnObjectsError> {
-        let names = program_names(programs);
-        let attached = own_descriptors()?.into_iter().filter(|object| object.kind == ObjectKind::Link);
-        let attached = attached.filter_map(|link| {
-            let program = names.get(&link.number("prog_id")?)?;
-            let info = File::open(format!("/proc/self/fdinfo/{}", link.fd)).ok()?;
-            Some(Attached { program, fd: link.fd, info, said: of_link(&link.info) })
+        Self::among(own_descriptors()?, &program_names(programs))
+    }
+
+    fn among(descriptors: Vec<Descriptor>, names: &HashMap<u32, &'static str>) -> Result<Self, OwnObjectsError> {
+        let links = descriptors.into_iter().filter(|object| object.kind == ObjectKind::Link);
+        let attached = links.filter_map(|Descriptor { fd, info: said, .. }| {
+            let program = names.get(&number(&said, "prog_id")?)?;
+            let info = File::open(format!("/proc/self/fdinfo/{fd}"));
+            let attached = |info| Attached { program, fd, info, said: of_link(&said) };
+            Some(info.map(attached).map_err(|source| OwnObjectsError::Link { fd, source }))
         });
-        Ok(Self { attached: attached.collect() })
+        Ok(Self { attached: attached.collect::<Result<_, _>>()? })
+    }
+
+    /// Looks no more at links that are known to be lost.
+    pub fn forget(&mut self, lost: &[(&'static str, u32)]) {
+        self.attached.retain(|link| !lost.contains(&(link.program, link.fd)));
     }
 
     /// Programs whose link is no longer what it was, each with the link's descriptor, which was closed or holds something else.
@@ -116,6 +127,10 @@ fn value<'a>(info: &'a str, key: &str) -> Option<&'a str> {
     info.lines().find_map(|line| Some(line.strip_prefix(key)?.strip_prefix(':')?.trim()))
 }
 
+fn number(info: &str, key: &str) -> Option<u32> {
+    value(info, key)?.parse().ok()
+}
+
 /// A descriptor of this process that is an object of BPF's.
 struct Descriptor {
     fd: u32,
@@ -125,7 +140,7 @@ struct Descriptor {
 
 impl Descriptor {
     fn number(&self, key: &str) -> Option<u32> {
-        value(&self.info, key)?.parse().ok()
+        number(&self.info, key)
     }
 
     /// The kernel's number of the object; 0 where it has none.
@@ -213,13 +228,30 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), LINK).unwrap();
         let info = File::open(file.path()).unwrap();
-        let links = Links { attached: vec![Attached { program: "module_load", fd: 9, info, said: of_link(LINK) }] };
+        let mut links = Links { attached: vec![Attached { program: "module_load", fd: 9, info, said: of_link(LINK) }] };
         assert_eq!(links.lost(), []);
         for other in ["", "pos:\t0\n", &LINK.replace("42", "43"), &LINK.replace("tracing", "iter")] {
             fs::write(file.path(), other).unwrap();
             assert_eq!(links.lost(), [("module_load", 9)], "{other}");
         }
+        links.forget(&[("module_load", 8)]);
+        assert_eq!(links.lost(), [("module_load", 9)], "another one is forgotten");
         fs::write(file.path(), LINK.replace("pos:\t0", "pos:\t9")).unwrap();
         assert_eq!(links.lost(), []);
+        fs::write(file.path(), "").unwrap();
+        links.forget(&[("module_load", 9)]);
+        assert_eq!(links.lost(), []);
+    }
+
+    /// Who leaves one out looks at the others as if they were all.
+    #[test]
+    fn a_link_that_cannot_be_looked_at_is_an_error() {
+        let link = |fd| Descriptor { fd, kind: ObjectKind::Link, info: LINK.to_owned() };
+        let found = |fds: [u32; 2], names| Links::among(fds.map(link).into(), &HashMap::from(names));
+        // Standard error is open, and that number is beyond what a process can have.
+        assert_eq!(found([2, 2], [(42, "module_load")]).unwrap().attached.len(), 2);
+        let error = found([2, u32::MAX], [(42, "module_load")]).unwrap_err();
+        assert!(error.to_string().starts_with("/proc/self/fdinfo/4294967295: "), "{error}");
+        assert!(found([2, u32::MAX], [(43, "of_others")]).unwrap().attached.is_empty());
     }
 }

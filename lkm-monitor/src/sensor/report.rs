@@ -25,6 +25,11 @@ pub fn switched(programs: &Programs, boot_ns: u64) -> SensorState {
     SensorState { boot_ns, ..state(programs, change) }
 }
 
+/// The sensor after it attached what it could not attach before, or found the links that it could not find.
+pub fn restored(programs: &Programs, boot_ns: u64) -> SensorState {
+    SensorState { boot_ns, ..state(programs, SensorChange::Restored) }
+}
+
 /// The sensor after links of its were lost.
 pub fn detached(programs: &Programs, lost_hooks: Vec<LostHook>, boot_ns: u64) -> SensorState {
     SensorState { boot_ns, lost_hooks, ..state(programs, SensorChange::Detached) }

@@ -23,6 +23,8 @@ const LINKS_EVERY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct LinkWatch {
     links: Links,
+    /// Programs that could not be attached again yet, with the descriptors that their links had.
+    detached: Vec<(&'static str, u32)>,
     looked: Instant,
     /// When all of them were there the last time, in nanoseconds since boot.
     seen_boot_ns: u64,
@@ -32,8 +34,10 @@ impl LinkWatch {
     /// Begins with the links as they are.
     pub(super) fn start(programs: &mut Programs, pipeline: &mut Pipeline) -> Self {
         programs.follow_blindness(boot_ns());
-        let links = find(programs, pipeline);
-        Self { links, looked: Instant::now(), seen_boot_ns: boot_ns() }
+        let (links, detached) = (Links::default(), Vec::new());
+        let mut watch = Self { links, detached, looked: Instant::now(), seen_boot_ns: boot_ns() };
+        watch.find(programs, pipeline);
+        watch
     }
 
     /// Looks whether links were lost, from time to time and on suspicion; attaches again, and tells.
@@ -42,12 +46,15 @@ impl LinkWatch {
             return;
         }
         self.looked = Instant::now();
+        self.recover(programs, pipeline);
         let now_ns = boot_ns();
         let lost = self.links.lost();
         if lost.is_empty() {
             self.seen_boot_ns = now_ns;
             return;
         }
+        // Their successors are found below, or at the next look.
+        self.links.forget(&lost);
         let hooks = programs.attach_again(&lost, self.seen_boot_ns);
         for hook in &hooks {
             let attached_again = hook.error.is_none();
@@ -58,22 +65,46 @@ impl LinkWatch {
                 "a hook was lost, and not by the daemon"
             );
         }
+        let failed = |program| hooks.iter().any(|hook| hook.probe == program && hook.error.is_some());
+        self.detached.extend(lost.iter().filter(|(program, _)| failed(*program)));
         programs.follow_blindness(self.seen_boot_ns);
-        self.links = find(programs, pipeline);
+        self.find(programs, pipeline);
         self.seen_boot_ns = now_ns;
         pipeline.tell_state(&report::detached(programs, hooks, boot_ns()));
     }
-}
 
-/// Makes the sensor's objects known, and finds its links.
-fn find(programs: &mut Programs, pipeline: &mut Pipeline) -> Links {
-    match own_objects::announce(programs) {
-        Ok(names) => pipeline.know_objects(names),
-        Err(error) => tracing::error!(%error, "other processes at the sensor's programs and maps are not seen"),
+    /// Tries again what failed before: to attach, and to find the links. Tells when it is better.
+    fn recover(&mut self, programs: &mut Programs, pipeline: &mut Pipeline) {
+        let mut hooks = programs.attach_again(&self.detached, self.seen_boot_ns);
+        hooks.retain(|hook| hook.error.is_none());
+        self.detached.retain(|(program, _)| hooks.iter().all(|hook| hook.probe != *program));
+        let were_unwatched = programs.links_unwatched;
+        if were_unwatched || !hooks.is_empty() {
+            self.find(programs, pipeline);
+        }
+        if hooks.is_empty() && were_unwatched == programs.links_unwatched {
+            return;
+        }
+        programs.follow_blindness(boot_ns());
+        for hook in &hooks {
+            tracing::warn!(hook = hook.hook, "a hook that was lost is attached again");
+        }
+        pipeline.tell_state(&report::restored(programs, boot_ns()));
     }
-    Links::find(programs)
-        .inspect_err(|error| tracing::error!(%error, "whether the sensor's hooks stay attached is not seen"))
-        .unwrap_or_default()
+
+    /// Makes the sensor's objects known, and finds its links. Where that fails, those that were found before are looked at on.
+    fn find(&mut self, programs: &mut Programs, pipeline: &mut Pipeline) {
+        match own_objects::announce(programs) {
+            Ok(names) => pipeline.know_objects(names),
+            Err(error) => tracing::error!(%error, "other processes at the sensor's programs and maps are not seen"),
+        }
+        let found = Links::find(programs);
+        programs.links_unwatched = found.is_err();
+        match found {
+            Ok(links) => self.links = links,
+            Err(error) => tracing::error!(%error, "whether the sensor's hooks stay attached is not seen"),
+        }
+    }
 }
 
 /// Signs of life.
