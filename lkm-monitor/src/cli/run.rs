@@ -168,7 +168,7 @@ async fn watch(
                 let carried = carriers.as_mut().map(|carriers| carriers.look_after(&mut pipeline)).transpose()?;
                 publisher.follow(&heart, &mut programs, &pipeline, totals.as_ref(), carried.as_ref());
                 let carried = carried.as_ref().map(carriers::metrics).unwrap_or_default();
-                heart.follow(&mut programs, &mut pipeline, &totals.unwrap_or_default(), carried);
+                heart.follow(&mut programs, &mut pipeline, totals.as_ref(), carried);
                 tools.follow(&mut programs);
             }
             () = tokio::time::sleep_until(closes.next()), if closes.are_awaited() => closes.look(&mut programs),
@@ -210,7 +210,7 @@ async fn watch(
     let totals = read_totals(&mut counters);
     pipeline.tick(totals);
     state.boot_ns = boot_ns();
-    state.counters = report::counters(&totals.unwrap_or_default());
+    state.counters = report::counters(totals.as_ref());
     // This document is one more.
     state.counters.extend(pipeline.counters().map(|(name, count)| (name, count + u64::from(name == "documents"))));
     pipeline.tell_state(&state);

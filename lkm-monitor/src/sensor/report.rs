@@ -36,13 +36,14 @@ pub fn detached(programs: &Programs, lost_hooks: Vec<LostHook>, boot_ns: u64) ->
 }
 
 /// The sensor as it goes on, without the list of its probes.
-pub fn alive(programs: &Programs, totals: &Totals, boot_ns: u64) -> SensorState {
+pub fn alive(programs: &Programs, totals: Option<&Totals>, boot_ns: u64) -> SensorState {
     let state = state(programs, SensorChange::Started);
     SensorState { boot_ns, probes: Vec::new(), counters: counters(totals), ..state }
 }
 
-/// What the sensor counted, by name.
-pub fn counters(totals: &Totals) -> Vec<(&'static str, u64)> {
+/// What the sensor counted, by name; nothing where that cannot be read, since 0 is a count, too.
+pub fn counters(totals: Option<&Totals>) -> Vec<(&'static str, u64)> {
+    let Some(totals) = totals else { return Vec::new() };
     vec![
         ("calls_entered", totals.calls_entered),
         ("calls_unseen", totals.calls_unseen),
@@ -101,5 +102,18 @@ fn state(programs: &Programs, change: SensorChange) -> SensorState {
         blind_hooks: programs.blind_hooks(),
         lost_hooks: Vec::new(),
         counters: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_that_cannot_be_read_are_left_out() {
+        assert_eq!(counters(None), []);
+        let totals = Totals { ring_full: 3, ..Totals::default() };
+        let counted = counters(Some(&totals));
+        assert!(counted.contains(&("ring_full", 3)) && counted.contains(&("submitted", 0)), "{counted:?}");
     }
 }

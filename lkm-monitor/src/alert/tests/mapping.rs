@@ -290,7 +290,7 @@ fn others() -> Vec<Document> {
     };
     let unreadable = Succession { before: Predecessor::Unreadable("torn".to_owned()), ..succession() };
     let mut stopped = state(SensorChange::Stopped);
-    stopped.counters = crate::sensor::report::counters(&Default::default());
+    stopped.counters = crate::sensor::report::counters(Some(&Default::default()));
     stopped.counters.extend(["documents", "folded", "excluded"].map(|name| (name, 1)));
     vec![
         renderer.render_burst(&burst, &Verdict::default(), &samples::accounts()),

@@ -151,12 +151,13 @@ impl Heart {
         }
     }
 
-    /// Beats when it is time, and tells what was found of the run before. `more` are counters that others keep.
+    /// Beats when it is time, and tells what was found of the run before. `totals` are the probes' counters, where they can be read, and
+    /// `more` those that others keep.
     pub(super) fn follow(
         &mut self,
         programs: &mut Programs,
         pipeline: &mut Pipeline,
-        totals: &Totals,
+        totals: Option<&Totals>,
         more: Vec<Metric>,
     ) {
         if let Some(recorder) = &self.recorder {
@@ -175,12 +176,12 @@ impl Heart {
         }
     }
 
-    /// What there is to tell now. `more` are counters that others keep.
+    /// What there is to tell now. See [`Self::follow`].
     pub(super) fn heartbeat(
         &self,
         programs: &mut Programs,
         pipeline: &Pipeline,
-        totals: &Totals,
+        totals: Option<&Totals>,
         more: Vec<Metric>,
     ) -> Heartbeat {
         let boot_ns = boot_ns();

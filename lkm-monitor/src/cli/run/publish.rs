@@ -35,7 +35,7 @@ impl Publisher {
         totals: Option<&Totals>,
         carried: Option<&Status>,
     ) {
-        let (Some(board), Some(totals)) = (&self.board, totals) else { return };
+        let (Some(board), Some(_)) = (&self.board, totals) else { return };
         board.publish(Snapshot {
             heartbeat: heart.heartbeat(programs, pipeline, totals, Vec::new()),
             taken_ms: latency::now_ms(),
