@@ -34,6 +34,8 @@ pub enum DispatchError {
     Thread { name: String, source: std::io::Error },
     #[error("the courier of the sink {sink} has died")]
     Died { sink: String },
+    #[error("the dispatch has died: nobody looks after the spool and the sinks")]
+    Orphaned,
 }
 
 /// How everything is doing.
@@ -121,7 +123,13 @@ impl Dispatch {
 
     /// How everything was doing half a second ago. Never waits for a disk.
     pub fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        // Looked at first: what a thread that ends by itself says last is the reason.
+        let has_ended = self.thread.is_finished();
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if has_ended && status.failure.is_none() {
+            status.failure = Some(DispatchError::Orphaned.to_string());
+        }
+        status
     }
 
     /// Lets the couriers bring away what they can until `deadline`. What is left stays in the spool.
