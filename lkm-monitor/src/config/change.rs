@@ -107,10 +107,13 @@ mod tests {
     }
 
     #[test]
-    fn a_sink_without_keys_is_a_change() {
+    fn a_sink_without_keys_is_a_change_and_ends_the_default_one() {
         let changes = changes(&effective(""), &effective("[sinks.a.journald]\n"));
-        let said: Vec<_> = changes.iter().map(|change| (change.key.as_str(), change.after.as_deref())).collect();
-        assert_eq!(said, [("sinks.a.journald", Some("{}"))]);
+        let said: Vec<_> = changes
+            .iter()
+            .map(|change| (change.key.as_str(), change.before.as_deref(), change.after.as_deref(), change.in_place))
+            .collect();
+        assert_eq!(said, [("sinks.a.journald", None, Some("{}"), true), ("sinks.file.file", Some("{}"), None, true)]);
     }
 
     #[test]

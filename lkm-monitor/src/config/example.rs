@@ -13,6 +13,12 @@ pub(super) fn defaults() -> Node {
     Node::parse(&uncommented(&[]), None).unwrap_or_default()
 }
 
+/// The sink that there is where none is set, as [`super::Config::plans`] makes it.
+pub(super) fn default_sink() -> Node {
+    // A test shows that it can be read.
+    Node::parse("[sinks.file.file]\n", None).unwrap_or_default()
+}
+
 /// The file with its settings in force; and its lines that begin so, too.
 fn uncommented(more: &[&str]) -> String {
     let line = |line: &'static str| {

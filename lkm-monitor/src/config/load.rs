@@ -28,10 +28,13 @@ pub struct Loaded {
 pub struct Effective(Node);
 
 impl Effective {
-    /// What is set, and the defaults of all else.
+    /// What is set, and the defaults of all else. The sink that there is without any other is one of them: it ends when another is set.
     pub(super) fn of(set: Node) -> Self {
         let mut effective = example::defaults();
         effective.merge(set);
+        if !effective.values().keys().any(|key| key.starts_with("sinks.")) {
+            effective.merge(example::default_sink());
+        }
         Self(effective)
     }
 

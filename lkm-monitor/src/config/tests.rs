@@ -121,6 +121,21 @@ fn what_is_shown_can_be_read() {
 }
 
 #[test]
+fn the_sink_that_there_is_without_any_is_shown() {
+    for nothing in ["", "[sinks]\n"] {
+        let loaded = load_text(nothing).unwrap();
+        let shown = loaded.effective.to_toml();
+        assert!(shown.contains("\n[sinks.file.file]\n"), "{shown}");
+        let again = load_text(&shown).unwrap().config;
+        assert_eq!(again.sinks.len(), 1);
+        let plans = |config: &Config| format!("{:?}", config.plans().unwrap());
+        assert_eq!(plans(&again), plans(&loaded.config));
+    }
+    let other = load_text("[sinks.a.journald]\n").unwrap().effective;
+    assert!(!other.values().contains_key("sinks.file.file"), "{}", other.to_toml());
+}
+
+#[test]
 fn a_file_that_is_not_there_is_a_problem_when_it_is_named() {
     assert!(
         load(Some(Path::new("/none/config.toml"))).unwrap_err().to_string().starts_with("/none/config.toml: No such")
