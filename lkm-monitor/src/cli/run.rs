@@ -1,6 +1,7 @@
 //! `lkm-monitor run`: the daemon.
 
 mod carriers;
+mod finish;
 mod guard;
 mod publish;
 mod reload;
@@ -19,6 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::{
     carriers::Carriers,
+    finish::finish,
     guard::{Heart, LinkWatch},
     publish::Publisher,
     reload::Reloads,
@@ -215,11 +217,7 @@ async fn watch(
     state.counters.extend(pipeline.counters().map(|(name, count)| (name, count + u64::from(name == "documents"))));
     pipeline.tell_state(&state);
     let told = !pipeline.owes();
-    heart.stop(Instant::now() + RECORD);
-    pipeline.into_output().finish(deadline)?;
-    if let Some(carriers) = carriers {
-        carriers.finish(deadline);
-    }
+    finish(pipeline.into_output(), carriers, deadline, || heart.stop(Instant::now() + RECORD))?;
     anyhow::ensure!(told, "not everything that was seen could be told before the end");
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
