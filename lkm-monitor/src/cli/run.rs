@@ -16,7 +16,10 @@ use std::{
 };
 
 use anyhow::Context as _;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::{
+    signal::unix::Signal,
+    time::{MissedTickBehavior, interval},
+};
 
 use self::{
     carriers::Carriers,
@@ -74,6 +77,10 @@ pub(super) struct RunArgs {
 
 /// Attaches, watches until SIGTERM or SIGINT, drains, ends.
 pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    // Of one thread, which is this one: privileges are given up below before there are others.
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let hangups = reload::hangups(&runtime).context("cannot listen for signals")?;
     let loaded = match config::load(args.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -102,13 +109,12 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     };
     // Before there are other threads, which get what this one has.
     privileges::keep_what_watching_needs()?;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
-    runtime.block_on(watch(args, programs, watch_list, exclusions, tools, loaded))
+    runtime.block_on(watch(args, hangups, programs, watch_list, exclusions, tools, loaded))
 }
 
 async fn watch(
     args: &RunArgs,
+    hangups: Signal,
     mut programs: Programs,
     watch_list: WatchList,
     exclusions: Exclusions,
@@ -122,8 +128,7 @@ async fn watch(
     let Loaded { config, effective, .. } = loaded;
     let (delivery, mut carriers) = way_out(args, &config, &host, &agent)?;
     let in_force = InForce::of(&effective);
-    let mut reloads = Reloads::listen(args.config.as_deref(), in_force, known, host.kernel_release.clone())
-        .context("cannot listen for signals")?;
+    let mut reloads = Reloads::new(hangups, args.config.as_deref(), in_force, known, host.kernel_release.clone());
     let counting = counting(&config.rarity, &agent)?;
     let mut heart = Heart::start(&config, reloads.configuration_sha256(), &host, &agent);
     let publisher = Publisher::start(&config.metrics)?;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
 };
@@ -45,6 +46,12 @@ pub(super) enum Step {
     Read(anyhow::Result<Box<Next>>),
 }
 
+/// Begins to listen for the signal, which would end the daemon otherwise: one that comes before anybody waits for it is not forgotten.
+pub(super) fn hangups(runtime: &Runtime) -> std::io::Result<Signal> {
+    let _entered = runtime.enter();
+    signal(SignalKind::hangup())
+}
+
 /// Waits for the signal, and reads in a thread of its own: a disk can make who reads it wait.
 pub(super) struct Reloads {
     hangups: Signal,
@@ -56,15 +63,15 @@ pub(super) struct Reloads {
 }
 
 impl Reloads {
-    /// Begins to listen. `in_force` is what the daemon was started with. Needs a tokio runtime with I/O.
-    pub(super) fn listen(
+    /// `in_force` is what the daemon was started with.
+    pub(super) fn new(
+        hangups: Signal,
         named: Option<&Path>,
         in_force: InForce,
         known: Known,
         kernel_release: String,
-    ) -> std::io::Result<Self> {
-        let hangups = signal(SignalKind::hangup())?;
-        Ok(Self { hangups, named: named.map(Path::to_owned), known, in_force, kernel_release, reading: None })
+    ) -> Self {
+        Self { hangups, named: named.map(Path::to_owned), known, in_force, kernel_release, reading: None }
     }
 
     /// Waits until settings are asked for, and then until they are read. Cancel-safe. A signal that comes meanwhile lets them be read again.
@@ -176,4 +183,22 @@ fn read(named: Option<&Path>, known: &Known, kernel_release: &str) -> anyhow::Re
     let mounts = inspect::system_mounts(kernel_release, &watch.places());
     let ways = Ways::of(&loaded.config)?;
     Ok(Box::new(Next { loaded, selection: Selection { watch, exclusions, thresholds, mounts }, baseline, ways }))
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::{Signal, getpid, kill_process};
+    use tokio::time::timeout;
+
+    use super::*;
+
+    /// Probes are attached for seconds before the main loop runs.
+    #[test]
+    fn a_hangup_that_comes_early_ends_nobody_and_is_answered_later() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut hangups = hangups(&runtime).unwrap();
+        kill_process(getpid(), Signal::HUP).unwrap();
+        let answered = async { timeout(Duration::from_secs(60), hangups.recv()).await };
+        assert_eq!(runtime.block_on(answered), Ok(Some(())));
+    }
 }
