@@ -29,8 +29,8 @@ use crate::{
     inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},
     metrics::Waiting,
     model::{
-        Agent, Content, FileChange, FileReport, Heartbeat, Host, LossReason, Metric, Observation, Reload, SensorState,
-        SpoolChange, Succession, SystemMount, Verdict,
+        Agent, Content, FileChange, FileReport, Heartbeat, Host, LossReason, Metric, NameFilter, Observation, Reload,
+        SensorState, SpoolChange, Succession, SystemMount, Verdict,
     },
     output::Output,
     prevalence::{Answered, Thresholds},
@@ -206,6 +206,11 @@ impl Pipeline {
         system_mounts.dedup();
         self.looks.follow(watch, exclusions);
         self.standings.follow(thresholds);
+    }
+
+    /// What the probes have to report.
+    pub const fn watched_names(&self) -> &NameFilter {
+        self.looks.watched_names()
     }
 
     /// Sends what became of new settings, now or when there is room.

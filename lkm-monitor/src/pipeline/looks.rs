@@ -8,7 +8,7 @@ use crate::{
     inspect::{contents::Contents, shared_setting},
     model::{
         Content, ContentStatus, Excluded, FileAction, FileChange, FileFacts, FileReport, Host, Look, ModuleCall,
-        Observation, SeenPath, Subject, SystemMount, Writing,
+        NameFilter, Observation, SeenPath, Subject, SystemMount, Writing,
     },
     select::{Exclusions, WatchList},
 };
@@ -49,6 +49,11 @@ impl Looks {
     pub(super) fn follow(&mut self, watch: WatchList, exclusions: Exclusions) {
         self.watch = watch;
         self.exclusions = exclusions.succeed(&self.exclusions);
+    }
+
+    /// What the probes have to report.
+    pub(super) const fn watched_names(&self) -> &NameFilter {
+        self.watch.filter()
     }
 
     /// Whether the host had this mount when the daemon started.

@@ -138,7 +138,13 @@ impl Reloads {
         carriers: Option<&mut Carriers>,
     ) -> anyhow::Result<ReloadOutcome> {
         let Next { loaded, selection, baseline, ways } = next;
-        programs.know_names(selection.watch.filter())?;
+        if let Err(error) = programs.know_names(selection.watch.filter()) {
+            // A part of them may be known already, in the place of old ones.
+            if let Err(again) = programs.know_names(pipeline.watched_names()) {
+                tracing::error!(error = %again, "not all that was watched before the reload is watched on");
+            }
+            return Err(error.into());
+        }
         let deadline = Instant::now() + LAST_OF_OLD;
         while pipeline.read(rings) && Instant::now() < deadline {}
         self.known.follow(baseline.subject);
