@@ -76,7 +76,7 @@ impl Carriers {
         if let Some(failure) = &status.failure {
             anyhow::bail!("{failure}");
         }
-        if self.given != self.noted && !pipeline.owes_losses() {
+        if self.given != self.noted && !pipeline.owes() {
             self.dispatch.note_told(self.given.clone());
             self.noted.clone_from(&self.given);
         }

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{database, spool::counts::total};
 
+mod power_cut;
+
 const SINKS: [(&str, bool); 2] = [("all", false), ("alerts", true)];
 const LIMITS: Limits = Limits { max_bytes: 40_000, max_age_s: 1000, max_dead_letter_bytes: 4000 };
 
