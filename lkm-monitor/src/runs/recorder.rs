@@ -49,7 +49,7 @@ impl Recorder {
         let configuration_sha256 = run.configuration_sha256.clone();
         std::thread::Builder::new().name("run-record".to_owned()).spawn(move || {
             let _life: Sender<()> = life;
-            keep(&path, identified(run, program), &found, &due, &failures);
+            keep(&path, (run, program), &found, &due, &failures);
         })?;
         Ok(Self { beats, succession, alive, failed, configuration_sha256 })
     }
@@ -90,19 +90,16 @@ impl Recorder {
     }
 }
 
-/// The run with its process and program.
-fn identified(run: RunRecord, program: &Path) -> RunRecord {
-    let binary_sha256 = this_run::file_sha256(program)
-        .inspect_err(|error| tracing::warn!(%error, "the own program cannot be read: a change of it goes unnoticed"))
-        .ok();
+fn keep(
+    path: &Path,
+    (run, program): (RunRecord, &Path),
+    found: &Sender<Succession>,
+    due: &Receiver<Beat>,
+    failed: &AtomicU64,
+) {
     let start_ticks = this_run::start_ticks("self").unwrap_or_default();
-    RunRecord { pid: std::process::id(), start_ticks, binary_sha256, ..run }
-}
-
-fn keep(path: &Path, mut run: RunRecord, found: &Sender<Succession>, due: &Receiver<Beat>, failed: &AtomicU64) {
+    let mut run = RunRecord { pid: std::process::id(), start_ticks, ..run };
     let before = this_run::predecessor(record::read(path).map_err(|error| error.to_string()), &run);
-    // There is room for the one that is ever sent.
-    let _ = found.send(Succession { this: run.clone(), before });
     let mut was_written = true;
     let mut write = |run: &RunRecord| match record::write(path, run) {
         Ok(()) => was_written = true,
@@ -114,6 +111,13 @@ fn keep(path: &Path, mut run: RunRecord, found: &Sender<Succession>, due: &Recei
             }
         }
     };
+    // To read the program takes a while, in which this run may be killed.
+    write(&run);
+    run.binary_sha256 = this_run::file_sha256(program)
+        .inspect_err(|error| tracing::warn!(%error, "the own program cannot be read: a change of it goes unnoticed"))
+        .ok();
+    // There is room for the one that is ever sent.
+    let _ = found.send(Succession { this: run.clone(), before });
     write(&run);
     while let Ok(Beat { at, stopped, configuration_sha256 }) = due.recv() {
         run = RunRecord { seen: at, stopped, configuration_sha256, ..run };
@@ -178,6 +182,24 @@ mod tests {
         assert_eq!(alive.recv_deadline(in_time()), Err(RecvTimeoutError::Disconnected));
         let before = record::read(&path).unwrap().unwrap();
         assert_eq!((before.seen, before.stopped), (at(9), false));
+    }
+
+    #[test]
+    fn a_run_is_on_record_before_its_program_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, program) = (folder.path().join("run.json"), folder.path().join("program"));
+        rustix::fs::mknodat(rustix::fs::CWD, &program, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let held: &'static Path = Box::leak(program.clone().into_boxed_path());
+        let recorder = Recorder::start_as(held, path.clone(), run("first")).unwrap();
+        let end = in_time();
+        while !record::read(&path).is_ok_and(|record| record.is_some_and(|record| record.ephemeral_id == "first")) {
+            assert!(Instant::now() < end, "it waits for the program");
+            std::thread::yield_now();
+        }
+        assert_eq!(recorder.succession(), None);
+        // Who reads the program comes to its end.
+        drop(std::fs::OpenOptions::new().write(true).open(&program).unwrap());
+        assert!(recorder.stop(at(5), in_time()));
     }
 
     #[test]

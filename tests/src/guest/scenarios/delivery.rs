@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     os::unix::fs::PermissionsExt as _,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -71,6 +72,11 @@ pub(super) fn through_the_spool(stage: &mut Stage) {
     let mut first = service(stage, "delivery", &sinks);
     let before = load(&mut first, "dummy");
     file_with(events, before.text("event.id"));
+    let end = Instant::now() + PATIENCE;
+    while !Path::new("/tmp/delivery/state/run.json").exists() {
+        assert!(Instant::now() < end, "the run is not put on record");
+        rustix::thread::sched_yield();
+    }
     first.kill();
     let mut second = service(stage, "delivery", &sinks);
     // What the first run had sent, and nobody had noted, comes again.
