@@ -11,7 +11,7 @@ use redb::{Builder, backends::InMemoryBackend};
 
 use super::{
     Count, Counter, Counts, Incoming, Inner, LEAST_BYTES, Limits, Receipt, Settings, Spool, add,
-    handover::{Left, Moved},
+    handover::{Left, Moved, UnderWay},
     store::Store,
 };
 use crate::database::{self, DatabaseError, Identity};
@@ -43,8 +43,8 @@ impl Spool {
         limits: Limits,
     ) -> Result<(), redb::Error> {
         self.in_file(inner, |inner| {
-            let through = inner.handover.through(sink, receipt, inner.generation);
-            let receipt = Receipt { through, ..receipt.clone() };
+            let numbers = inner.handover.numbers(sink, receipt, inner.generation);
+            let receipt = Receipt { numbers, ..receipt.clone() };
             self.with(inner, |store| store.acknowledge(sink, &receipt, limits))
         })
     }
@@ -96,7 +96,7 @@ impl Spool {
                     inner.filed = counts;
                 }
                 let (generation, held) = (inner.generation, inner.store.held());
-                let left = inner.file.map(|file| Left { generation, file, reached: BTreeMap::new(), held });
+                let left = inner.file.map(|file| Left { generation, file, done: BTreeMap::new(), held });
                 inner.handover.left = left;
                 inner.replace(store, None);
                 inner.failed = Some((error.to_owned(), Instant::now()));
@@ -139,13 +139,15 @@ impl Spool {
             }
             read => read.map_err(error)?,
         };
-        let (from, documents) = (inner.generation, moved.numbers.len());
+        let (from, documents, held) = (inner.generation, moved.numbers.len(), inner.store.held());
         inner.replace(store, Some(file));
         if let Some(left) = inner.handover.left.take_if(|left| left.file == file) {
             // Its documents have the numbers that they had.
             inner.generation = left.generation;
         }
-        inner.handover.moved = Some((from, Moved { to: inner.generation, ..moved }));
+        let to = inner.generation;
+        let under_way = held.iter().map(|(sink, held)| (sink.clone(), UnderWay { from, to, moved: moved.only(held) }));
+        inner.handover.under_way.extend(under_way);
         inner.before.get_or_insert(told);
         inner.uncounted.clear();
         inner.failed = None;
@@ -168,8 +170,9 @@ impl Inner {
         let limits = within_free_space(settings, store);
         store.set_sinks(&self.sinks)?;
         if let Some(left) = self.handover.left.as_ref().filter(|left| left.file == file) {
-            for (sink, through) in &left.reached {
-                store.acknowledge(sink, &Receipt { through: *through, ..Receipt::default() }, limits)?;
+            for (sink, numbers) in &left.done {
+                let receipt = Receipt { numbers: Some(numbers.clone()), ..Receipt::default() };
+                store.acknowledge(sink, &receipt, limits)?;
             }
             store.hold(&left.held);
         }

@@ -1,21 +1,30 @@
 //! How far sinks have got, while one store takes another's place: a batch may be under way then, and its receipt comes later.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::RangeInclusive,
-};
+use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use super::store::Receipt;
 use crate::database::Identity;
 
-/// By sink: the numbers that it is delivering.
-pub(super) type Held = BTreeMap<String, RangeInclusive<u64>>;
+/// Numbers of documents.
+pub(super) type Numbers = RangeInclusive<u64>;
+/// By sink.
+pub(super) type BySink = BTreeMap<String, Numbers>;
 
 /// What becomes of receipts whose store is not the one that takes documents now.
 #[derive(Debug, Default)]
 pub(super) struct Handover {
     pub(super) left: Option<Left>,
-    pub(super) moved: Option<(u64, Moved)>,
+    /// By sink: what it was delivering when that was moved.
+    pub(super) under_way: BTreeMap<String, UnderWay>,
+}
+
+/// A batch whose documents have other numbers than its receipt will say.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    /// The generations of the stores that they were in, and are in.
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) moved: Moved,
 }
 
 /// A file that was left because it cannot be written. When it can be, it goes on.
@@ -23,21 +32,18 @@ pub(super) struct Handover {
 pub(super) struct Left {
     pub(super) generation: u64,
     pub(super) file: Identity,
-    /// How far sinks have got in it since.
-    pub(super) reached: BTreeMap<String, u64>,
-    pub(super) held: Held,
+    /// What sinks got of it since.
+    pub(super) done: BySink,
+    /// What sinks are delivering of it.
+    pub(super) held: BySink,
 }
 
 /// Documents that were moved from one store to another.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Moved {
-    /// The generation of the store that they are in now.
-    pub(super) to: u64,
     /// Their numbers before, in order. The first is `after` + 1 now, and so on.
     pub(super) numbers: Vec<u64>,
     pub(super) after: u64,
-    /// Sinks that had everything with lower numbers.
-    pub(super) sinks: BTreeSet<String>,
 }
 
 impl Moved {
@@ -45,27 +51,35 @@ impl Moved {
     pub(super) fn place(&self, number: u64) -> u64 {
         self.after + self.numbers.partition_point(|moved| *moved <= number) as u64
     }
+
+    /// Of these documents alone.
+    pub(super) fn only(&self, numbers: &Numbers) -> Self {
+        let these = self.numbers.iter().copied().filter(|number| numbers.contains(number)).collect();
+        Self { numbers: these, after: self.places(numbers).start() - 1 }
+    }
+
+    /// The numbers now of documents that had these.
+    pub(super) fn places(&self, numbers: &Numbers) -> Numbers {
+        self.place(numbers.start().saturating_sub(1)) + 1..=self.place(*numbers.end())
+    }
 }
 
 impl Handover {
-    /// Through which number a sink has everything in the store of generation `now`. Zero where that is not known: what was delivered is
-    /// delivered again.
-    pub(super) fn through(&mut self, sink: &str, receipt: &Receipt, now: u64) -> u64 {
-        let (mut generation, mut through) = (receipt.generation, receipt.through);
-        if let Some((from, moved)) = &self.moved
-            && *from == generation
-            && moved.sinks.contains(sink)
+    /// The numbers of a receipt in the store of generation `now`. None where that is not known: what was delivered is delivered again.
+    pub(super) fn numbers(&mut self, sink: &str, receipt: &Receipt, now: u64) -> Option<Numbers> {
+        let (mut generation, mut numbers) = (receipt.generation, receipt.numbers.clone()?);
+        if self.under_way.get(sink).is_some_and(|way| way.from == generation)
+            && let Some(UnderWay { to, moved, .. }) = self.under_way.remove(sink)
         {
-            (generation, through) = (moved.to, moved.place(through));
+            (generation, numbers) = (to, moved.places(&numbers));
         }
         if generation == now {
-            return through;
+            return Some(numbers);
         }
         if let Some(left) = self.left.as_mut().filter(|left| left.generation == generation) {
-            let reached = left.reached.entry(sink.to_owned()).or_default();
-            *reached = through.max(*reached);
+            left.done.insert(sink.to_owned(), numbers);
             left.held.remove(sink);
         }
-        0
+        None
     }
 }

@@ -44,11 +44,13 @@ impl Tables<'_> {
 
     /// Forgets a sink. What it has not got is counted as thrown away: somebody took it out of the settings.
     pub(super) fn forget(&mut self, sink: &str, alerts_only: bool) -> Result<(), redb::Error> {
-        let through = self.sinks.remove(sink)?.map_or(0, |through| through.value());
+        let reached = self.reached(sink)?;
+        self.sinks.remove(sink)?;
+        self.ahead.retain(|(name, _), _| name != sink)?;
         let mut missed = 0;
         for first in self.firsts()? {
             let chunk = self.chunk(first)?.unwrap_or_default();
-            let wanted = |entry: &&Entry| entry.number > through && (!alerts_only || entry.class.is_alert());
+            let wanted = |entry: &&Entry| !reached.has(entry.number) && (!alerts_only || entry.class.is_alert());
             missed += chunk.entries.iter().filter(wanted).count() as u64;
         }
         if missed > 0 {
@@ -117,9 +119,9 @@ impl Tables<'_> {
         }
         self.put(first, &chunk)?;
         for (sink, reader) in readers {
-            let through = self.sinks.get(sink.as_str())?.map_or(0, |through| through.value());
+            let reached = self.reached(sink)?;
             let wanted = |class: Class| !reader.alerts_only || class.is_alert();
-            let missed = gone.iter().filter(|(number, class)| *number > through && wanted(*class)).count();
+            let missed = gone.iter().filter(|(number, class)| !reached.has(*number) && wanted(*class)).count();
             self.count(&Counter::of_sink(count, sink), missed as u64)?;
         }
         Ok(())

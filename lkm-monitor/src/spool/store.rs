@@ -8,7 +8,6 @@
 use std::{
     collections::BTreeMap,
     io,
-    ops::RangeInclusive,
     time::{Duration, Instant},
 };
 
@@ -21,8 +20,8 @@ use super::{
     chunk::Chunk,
     counts::{Count, Counter, Counts},
     dead_letter::DeadLetter,
-    handover::{Held, Moved},
-    tables::{BYTES, CHUNKS, CLOCK_S, COUNTS, DEAD_LETTERS, META, NEXT, SINKS, TOLD, Tables},
+    handover::{BySink, Moved, Numbers},
+    tables::{AHEAD, BYTES, CHUNKS, CLOCK_S, COUNTS, DEAD_LETTERS, META, NEXT, Reached, SINKS, TOLD, Tables},
 };
 use crate::{model::Class, sinks::Entry};
 
@@ -59,8 +58,8 @@ pub struct Batch {
     pub entries: Vec<Entry>,
     /// Which store the numbers are of.
     pub(super) generation: u64,
-    /// All documents up to this number are in `entries`, or not for this sink, or there no more.
-    pub through: u64,
+    /// All documents with these numbers are in `entries`, or not for this sink, or there no more.
+    pub(super) numbers: Option<Numbers>,
 }
 
 /// How a batch ended.
@@ -68,7 +67,7 @@ pub struct Batch {
 pub struct Receipt {
     /// The batch's.
     pub(super) generation: u64,
-    pub(super) through: u64,
+    pub(super) numbers: Option<Numbers>,
     pub counts: Vec<(Count, u64)>,
     pub dead_letters: Vec<DeadLetter>,
 }
@@ -76,12 +75,7 @@ pub struct Receipt {
 impl Receipt {
     /// One for a batch. It says nothing of its documents yet.
     pub fn of(batch: &Batch) -> Self {
-        Self { generation: batch.generation, through: batch.through, ..Self::default() }
-    }
-
-    /// Whether it tells nothing but how far the sink has got.
-    const fn is_nothing_new(&self) -> bool {
-        self.counts.is_empty() && self.dead_letters.is_empty()
+        Self { generation: batch.generation, numbers: batch.numbers.clone(), ..Self::default() }
     }
 }
 
@@ -90,7 +84,7 @@ impl Receipt {
 pub(super) struct Reader {
     pub(super) alerts_only: bool,
     /// What it is delivering, which is not given up meanwhile.
-    pub(super) held: Option<RangeInclusive<u64>>,
+    pub(super) held: Option<Numbers>,
 }
 
 /// See the module.
@@ -151,8 +145,7 @@ impl Store {
         })
     }
 
-    /// Takes over what some sink waits for in another store, its dead letters, and these counts. A sink that had everything here goes on where it has got to
-    /// there. One that had not may get again what it has from there: its numbers here must not be skipped.
+    /// Takes over what some sink waits for in another store, its dead letters, and these counts. Sinks go on where they have got to there.
     pub(super) fn take_over(
         &mut self,
         other: &Self,
@@ -173,16 +166,13 @@ impl Store {
         self.change(|tables, _| {
             moved.after = tables.value(NEXT)?.max(1) - 1;
             for (sink, through) in reached {
-                let here = tables.sinks.get(sink.as_str())?.map(|through| through.value());
-                if here != Some(moved.after) {
-                    continue;
+                if moved.place(through) > moved.after {
+                    tables.reach(&sink, &(moved.after + 1..=moved.place(through)))?;
                 }
-                tables.sinks.insert(sink.as_str(), moved.place(through))?;
-                let held = other.readers.get(&sink).and_then(|reader| reader.held.clone());
+                let held = other.readers.get(&sink).and_then(|reader| reader.held.as_ref());
                 if let (Some(held), Some(reader)) = (held, readers.get_mut(&sink)) {
-                    reader.held = Some(moved.place(held.start() - 1) + 1..=moved.place(*held.end()));
+                    reader.held = Some(moved.places(held));
                 }
-                moved.sinks.insert(sink);
             }
             tables.take_in(&documents)?;
             letters.iter().try_for_each(|(_, letter)| tables.bury(letter, limits.max_dead_letter_bytes))?;
@@ -196,13 +186,13 @@ impl Store {
     }
 
     /// What sinks are delivering.
-    pub(super) fn held(&self) -> Held {
+    pub(super) fn held(&self) -> BySink {
         let of = |(name, reader): (&String, &Reader)| reader.held.clone().map(|held| (name.clone(), held));
         self.readers.iter().filter_map(of).collect()
     }
 
     /// These sinks are still delivering what another store of the same file gave them.
-    pub(super) fn hold(&mut self, held: &Held) {
+    pub(super) fn hold(&mut self, held: &BySink) {
         for (name, held) in held {
             if let Some(reader) = self.readers.get_mut(name) {
                 reader.held = Some(held.clone());
@@ -215,43 +205,51 @@ impl Store {
         let Some(reader) = self.readers.get_mut(sink) else { return Ok(Batch::default()) };
         reader.held = None;
         let transaction = self.database.begin_read()?;
-        let acknowledged = transaction.open_table(SINKS)?.get(sink)?.map_or(0, |through| through.value());
+        let reached = Reached::of(&transaction.open_table(SINKS)?, &transaction.open_table(AHEAD)?, sink)?;
         let chunks = transaction.open_table(CHUNKS)?;
-        let mut batch = Batch { through: acknowledged, ..Batch::default() };
+        let (after, mut through) = (reached.through, reached.through);
+        let mut batch = Batch::default();
         let mut bytes = 0;
-        let start = chunks.range(..=acknowledged + 1)?.next_back().transpose()?.map_or(0, |(first, _)| first.value());
-        for item in chunks.range(start..)? {
+        let start = chunks.range(..=after + 1)?.next_back().transpose()?.map_or(0, |(first, _)| first.value());
+        'chunks: for item in chunks.range(start..)? {
             let (first, value) = item?;
             let Ok(chunk) = Chunk::decode(first.value(), value.value()) else {
                 drop((first, value, chunks, transaction));
+                batch.numbers = (through > after).then_some(after + 1..=through);
+                reader.held.clone_from(&batch.numbers);
                 return self.without_damage().map(|()| batch);
             };
-            for entry in chunk.entries.into_iter().filter(|entry| entry.number > acknowledged) {
-                if reader.alerts_only && !entry.class.is_alert() {
-                    batch.through = entry.number;
+            for entry in chunk.entries.into_iter().filter(|entry| entry.number > after) {
+                if reached.has(entry.number) || (reader.alerts_only && !entry.class.is_alert()) {
+                    through = entry.number;
                     continue;
                 }
                 bytes += entry.json.len();
                 if batch.entries.len() >= most || (bytes > most_bytes && !batch.entries.is_empty()) {
-                    reader.held = Some(acknowledged + 1..=batch.through);
-                    return Ok(batch);
+                    batch.numbers = Some(after + 1..=through);
+                    break 'chunks;
                 }
-                batch.through = entry.number;
+                through = entry.number;
                 batch.entries.push(entry);
             }
         }
-        // Nothing more is there: what has a higher number than the last document was given up.
-        let next = transaction.open_table(META)?.get(NEXT)?.map_or(0, |next| next.value());
-        batch.through = batch.through.max(next.saturating_sub(1));
-        if batch.through > acknowledged {
-            reader.held = Some(acknowledged + 1..=batch.through);
+        if batch.numbers.is_none() {
+            // Nothing more is there: what has a higher number than the last document was given up.
+            let next = transaction.open_table(META)?.get(NEXT)?.map_or(0, |next| next.value());
+            through = through.max(next.saturating_sub(1));
+            batch.numbers = (through > after).then_some(after + 1..=through);
         }
+        reader.held.clone_from(&batch.numbers);
         Ok(batch)
     }
 
     /// Notes that all of a batch is accounted for.
     pub(super) fn acknowledge(&mut self, sink: &str, receipt: &Receipt, limits: Limits) -> Result<(), redb::Error> {
-        if receipt.is_nothing_new() && self.acknowledged()?.get(sink).is_none_or(|before| *before >= receipt.through) {
+        let is_new = match &receipt.numbers {
+            Some(numbers) => self.acknowledged()?.get(sink).is_some_and(|through| through < numbers.end()),
+            None => false,
+        };
+        if !is_new && receipt.counts.is_empty() && receipt.dead_letters.is_empty() {
             return Ok(());
         }
         self.change(|tables, _| {
@@ -261,9 +259,8 @@ impl Store {
             for letter in &receipt.dead_letters {
                 tables.bury(letter, limits.max_dead_letter_bytes)?;
             }
-            let before = tables.sinks.get(sink)?.map(|through| through.value());
-            if before.is_some_and(|before| before < receipt.through) {
-                tables.sinks.insert(sink, receipt.through)?;
+            if let Some(numbers) = receipt.numbers.as_ref().filter(|_| is_new) {
+                tables.reach(sink, numbers)?;
                 tables.let_go()?;
             }
             Ok(())

@@ -7,6 +7,7 @@ use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 use super::{
     chunk::{Chunk, Damaged},
     counts::{Count, Counter, Counts},
+    handover::Numbers,
     store::Incoming,
 };
 use crate::{model::Class, sinks::Entry};
@@ -17,6 +18,8 @@ pub(super) const CHUNKS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new(
 const CLASSES: TableDefinition<'_, (u8, u64), u64> = TableDefinition::new("classes");
 /// By sink: the number through which its receiver has everything, or everything has been accounted for.
 pub(super) const SINKS: TableDefinition<'_, &str, u64> = TableDefinition::new("sinks");
+/// By sink and number: the last number of documents that it has, though it has not got all before. They came while the file was away.
+pub(super) const AHEAD: TableDefinition<'_, (&str, u64), u64> = TableDefinition::new("ahead");
 pub(super) const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
 /// What of the counts was told.
 pub(super) const TOLD: TableDefinition<'_, &str, u64> = TableDefinition::new("told");
@@ -41,6 +44,7 @@ pub(super) struct Tables<'t> {
     pub(super) chunks: Table<'t, u64, &'static [u8]>,
     classes: Table<'t, (u8, u64), u64>,
     pub(super) sinks: Table<'t, &'static str, u64>,
+    pub(super) ahead: Table<'t, (&'static str, u64), u64>,
     counts: Table<'t, &'static str, u64>,
     told: Table<'t, &'static str, u64>,
     pub(super) dead_letters: Table<'t, u64, &'static [u8]>,
@@ -53,6 +57,7 @@ impl<'t> Tables<'t> {
             chunks: transaction.open_table(CHUNKS)?,
             classes: transaction.open_table(CLASSES)?,
             sinks: transaction.open_table(SINKS)?,
+            ahead: transaction.open_table(AHEAD)?,
             counts: transaction.open_table(COUNTS)?,
             told: transaction.open_table(TOLD)?,
             dead_letters: transaction.open_table(DEAD_LETTERS)?,
@@ -62,6 +67,30 @@ impl<'t> Tables<'t> {
 
     pub(super) fn sink_names(&self) -> Result<Vec<String>, redb::Error> {
         self.sinks.iter()?.map(|item| Ok(item?.0.value().to_owned())).collect()
+    }
+
+    /// Notes that a sink has these documents.
+    pub(super) fn reach(&mut self, sink: &str, numbers: &Numbers) -> Result<(), redb::Error> {
+        let before = self.sinks.get(sink)?.map(|through| through.value());
+        let Some(mut through) = before.filter(|through| through < numbers.end()) else { return Ok(()) };
+        if *numbers.start() > through + 1 {
+            self.ahead.insert((sink, *numbers.start()), numbers.end())?;
+            return Ok(());
+        }
+        through = *numbers.end();
+        for range in ahead(&self.ahead, sink)? {
+            if *range.start() <= through + 1 {
+                through = through.max(*range.end());
+                self.ahead.remove((sink, *range.start()))?;
+            }
+        }
+        self.sinks.insert(sink, through)?;
+        Ok(())
+    }
+
+    /// What a sink has.
+    pub(super) fn reached(&self, sink: &str) -> Result<Reached, redb::Error> {
+        Reached::of(&self.sinks, &self.ahead, sink)
     }
 
     /// Whether the layout is ours. Says so in a new file.
@@ -166,4 +195,31 @@ impl<'t> Tables<'t> {
             None => Ok(None),
         }
     }
+}
+
+/// What a sink has.
+pub(super) struct Reached {
+    /// Everything through this number.
+    pub(super) through: u64,
+    ahead: Vec<Numbers>,
+}
+
+impl Reached {
+    pub(super) fn of(
+        sinks: &impl ReadableTable<&'static str, u64>,
+        ahead_of_sinks: &impl ReadableTable<(&'static str, u64), u64>,
+        sink: &str,
+    ) -> Result<Self, redb::Error> {
+        let through = sinks.get(sink)?.map_or(0, |through| through.value());
+        Ok(Self { through, ahead: ahead(ahead_of_sinks, sink)? })
+    }
+
+    pub(super) fn has(&self, number: u64) -> bool {
+        number <= self.through || self.ahead.iter().any(|numbers| numbers.contains(&number))
+    }
+}
+
+fn ahead(table: &impl ReadableTable<(&'static str, u64), u64>, sink: &str) -> Result<Vec<Numbers>, redb::Error> {
+    let ranges = table.range((sink, 0)..=(sink, u64::MAX))?;
+    ranges.map(|item| item.map(|(key, last)| key.value().1..=last.value()).map_err(Into::into)).collect()
 }

@@ -14,7 +14,7 @@ use lkm_monitor::{
         Delivered, Entry, Failure, Fate, Sink,
         courier::{Courier, Route},
     },
-    spool::{Count, Incoming, Leave, Limits, RETRY, Settings, Spool, total},
+    spool::{Condition, Count, Incoming, Leave, Limits, Settings, Spool, total},
 };
 
 /// Names, and whether they want alerts only.
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn settings(path: &Path) -> Settings {
     let limits = Limits { max_bytes: MAX_BYTES, max_age_s: 3600, max_dead_letter_bytes: 1 << 20 };
-    Settings { path: path.to_owned(), limits, min_free_bytes: 0, retry: RETRY }
+    Settings { path: path.to_owned(), limits, min_free_bytes: 0, retry: Duration::from_millis(50) }
 }
 
 /// Something of each, and most of what is worth least.
@@ -65,6 +65,7 @@ pub(crate) fn carry(path: &Path, address: &str, documents: u64) {
         Courier::start(Arc::clone(&spool), Box::new(sink), route).expect("start a courier")
     });
     let leave = Leave::default();
+    let mut told = Condition::Durable;
     let mut next = total(&spool.counts(), Count::Spooled) + 1;
     while next <= documents {
         // Now and then more comes in than can be brought out.
@@ -72,13 +73,25 @@ pub(crate) fn carry(path: &Path, address: &str, documents: u64) {
         let group = if is_flood { 400 } else { 1 + next % 40 }.min(documents + 1 - next);
         spool.append(&(next..next + group).map(document).collect::<Vec<_>>());
         next += group;
+        tell(&spool, &mut told);
         while !is_flood && spool.bytes() > MAX_BYTES / 2 {
             spool.rest(Duration::from_millis(2), &leave);
         }
     }
     while spool.bytes() > 0 {
         assert!(!couriers.iter().any(Courier::has_ended), "a courier has died");
+        spool.look_after();
+        tell(&spool, &mut told);
         spool.rest(Duration::from_millis(5), &leave);
+    }
+}
+
+/// A line whenever the file can be written no more, or again.
+fn tell(spool: &Spool, told: &mut Condition) {
+    let condition = spool.condition();
+    if std::mem::discriminant(&condition) != std::mem::discriminant(told) {
+        println!("{}", if condition == Condition::Durable { super::DURABLE } else { super::IN_MEMORY });
+        *told = condition;
     }
 }
 
