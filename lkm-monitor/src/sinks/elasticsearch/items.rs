@@ -48,16 +48,33 @@ impl Outcome {
             409 => Fate::Duplicate,
             // Of the key's privileges, of the data stream and its blocks: nothing that this document can help.
             401 | 403 | 404 | 408 | 429 => Fate::TryAgain(self.reason()),
-            400..=499 => Fate::Refused(self.reason()),
+            400..=499 if !self.is_of_cluster() => Fate::Refused(self.reason()),
             _ => Fate::TryAgain(self.reason()),
         }
+    }
+
+    /// Whether the cluster takes no document at all, which it says with 400 too: no room for another shard (`validation_exception`), a
+    /// closed index, a pipeline that is named and not there. Refused, every document would become a dead letter.
+    fn is_of_cluster(&self) -> bool {
+        match self.text("/type") {
+            Some("validation_exception" | "index_closed_exception" | "cluster_block_exception") => true,
+            Some("illegal_argument_exception") => self.text("/reason").is_some_and(|reason| {
+                reason.contains("maximum shards open")
+                    || (reason.starts_with("pipeline with id [") && reason.ends_with("] does not exist"))
+            }),
+            _ => false,
+        }
+    }
+
+    fn text(&self, pointer: &str) -> Option<&str> {
+        self.error.pointer(pointer).and_then(Value::as_str)
     }
 
     /// The receiver's words, cut.
     fn reason(&self) -> String {
         let mut reason = format!("status {}", self.status);
         for pointer in ["/type", "/reason", "/caused_by/reason"] {
-            if let Some(part) = self.error.pointer(pointer).and_then(Value::as_str) {
+            if let Some(part) = self.text(pointer) {
                 reason.push_str(": ");
                 reason.push_str(&excerpt(part.as_bytes()));
             }

@@ -88,6 +88,32 @@ fn each_document_has_its_own_fate() {
 }
 
 #[test]
+fn what_the_cluster_lacks_is_no_fault_of_a_document() {
+    let fate = |kind: &str, reason: &str| {
+        let item = json!({ "create": { "status": 400, "error": { "type": kind, "reason": reason } } });
+        items::fates(json!({ "items": [item] }).to_string().as_bytes(), 1).unwrap().remove(0)
+    };
+    let shards = "Validation Failed: 1: this action would add [2] shards, but this cluster currently has [1000]/[1000] \
+                  maximum normal shards open;";
+    for (kind, reason) in [
+        ("validation_exception", shards),
+        ("index_closed_exception", "closed"),
+        ("cluster_block_exception", "index [a] blocked by: [FORBIDDEN/8/index write (api)];"),
+        ("illegal_argument_exception", "pipeline with id [lkm-monitor] does not exist"),
+        ("illegal_argument_exception", "Validation Failed: 1: [1000]/[1000] maximum shards open;"),
+    ] {
+        assert!(matches!(fate(kind, reason), Fate::TryAgain(_)), "{kind}: {reason}");
+    }
+    for (kind, reason) in [
+        ("document_parsing_exception", "[1:7] failed to parse field [a]"),
+        ("illegal_argument_exception", "Limit of total fields [1000] has been exceeded"),
+        ("strict_dynamic_mapping_exception", "pipeline with id [a] does not exist"),
+    ] {
+        assert!(matches!(fate(kind, reason), Fate::Refused(_)), "{kind}: {reason}");
+    }
+}
+
+#[test]
 fn what_is_no_document_takes_no_neighbour_along() {
     let receiver = Elasticsearch::start(Expected::default(), |_| Fault::None);
     let mut sink = sink(&config(&receiver.server));
