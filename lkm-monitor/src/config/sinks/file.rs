@@ -18,7 +18,7 @@ pub const EVENTS: &str = "/var/log/lkm-monitor/events.ndjson";
 pub struct FileConfig {
     /// The file. Its folder is made where there is none, and must not be writable by others.
     pub path: PathBuf,
-    /// Who may read it besides root: a group's name or number. Its mode is 0640.
+    /// Who may read it besides its owner, and enter its folder where the sink makes that: a group's name or number. Its mode is 0640.
     pub group: Option<String>,
     /// Whether a batch must be on the disk before it counts as delivered. Without it, what a crash of the host takes away is lost.
     pub sync: bool,

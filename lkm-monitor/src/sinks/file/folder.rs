@@ -34,18 +34,26 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder that holds `file`, and makes it where there is none. Refuses one in which others could exchange files.
-    pub(super) fn open(file: &Path) -> Result<Self, FileError> {
+    /// Opens the folder that holds `file`, and makes it where there is none, for `group` to enter. Refuses one in which others could exchange
+    /// files.
+    pub(super) fn open(file: &Path, group: Option<u32>) -> Result<Self, FileError> {
         let no_name = || FileError::NoName { path: file.to_owned() };
         let (path, name) = (file.parent().ok_or_else(no_name)?, file.file_name().ok_or_else(no_name)?);
         let failed = |source| FileError::Folder { path: path.to_owned(), source };
-        match std::fs::DirBuilder::new().mode(FOLDER_MODE).create(path) {
-            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => return Err(failed(source)),
-            _ => {}
-        }
+        let made = match std::fs::DirBuilder::new().mode(FOLDER_MODE).create(path) {
+            Err(source) if source.kind() == io::ErrorKind::AlreadyExists => false,
+            created => created.map(|()| true).map_err(failed)?,
+        };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
         let stat = rustix::fs::fstat(&fd).map_err(|error| failed(error.into()))?;
+        if made && let Some(group) = group.filter(|group| *group != stat.st_gid) {
+            fchown(&fd, None, Some(group)).map_err(|source| {
+                // The next attempt would take it for somebody else's, which keeps its group.
+                let _ = std::fs::remove_dir(path);
+                failed(source)
+            })?;
+        }
         let (uid, mode) = (stat.st_uid, stat.st_mode & 0o7777);
         if mode & 0o022 != 0 || (uid != 0 && uid != rustix::process::geteuid().as_raw()) {
             return Err(FileError::Exposed { path: path.to_owned(), uid, mode });

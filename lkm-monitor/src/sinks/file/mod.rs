@@ -30,7 +30,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSettings {
     pub path: PathBuf,
-    /// Who may read it besides root.
+    /// Who may read it besides its owner, and enter its folder where the sink makes that.
     pub group: Option<u32>,
     /// Whether a batch is on the disk, and not only with the kernel, before it counts as taken.
     pub sync: bool,
@@ -143,7 +143,7 @@ impl<S: Storage> FileSink<S> {
 
     /// The file to write to. Made, opened or begun anew where that has to be.
     fn ready(&mut self, incoming: u64) -> Result<Active<S>, FileError> {
-        let folder = Folder::open(&self.settings.path)?;
+        let folder = Folder::open(&self.settings.path, self.settings.group)?;
         let now = Timestamp::now();
         let active = match self.active.take() {
             // Others may rename it, remove it, or cut it.

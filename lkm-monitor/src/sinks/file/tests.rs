@@ -5,7 +5,7 @@ mod faults;
 
 use std::{
     fs::{self, Permissions},
-    os::unix::fs::{PermissionsExt as _, symlink},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink},
     path::{Path, PathBuf},
 };
 
@@ -209,17 +209,27 @@ fn a_folder_that_others_can_write_is_refused() {
 }
 
 #[test]
-fn a_folder_that_is_missing_is_made() {
+fn a_folder_that_is_missing_is_made_for_its_group() {
     let (folder, _) = folder();
     let path = folder.path().join("lkm-monitor/events.ndjson");
-    assert_eq!(sink(settings(&path)).deliver(&entries(0..1, 300)), taken(1));
-    assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o7777, 0o750);
+    let group = 4711;
+    let mut sink = sink(FileSettings { group: Some(group), ..settings(&path) });
+    if !rustix::process::geteuid().is_root() {
+        let refused = reason(sink.deliver(&entries(0..1, 300)));
+        assert!(refused.contains("not permitted") && !path.parent().unwrap().exists(), "{refused}");
+        return;
+    }
+    assert_eq!(sink.deliver(&entries(0..1, 300)), taken(1));
+    for (made, mode) in [(path.parent().unwrap(), 0o750), (&path, 0o640)] {
+        let made = fs::metadata(made).unwrap();
+        assert_eq!((made.permissions().mode() & 0o7777, made.gid()), (mode, group));
+    }
 }
 
 #[test]
 fn names_of_renamed_files_grow_whatever_the_clock_says() {
     let (folder, path) = folder();
-    let opened = Folder::open(&path).unwrap();
+    let opened = Folder::open(&path, None).unwrap();
     for seconds in [1_700_000_000, 1_700_000_000, 1_600_000_000] {
         opened.create().unwrap();
         opened.retire(Timestamp::from_second(seconds).unwrap()).unwrap();

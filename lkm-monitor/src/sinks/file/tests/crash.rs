@@ -42,7 +42,7 @@ fn what_went_into_the_file_before_the_last_is_known_too() {
     let batch = entries(0..4, 300);
     assert_eq!(sink(settings(&path)).deliver(&batch[..3]), taken(3));
     // Killed between the two steps of a rotation.
-    Folder::open(&path).unwrap().retire(Timestamp::now()).unwrap();
+    Folder::open(&path, None).unwrap().retire(Timestamp::now()).unwrap();
     let delivered = sink(settings(&path)).deliver(&batch);
     assert_eq!(delivered, Delivered::Each(vec![Fate::Duplicate, Fate::Duplicate, Fate::Duplicate, Fate::Taken]));
     assert_eq!(files(folder.path()).iter().map(|file| read(file).1.len()).collect::<Vec<_>>(), [3, 1]);
