@@ -11,6 +11,8 @@ pub trait Storage: Write + From<File> + Send {
     fn cut(&self, len: u64) -> io::Result<()>;
     /// Returns when the disk has what was written.
     fn sync(&self) -> io::Result<()>;
+    /// Lets others lock it.
+    fn unlock(&self) -> io::Result<()>;
 }
 
 impl Storage for File {
@@ -20,6 +22,10 @@ impl Storage for File {
 
     fn sync(&self) -> io::Result<()> {
         self.sync_data()
+    }
+
+    fn unlock(&self) -> io::Result<()> {
+        Self::unlock(self)
     }
 }
 

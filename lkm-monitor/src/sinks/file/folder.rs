@@ -2,7 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
-    fs::{File, Permissions},
+    fs::{File, Permissions, TryLockError},
     io,
     os::{
         fd::OwnedFd,
@@ -70,11 +70,20 @@ impl Folder {
         }
     }
 
-    /// Opens the file of today, if it is there.
+    /// Opens the file of today, if it is there, for nobody else to write to.
     pub(super) fn open_file(&self) -> Result<Option<File>, FileError> {
         match self.open_regular(&self.name, OFlags::RDWR | OFlags::APPEND) {
             Err(FileError::File { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-            opened => opened.map(Some),
+            opened => opened.and_then(|file| self.lock(file)).map(Some),
+        }
+    }
+
+    /// Two writers would cut each other's lines, and each rename the other's file. Held until the file is closed.
+    fn lock(&self, file: File) -> Result<File, FileError> {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(FileError::Held { path: self.path.join(&self.name) }),
+            // Where a file system knows no locks, settings are all that keeps sinks apart.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
         }
     }
 
@@ -99,11 +108,12 @@ impl Folder {
         if metadata.is_file() { Ok(file) } else { Err(not_regular()) }
     }
 
-    /// Makes the file of today, which must not be there.
+    /// Makes the file of today, which must not be there, for nobody else to write to.
     pub(super) fn create(&self) -> Result<File, FileError> {
         let flags = OFlags::RDWR | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let created = rustix::fs::openat(&self.fd, &self.name, flags, Mode::from_raw_mode(0o600));
-        created.map(File::from).map_err(|error| self.failed("make", &self.name, error))
+        let created = created.map(File::from).map_err(|error| self.failed("make", &self.name, error))?;
+        self.lock(created)
     }
 
     /// Gives the file of today its mode and group, whatever it had.

@@ -56,6 +56,8 @@ pub(super) enum FileError {
     Exposed { path: PathBuf, uid: u32, mode: u32 },
     #[error("{path} is not a regular file")]
     NotRegular { path: PathBuf },
+    #[error("{path}: somebody else writes to it: another sink, or another daemon")]
+    Held { path: PathBuf },
     #[error("cannot {what} {path}: {source}")]
     File { what: &'static str, path: PathBuf, source: io::Error },
     #[error("{path}: {source}")]
@@ -64,7 +66,7 @@ pub(super) enum FileError {
 
 /// The default sink.
 #[derive(Debug)]
-pub struct FileSink<S = File> {
+pub struct FileSink<S: Storage = File> {
     settings: FileSettings,
     header: Header,
     active: Option<Active<S>>,
@@ -80,12 +82,19 @@ pub struct FileSink<S = File> {
 
 /// The file that is written to.
 #[derive(Debug)]
-struct Active<S> {
+struct Active<S: Storage> {
     storage: S,
     id: FileId,
     len: u64,
     header_len: u64,
     since: Timestamp,
+}
+
+impl<S: Storage> Drop for Active<S> {
+    fn drop(&mut self) {
+        // Closing alone does not, where a process was forked just then that has it open too. Whoever is kept out tries again.
+        let _ = self.storage.unlock();
+    }
 }
 
 impl<S: Storage> FileSink<S> {
@@ -145,12 +154,11 @@ impl<S: Storage> FileSink<S> {
     fn ready(&mut self, incoming: u64) -> Result<Active<S>, FileError> {
         let folder = Folder::open(&self.settings.path, self.settings.group)?;
         let now = Timestamp::now();
-        let active = match self.active.take() {
-            // Others may rename it, remove it, or cut it.
-            Some(active) => match folder.find()? {
-                Some(found) if found == (active.id, active.len) => active,
-                _ => self.open(&folder, now)?,
-            },
+        // Others may rename it, remove it, or cut it.
+        let found = folder.find()?;
+        let active = match self.active.take().filter(|active| found == Some((active.id, active.len))) {
+            Some(active) => active,
+            // Nothing holds the file any more that was open before: its lock would keep us out.
             None => self.open(&folder, now)?,
         };
         let long = active.len + incoming > self.settings.rotate_bytes;

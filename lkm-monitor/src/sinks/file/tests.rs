@@ -143,6 +143,7 @@ fn an_old_file_is_renamed() {
     let (folder, path) = folder();
     let mut first = sink(settings(&path));
     assert_eq!(first.deliver(&entries(0..2, 300)), taken(2));
+    drop(first);
     // When it began stands in its header, so that a restart does not make it young.
     let mut second = sink(FileSettings { rotate_after: Duration::from_nanos(1), ..settings(&path) });
     assert_eq!(second.deliver(&entries(2..4, 300)), taken(2));
@@ -177,6 +178,19 @@ fn a_file_that_is_not_ours_is_put_aside() {
     }
     let files = files(folder.path());
     assert_eq!([0, 1].map(|at| fs::read_to_string(&files[at]).unwrap()), others);
+}
+
+#[test]
+fn a_file_has_one_writer() {
+    let (folder, path) = folder();
+    let (mut first, mut second) = (sink(settings(&path)), sink(settings(&path)));
+    assert_eq!(first.deliver(&entries(0..1, 300)), taken(1));
+    let refused = reason(second.deliver(&entries(1..2, 300)));
+    assert!(refused.contains("somebody else writes to it"), "{refused}");
+    assert_eq!(first.deliver(&entries(1..2, 300)), taken(1));
+    drop(first);
+    assert_eq!(second.deliver(&entries(2..3, 300)), taken(1));
+    assert_eq!((files(folder.path()).len(), read(&path).1), (1, json_of(&entries(0..3, 300))));
 }
 
 #[test]

@@ -64,6 +64,10 @@ impl Storage for OnDisk {
     fn sync(&self) -> io::Result<()> {
         if DISK.get().syncs { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EIO)) }
     }
+
+    fn unlock(&self) -> io::Result<()> {
+        self.0.unlock()
+    }
 }
 
 fn any_disk() -> impl Strategy<Value = Disk> {
