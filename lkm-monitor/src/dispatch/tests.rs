@@ -34,7 +34,7 @@ fn a_dispatch_that_died_is_a_failure() {
 fn what_is_counted_of_a_sink_goes_on_when_it_is_made_anew() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("events.ndjson");
-    fs::write(&path, "{\"torn\":").unwrap();
+    fs::write(&path, "{\"@timestamp\":").unwrap();
     let config = toml::from_str(&format!("[file]\npath = \"{}\"\ngroup = \"root\"\n", path.display())).unwrap();
     let plans = || BTreeMap::from([("siem".to_owned(), Plan::of("siem", &config).unwrap())]);
     let settings = || settings(folder.path());

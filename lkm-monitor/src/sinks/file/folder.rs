@@ -141,6 +141,13 @@ impl Folder {
             .map_err(|error| self.failed("rename", &self.name, error))
     }
 
+    /// Renames a file that is not ours: `events.ndjson` to `events.ndjson.aside-20260102T030405.000000Z`. It is none of those that are removed.
+    pub(super) fn put_aside(&self, now: Timestamp) -> Result<(), FileError> {
+        let name = [self.name.as_bytes(), b".aside-", now.strftime(TIME).to_string().as_bytes()].concat();
+        rustix::fs::renameat(&self.fd, &self.name, &self.fd, OsStr::from_bytes(&name))
+            .map_err(|error| self.failed("put aside", &self.name, error))
+    }
+
     /// Names of the renamed files, oldest first.
     pub(super) fn rotated(&self) -> Result<Vec<OsString>, FileError> {
         let failed = |error: rustix::io::Errno| FileError::Folder { path: self.path.clone(), source: error.into() };

@@ -20,6 +20,8 @@ pub(super) const MIN_LEN: usize = 1536;
 /// No record is as long.
 const MAX_LEN: u64 = 16 * 1024;
 const ACTION: &str = "log-file-started";
+/// How every header begins: its members are sorted.
+const BEGIN: &[u8] = b"{\"@timestamp\":\"";
 
 /// What all headers of a run say.
 #[derive(Debug)]
@@ -75,12 +77,26 @@ impl Header {
     }
 }
 
-/// When a file began that begins with a header, and how long that is.
-pub(super) fn read(file: &File) -> io::Result<Option<(Timestamp, u64)>> {
+/// What a file begins with.
+pub(super) enum Beginning {
+    /// A whole header: when it was written, and how long it is.
+    Header { since: Timestamp, len: u64 },
+    /// Nothing, or the first part of a header, as a crash leaves it.
+    Unfinished,
+    /// Something that we did not write.
+    Foreign,
+}
+
+pub(super) fn read(file: &File) -> io::Result<Beginning> {
     let len = file.metadata()?.len().min(MAX_LEN);
     let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
     file.read_exact_at(&mut bytes, 0)?;
+    let begun = bytes.len().min(BEGIN.len());
+    if bytes.len() < MIN_LEN && bytes[..begun] == BEGIN[..begun] && !bytes.contains(&b'\n') {
+        return Ok(Beginning::Unfinished);
+    }
     let line = bytes.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
     let facts = Facts::of(line).ok().filter(|facts| facts.event.action == ACTION);
-    Ok(facts.and_then(|facts| facts.timestamp.parse().ok()).map(|since| (since, line.len() as u64)))
+    let since = facts.and_then(|facts| facts.timestamp.parse().ok());
+    Ok(since.map_or(Beginning::Foreign, |since| Beginning::Header { since, len: line.len() as u64 }))
 }

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use self::{
     append::{AppendError, Storage, append},
     folder::{FileId, Folder},
-    header::Header,
+    header::{Beginning, Header},
     recover::{RECENT_BYTES, recent_ids},
 };
 use super::{Delivered, Entry, Failure, Fate, Sink, facts::Facts};
@@ -172,14 +172,18 @@ impl<S: Storage> FileSink<S> {
             self.recent = Some(self.look_back(folder, file.as_ref())?);
         }
         let Some(file) = file else { return self.begin(folder, now) };
-        match self.take_over(folder, file) {
-            Ok(Some(active)) => Ok(active),
-            Ok(None) => self.rotate(folder, now),
-            Err(error) => {
-                tracing::warn!(%error, "the file cannot be continued, another is begun");
-                self.rotate(folder, now)
-            }
+        let beginning = header::read(&file).map_err(|source| self.failed("read", source))?;
+        if let Beginning::Foreign = beginning {
+            folder.put_aside(now)?;
+            return self.begin(folder, now);
         }
+        if self.spoilt {
+            return self.rotate(folder, now);
+        }
+        self.take_over(folder, file, beginning).or_else(|error| {
+            tracing::warn!(%error, "the file cannot be continued, another is begun");
+            self.rotate(folder, now)
+        })
     }
 
     /// Ids of what was written last, in the file and in the one before it.
@@ -194,26 +198,22 @@ impl<S: Storage> FileSink<S> {
         Ok(recent)
     }
 
-    /// Continues a file that is there, from its last whole line. `None` when it is not one of ours.
-    fn take_over(&mut self, folder: &Folder, file: File) -> Result<Option<Active<S>>, FileError> {
-        if self.spoilt {
-            return Ok(None);
-        }
+    /// Continues a file of ours, from its last whole line.
+    fn take_over(&mut self, folder: &Folder, file: File, beginning: Beginning) -> Result<Active<S>, FileError> {
         let (torn, len) = recover::cut_torn_line(&file).map_err(|source| self.failed("cut", source))?;
         if torn {
             self.torn_records += 1;
             tracing::warn!(path = %self.settings.path.display(), "a line without its end was cut");
         }
         let id = folder.secure(&file, self.settings.group)?;
-        if len == 0 {
-            return self.start(S::from(file), id, Timestamp::now()).map(Some);
-        }
+        let Beginning::Header { since, len: header_len } = beginning else {
+            return self.start(S::from(file), id, Timestamp::now());
+        };
         if self.settings.sync {
             // What is known from here is not written again: it must not be with the kernel only.
             file.sync_data().map_err(|source| self.failed("write", source))?;
         }
-        let header = header::read(&file).map_err(|source| self.failed("read", source))?;
-        Ok(header.map(|(since, header_len)| Active { storage: S::from(file), id, len, header_len, since }))
+        Ok(Active { storage: S::from(file), id, len, header_len, since })
     }
 
     /// Renames the file that is there, and begins another.

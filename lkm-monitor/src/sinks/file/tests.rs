@@ -168,16 +168,27 @@ fn a_file_that_others_rename_remove_or_cut_is_made_anew() {
 }
 
 #[test]
-fn a_file_that_is_not_ours_is_put_aside() {
+fn a_file_that_is_not_ours_is_put_aside_as_it_is() {
     let (folder, path) = folder();
-    let others = ["something else\n".to_owned(), format!("{}\n", crate::sinks::samples::document(9, 300))];
+    let others = ["something else".to_owned(), format!("{}\n", crate::sinks::samples::document(9, 300))];
     for other in &others {
         fs::write(&path, other).unwrap();
-        assert_eq!(sink(settings(&path)).deliver(&entries(0..1, 300)), taken(1));
-        assert_eq!(read(&path).1.len(), 1);
+        fs::set_permissions(&path, Permissions::from_mode(0o604)).unwrap();
+        // Of our own files none may stay.
+        let mut sink = sink(FileSettings { keep_files: 0, rotate_bytes: 1, ..settings(&path) });
+        for number in 0..2 {
+            assert_eq!(sink.deliver(&entries(number..number + 1, 300)), taken(1));
+        }
+        assert_eq!((read(&path).1.len(), sink.take_counts()), (1, vec![(Count::FileRemoved, 1)]));
+        fs::remove_file(&path).unwrap();
     }
     let files = files(folder.path());
     assert_eq!([0, 1].map(|at| fs::read_to_string(&files[at]).unwrap()), others);
+    for file in files {
+        let name = file.file_name().unwrap().to_str().unwrap();
+        assert!(name.starts_with("events.ndjson.aside-20"), "{name}");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o604);
+    }
 }
 
 #[test]
