@@ -32,7 +32,7 @@ impl Key {
         self.0.split_last().map(|(_, above)| Self(above.to_vec()))
     }
 
-    fn step(&self, step: Step) -> Self {
+    pub(super) fn step(&self, step: Step) -> Self {
         Self(self.0.iter().cloned().chain([step]).collect())
     }
 }

@@ -9,7 +9,8 @@ use serde::Deserialize as _;
 
 use super::{
     Config, example,
-    problem::{Invalid, Problem, Problems},
+    key::{Key, Step},
+    problem::{Invalid, Invalids, Problem, Problems},
     source::{DEFAULT_PATH, Sources},
     tree::Node,
 };
@@ -86,11 +87,11 @@ fn sift(tree: &mut Node, whole: bool, problems: &mut Vec<Problem>) -> Config {
     // Where something was taken out, it is missed, which is no other problem.
     let mut holes = BTreeSet::new();
     loop {
-        let invalid = match Config::deserialize(&*tree) {
+        let (invalids, fits) = match Config::deserialize(&*tree) {
             Ok(config) if !whole => return config,
             Ok(config) => match config.check() {
                 Ok(()) => return config,
-                Err(invalid) => invalid,
+                Err(Invalids(invalids)) => (invalids, true),
             },
             Err(misfit) if misfit.is_missing => {
                 let key = misfit.key();
@@ -103,13 +104,29 @@ fn sift(tree: &mut Node, whole: bool, problems: &mut Vec<Problem>) -> Config {
                 }
                 continue;
             }
-            Err(misfit) => Invalid { key: misfit.key(), problem: misfit.to_string() },
+            Err(misfit) => (vec![Invalid { key: misfit.key(), problem: misfit.to_string() }], false),
         };
-        let (node, place) = tree.nearest(&invalid.key);
-        problems.push(Problem::of_key(node.origin.clone(), &invalid.key, &invalid.problem));
-        holes.extend(place.above().map(|above| tree.nearest(&above).0.origin.clone()));
-        if !tree.remove(&place) {
-            return Config::default();
+        let mut wrong = BTreeSet::new();
+        for Invalid { key, problem } in &invalids {
+            let (node, place) = tree.nearest(key);
+            if !(node.is_table() && holes.contains(&node.origin)) {
+                problems.push(Problem::of_key(node.origin.clone(), key, problem));
+            }
+            wrong.insert(if fits { taken_out(place) } else { place });
         }
+        for place in &wrong {
+            holes.extend(place.above().map(|above| tree.nearest(&above).0.origin.clone()));
+            if !tree.remove(place) {
+                return Config::default();
+            }
+        }
+    }
+}
+
+/// What goes with a value that is wrong: of a sink everything has been told at once, and what would be left of it is another sink.
+fn taken_out(place: Key) -> Key {
+    match place.0.as_slice() {
+        [Step::Key(section), name, _, ..] if section == "sinks" => Key::from("sinks").step(name.clone()),
+        _ => place,
     }
 }

@@ -31,7 +31,7 @@ pub use heartbeat::{HeartbeatConfig, RUN_RECORD};
 pub use key::{Key, Origin};
 pub use load::{Effective, Loaded, load};
 pub use metrics::MetricsConfig;
-pub use problem::{Invalid, Problem, Problems};
+pub use problem::{Invalid, Invalids, Problem, Problems};
 pub use rarity::{RarityConfig, STORE};
 #[cfg(test)]
 pub(crate) use secret::secret_file;
@@ -94,8 +94,8 @@ impl Default for SensorConfig {
 }
 
 impl Config {
-    /// Finds the first value that its type allows, and that is wrong all the same.
-    fn check(&self) -> Result<(), Invalid> {
+    /// Finds the first value that its type allows, and that is wrong all the same; of sinks all of them.
+    fn check(&self) -> Result<(), Invalids> {
         self.sensor.check()?;
         self.files.watch_list()?;
         self.files.exclusions()?;
@@ -110,11 +110,18 @@ impl Config {
     }
 
     /// The sinks. Reads the files that they name.
-    pub fn plans(&self) -> Result<BTreeMap<String, Plan>, Invalid> {
+    pub fn plans(&self) -> Result<BTreeMap<String, Plan>, Invalids> {
         let default =
             || [("file".to_owned(), SinkConfig { file: Some(FileConfig::default()), ..SinkConfig::default() })];
         let sinks = if self.sinks.is_empty() { &default().into() } else { &self.sinks };
-        sinks.iter().map(|(name, sink)| Ok((name.clone(), Plan::of(name, sink)?))).collect()
+        let (mut plans, mut problems) = (BTreeMap::new(), Vec::new());
+        for (name, sink) in sinks {
+            match Plan::of(name, sink) {
+                Ok(plan) => drop(plans.insert(name.clone(), plan)),
+                Err(Invalids(more)) => problems.extend(more),
+            }
+        }
+        if problems.is_empty() { Ok(plans) } else { Err(Invalids(problems)) }
     }
 }
 

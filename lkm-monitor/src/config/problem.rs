@@ -20,6 +20,24 @@ impl Invalid {
     }
 }
 
+/// All settings of one part that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalids(pub Vec<Invalid>);
+
+impl From<Invalid> for Invalids {
+    fn from(invalid: Invalid) -> Self {
+        Self(vec![invalid])
+    }
+}
+
+impl fmt::Display for Invalids {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&lines(&self.0))
+    }
+}
+
+impl std::error::Error for Invalids {}
+
 /// One line for whoever writes the files: `FILE:LINE: KEY: what is wrong, what is allowed`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -66,9 +84,12 @@ pub struct Problems(pub Vec<Problem>);
 
 impl fmt::Display for Problems {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<_> = self.0.iter().map(Problem::to_string).collect();
-        formatter.write_str(&lines.join("\n"))
+        formatter.write_str(&lines(&self.0))
     }
 }
 
 impl std::error::Error for Problems {}
+
+fn lines(all: &[impl ToString]) -> String {
+    all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

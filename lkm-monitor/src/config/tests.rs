@@ -184,3 +184,38 @@ fn problems_of_all_files_are_told_even_of_what_is_overridden() {
         assert!(problem.starts_with(start), "{problem}");
     }
 }
+
+#[test]
+fn all_that_is_wrong_with_sinks_is_told_and_nothing_else() {
+    let text = "\
+[sinks.a]
+timeout_s = 0
+[sinks.a.splunk]
+source = \"\"
+endpoints = [\"splunk\"]
+[sinks.b.webhook]
+url = 5
+header_file = \"/none\"
+[sinks.c.syslog]
+addres = \"siem:514\"
+[sinks.d.elastic]
+[sinks.e.file]
+path = \"events\"
+";
+    let said = load_text(text).unwrap_err();
+    let starts = [
+        "config.toml:2: sinks.a.timeout_s: it is 0, but must be from 1 to 600",
+        "config.toml:3: sinks.a.splunk.token_file: is missing",
+        "config.toml:4: sinks.a.splunk.source: is empty",
+        "config.toml:5: sinks.a.splunk.endpoints: `splunk`: it must begin with",
+        "config.toml:7: sinks.b.webhook.url: it is 5, but must be a text",
+        "config.toml:8: sinks.b.webhook.header_file: /none: No such file",
+        "config.toml:10: sinks.c.syslog.addres: there is no such key",
+        "config.toml:11: sinks.d.elastic: there is no such key",
+        "config.toml:13: sinks.e.file.path: is `events`, but must be",
+    ];
+    assert_eq!(said.len(), starts.len(), "{said:#?}");
+    for (said, start) in said.iter().zip(starts) {
+        assert!(said.starts_with(start), "{said}");
+    }
+}

@@ -93,6 +93,10 @@ impl Node {
         found
     }
 
+    pub(super) const fn is_table(&self) -> bool {
+        matches!(self.value, Value::Table(_))
+    }
+
     /// Takes out what stands there. Whether there was something.
     pub(super) fn remove(&mut self, key: &Key) -> bool {
         let Some((last, above)) = key.0.split_last() else { return false };
@@ -178,7 +182,7 @@ fn write_table(text: &mut String, table: &BTreeMap<String, Node>, at: &Key) {
 }
 
 fn are_tables(list: &[Node]) -> bool {
-    list.iter().all(|node| matches!(node.value, Value::Table(_)))
+    list.iter().all(Node::is_table)
 }
 
 impl Value {

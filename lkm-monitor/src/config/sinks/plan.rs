@@ -2,9 +2,9 @@
 
 use std::{fmt::Display, fs::File, path::PathBuf, time::Duration};
 
-use super::{Documents, SinkConfig};
+use super::{Documents, HttpError, JournaldConfig, SinkConfig};
 use crate::{
-    config::{Invalid, Key},
+    config::{Invalid, Invalids, Key},
     model::{Agent, Host},
     sinks::{
         Sink,
@@ -47,28 +47,39 @@ enum Kind {
 }
 
 impl Plan {
-    /// Checks what is set for the sink with this name. Reads the files that are named.
-    pub fn of(name: &str, config: &SinkConfig) -> Result<Self, Invalid> {
+    /// Checks what is set for the sink with this name; all that is wrong, if anything is. Reads the files that are named.
+    pub fn of(name: &str, config: &SinkConfig) -> Result<Self, Invalids> {
         let here = Key::from("sinks").key(name);
+        let mut problems = Vec::new();
         let is_allowed = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "-_".contains(letter);
         if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(is_allowed) {
             let problem = format!("a sink's name has from 1 to {MAX_NAME} of the characters a-z, 0-9, - and _");
-            return Err(Invalid::new(here, problem));
+            problems.push(Invalid::new(here.clone(), problem));
         }
-        let number = |key: &str, value: Option<u32>, default: u32, min: u32, max: u32| {
+        let mut number = |key: &str, value: Option<u32>, default: u32, min: u32, max: u32| {
             let value = value.unwrap_or(default);
-            let problem = || format!("it is {value}, but must be from {min} to {max}");
-            if (min..=max).contains(&value) { Ok(value) } else { Err(Invalid::new(here.key(key), problem())) }
+            if !(min..=max).contains(&value) {
+                problems.push(Invalid::new(here.key(key), format!("it is {value}, but must be from {min} to {max}")));
+            }
+            value
         };
-        let timeout = number("timeout_s", config.timeout_s, TIMEOUT_S, 1, 600)?;
-        let timeout = Duration::from_secs(timeout.into());
-        Ok(Self {
-            documents: config.documents,
-            batch_documents: number("batch_documents", config.batch_documents, BATCH_DOCUMENTS, 1, 10_000)? as usize,
-            batch_bytes: number("batch_bytes", config.batch_bytes, BATCH_BYTES, 1 << 15, 1 << 26)? as usize,
-            timeout,
-            kind: kind(&here, config, timeout)?,
-        })
+        let timeout_s = number("timeout_s", config.timeout_s, TIMEOUT_S, 1, 600);
+        let batch_documents = number("batch_documents", config.batch_documents, BATCH_DOCUMENTS, 1, 10_000);
+        let batch_bytes = number("batch_bytes", config.batch_bytes, BATCH_BYTES, 1 << 15, 1 << 26);
+        let timeout = Duration::from_secs(timeout_s.into());
+        match kind(&here, config, timeout) {
+            Ok(kind) if problems.is_empty() => Ok(Self {
+                documents: config.documents,
+                batch_documents: batch_documents as usize,
+                batch_bytes: batch_bytes as usize,
+                timeout,
+                kind,
+            }),
+            kind => {
+                problems.extend(kind.err().unwrap_or_default());
+                Err(Invalids(problems))
+            }
+        }
     }
 
     /// Makes the sink, which opens nothing yet.
@@ -85,72 +96,52 @@ impl Plan {
     }
 }
 
-/// The one that is set.
-fn kind(here: &Key, config: &SinkConfig, timeout: Duration) -> Result<Kind, Invalid> {
+/// The one that is set; all that is wrong with it, if anything is.
+fn kind(here: &Key, config: &SinkConfig, timeout: Duration) -> Result<Kind, Vec<Invalid>> {
     let SinkConfig { file, stdout, journald, syslog, elasticsearch, splunk, webhook, .. } = config;
     let mut kinds = Vec::new();
-    let mut set = |name: &'static str, kind: Option<Result<Kind, Invalid>>| kinds.extend(kind.map(|kind| (name, kind)));
-    let at = |name: &'static str| here.key(name);
-    set("file", file.as_ref().map(|file| file.settings().map(Kind::File).map_err(|error| invalid(&at("file"), error))));
+    let mut set = |name, kind: Option<Result<Kind, Vec<Problem>>>| {
+        kinds.extend(kind.map(|kind| (name, kind.map_err(|problems| invalid(&here.key(name), &problems)))));
+    };
+    set("file", file.as_ref().map(|file| file.settings().map(Kind::File).map_err(one)));
     set("stdout", stdout.as_ref().map(|_| Ok(Kind::Stdout)));
-    set(
-        "journald",
-        journald.as_ref().map(|journald| {
-            let checked = journald.check().map_err(|error| invalid(&at("journald"), error));
-            checked.map(|()| Kind::Journald(journald.socket.clone()))
-        }),
-    );
-    set(
-        "syslog",
-        syslog
-            .as_ref()
-            .map(|syslog| syslog.settings().map(Kind::Syslog).map_err(|error| invalid(&at("syslog"), error))),
-    );
-    set(
-        "elasticsearch",
-        elasticsearch.as_ref().map(|settings| {
-            settings.settings(timeout).map(Kind::Elasticsearch).map_err(|errors| first(&at("elasticsearch"), errors))
-        }),
-    );
-    set(
-        "splunk",
-        splunk.as_ref().map(|settings| {
-            settings.settings(timeout).map(Kind::Splunk).map_err(|errors| first(&at("splunk"), errors))
-        }),
-    );
-    set(
-        "webhook",
-        webhook.as_ref().map(|settings| {
-            settings.settings(timeout).map(Kind::Webhook).map_err(|errors| first(&at("webhook"), errors))
-        }),
-    );
+    let socket = |journald: &JournaldConfig| Kind::Journald(journald.socket.clone());
+    set("journald", journald.as_ref().map(|journald| journald.check().map(|()| socket(journald)).map_err(one)));
+    set("syslog", syslog.as_ref().map(|syslog| syslog.settings().map(Kind::Syslog).map_err(one)));
+    set("elasticsearch", elasticsearch.as_ref().map(|it| it.settings(timeout).map(Kind::Elasticsearch).map_err(all)));
+    set("splunk", splunk.as_ref().map(|splunk| splunk.settings(timeout).map(Kind::Splunk).map_err(all)));
+    set("webhook", webhook.as_ref().map(|webhook| webhook.settings(timeout).map(Kind::Webhook).map_err(all)));
     let names: Vec<_> = kinds.iter().map(|(name, _)| *name).collect();
     let problem = match names.len() {
         1 => return kinds.swap_remove(0).1,
         0 => "no kind is given; there are file, stdout, journald, syslog, elasticsearch, splunk and webhook".to_owned(),
         _ => format!("{} are given, but a sink has one kind", names.join(" and ")),
     };
-    Err(Invalid::new(here.clone(), problem))
+    Err(vec![Invalid::new(here.clone(), problem)])
 }
 
-/// The first of several problems: when it is mended, the next one is found.
-fn first(here: &Key, errors: Vec<impl Display>) -> Invalid {
-    errors
-        .into_iter()
-        .next()
-        .map_or_else(|| Invalid::new(here.clone(), "it cannot be used"), |error| invalid(here, error))
+/// What a kind says of itself: a text that begins with its key, that of the kind's table perhaps before it.
+type Problem = String;
+
+fn one(error: impl Display) -> Vec<Problem> {
+    vec![error.to_string()]
 }
 
-/// A problem whose text begins with its key, that of the kind's table perhaps before it.
-fn invalid(here: &Key, error: impl Display) -> Invalid {
-    let text = error.to_string();
-    let (key, problem) = text.split_once([' ', ':']).unwrap_or((&text, ""));
-    let mut keys: Vec<_> = key.split('.').collect();
-    if here.to_string().ends_with(&format!(".{}", keys[0])) {
-        keys.remove(0);
-    }
-    let key = keys.into_iter().fold(here.clone(), |key, name| key.key(name));
-    Invalid::new(key, problem.trim_start())
+fn all(errors: Vec<HttpError>) -> Vec<Problem> {
+    errors.iter().map(ToString::to_string).collect()
+}
+
+fn invalid(here: &Key, problems: &[Problem]) -> Vec<Invalid> {
+    let invalid = |text: &Problem| {
+        let (key, problem) = text.split_once([' ', ':']).unwrap_or((text, ""));
+        let mut keys: Vec<_> = key.split('.').collect();
+        if here.to_string().ends_with(&format!(".{}", keys[0])) {
+            keys.remove(0);
+        }
+        let key = keys.into_iter().fold(here.clone(), |key, name| key.key(name));
+        Invalid::new(key, problem.trim_start())
+    };
+    problems.iter().map(invalid).collect()
 }
 
 #[cfg(test)]
@@ -178,6 +169,13 @@ mod tests {
         assert!(path.starts_with("sinks.siem.file.path: is `events`, but must be"), "{path}");
         let address = problem("[syslog]\naddress = \"siem\"\n");
         assert!(address.starts_with("sinks.siem.syslog.address: is `siem`, but must be"), "{address}");
+        let both = problem("timeout_s = 0\n[splunk]\nsource = ''\nendpoints = ['http://a']\n");
+        assert_eq!(
+            both,
+            "sinks.siem.timeout_s: it is 0, but must be from 1 to 600\n\
+             sinks.siem.splunk.token_file: is missing\n\
+             sinks.siem.splunk.source: is empty"
+        );
         let endpoints = problem("[elasticsearch]\n");
         assert!(endpoints.starts_with("sinks.siem.elasticsearch.endpoints: is missing"), "{endpoints}");
         let name = Plan::of("a/b", &SinkConfig::default()).unwrap_err().to_string();
