@@ -121,6 +121,7 @@ impl Config {
                 Err(Invalids(more)) => problems.extend(more),
             }
         }
+        problems.extend(sinks::second_writers(&plans));
         if problems.is_empty() { Ok(plans) } else { Err(Invalids(problems)) }
     }
 }

@@ -219,3 +219,12 @@ path = \"events\"
         assert!(said.starts_with(start), "{said}");
     }
 }
+
+#[test]
+fn two_sinks_do_not_write_to_one_target() {
+    let files = "[sinks.a.file]\n[sinks.b.file]\npath = \"/var/log//lkm-monitor/./events.ndjson\"\n";
+    assert_eq!(load_text(files).unwrap_err(), ["config.toml:3: sinks.b.file.path: the sink a writes there already"]);
+    let outputs = "[sinks.a.stdout]\n[sinks.b.stdout]\n";
+    assert_eq!(load_text(outputs).unwrap_err(), ["config.toml:2: sinks.b.stdout: the sink a writes there already"]);
+    assert!(load_text("[sinks.a.file]\n[sinks.b.file]\npath = \"/b\"\n[sinks.c.stdout]\n").is_ok());
+}

@@ -11,7 +11,7 @@ mod syslog;
 mod tests;
 mod webhook;
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -25,6 +25,7 @@ pub use self::{
     syslog::{SyslogConfig, SyslogConfigError},
     webhook::WebhookConfig,
 };
+use super::{Invalid, Key};
 
 /// Which documents a sink gets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -70,4 +71,19 @@ pub struct TlsConfig {
     /// The client's certificate and its key, in PEM.
     pub certificate_file: Option<PathBuf>,
     pub key_file: Option<PathBuf>,
+}
+
+/// The sinks that would write where another does.
+pub(super) fn second_writers(plans: &BTreeMap<String, Plan>) -> Vec<Invalid> {
+    let (mut writers, mut seconds) = (BTreeMap::new(), Vec::new());
+    for (name, plan) in plans {
+        let Some((target, key)) = plan.target() else { continue };
+        if let Some(first) = writers.get(&target) {
+            let key = Key::from(format!("sinks.{name}.{key}").as_str());
+            seconds.push(Invalid::new(key, format!("the sink {first} writes there already")));
+        } else {
+            writers.insert(target, name);
+        }
+    }
+    seconds
 }

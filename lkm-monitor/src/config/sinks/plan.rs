@@ -1,6 +1,11 @@
 //! One sink's settings, checked and ready to be used.
 
-use std::{fmt::Display, fs::File, path::PathBuf, time::Duration};
+use std::{
+    fmt::Display,
+    fs::File,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{Documents, HttpError, JournaldConfig, SinkConfig};
 use crate::{
@@ -46,6 +51,13 @@ enum Kind {
     Webhook(WebhookSettings),
 }
 
+/// Where the lines of two writers would mix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target<'a> {
+    File(&'a Path),
+    Stdout,
+}
+
 impl Plan {
     /// Checks what is set for the sink with this name; all that is wrong, if anything is. Reads the files that are named.
     pub fn of(name: &str, config: &SinkConfig) -> Result<Self, Invalids> {
@@ -79,6 +91,15 @@ impl Plan {
                 problems.extend(kind.err().unwrap_or_default());
                 Err(Invalids(problems))
             }
+        }
+    }
+
+    /// What no other sink must write to, and the key that names it.
+    pub(super) fn target(&self) -> Option<(Target<'_>, &'static str)> {
+        match &self.kind {
+            Kind::File(settings) => Some((Target::File(&settings.path), "file.path")),
+            Kind::Stdout => Some((Target::Stdout, "stdout")),
+            _ => None,
         }
     }
 
