@@ -2,7 +2,9 @@
 //!
 //! A batch is held until each of its documents has a fate: taken, or buried as a dead letter. What may still be taken is tried again,
 //! for ever, with growing pauses. Only then is the batch acknowledged, in one transaction with its counts and dead letters; so a crash
-//! sends a batch again, and never loses one.
+//! sends a batch again, and never loses one. A courier that is to leave acknowledges as far as it has got.
+
+mod progress;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -10,6 +12,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use self::progress::Progress;
 use super::{Delivered, Entry, Failure, Fate, Sink};
 use crate::{
     latency::Latencies,
@@ -112,13 +115,6 @@ struct Walk {
     health: Arc<Mutex<Health>>,
 }
 
-/// What is known of a batch.
-#[derive(Default)]
-struct Progress {
-    receipt: Receipt,
-    pending: Vec<Entry>,
-}
-
 impl Walk {
     fn on(mut self) {
         while !self.leave.is_wanted() {
@@ -144,18 +140,14 @@ impl Walk {
 
     /// Delivers a batch, however long that takes; until the end.
     fn carry(&mut self, batch: Batch) {
-        let mut progress = Progress { receipt: Receipt::of(&batch), pending: batch.entries };
-        if self.deliver_all(&mut progress) {
-            self.acknowledge(&progress.receipt);
-        }
+        let mut progress = Progress::new(batch);
+        self.deliver_all(&mut progress);
+        self.acknowledge(&progress.receipt());
     }
 
-    /// False where the end came first.
-    fn deliver_all(&mut self, progress: &mut Progress) -> bool {
-        while !progress.pending.is_empty() {
-            if self.leave.is_wanted() {
-                return false;
-            }
+    /// Until nothing is pending, or the end comes.
+    fn deliver_all(&mut self, progress: &mut Progress) {
+        while !progress.pending.is_empty() && !self.leave.is_wanted() {
             let attempt = progress.pending.len().min(self.largest.max(1));
             let delivered = self.sink.deliver(&progress.pending[..attempt]);
             for (count, number) in self.sink.take_counts() {
@@ -165,7 +157,6 @@ impl Walk {
                 self.wait(&reason);
             }
         }
-        true
     }
 
     /// Notes what became of the first documents that are pending. Why and for how long to wait, if something is to be tried again.
@@ -176,7 +167,7 @@ impl Walk {
                 let tried: Vec<_> = progress.pending.drain(..attempt).collect();
                 let (mut again, mut why) = (Vec::new(), None);
                 for (entry, fate) in tried.into_iter().zip(fates) {
-                    if let Some(reason) = self.settle(&mut progress.receipt, &entry, fate) {
+                    if let Some(reason) = self.settle(progress, &entry, fate) {
                         why = why.or(Some(reason));
                         again.push(entry);
                     }
@@ -195,7 +186,7 @@ impl Walk {
             }
             Delivered::TooLarge if attempt == 1 => {
                 let entry = progress.pending.remove(0);
-                self.bury(&mut progress.receipt, &entry, "the receiver takes no document of this size");
+                self.bury(progress, &entry, "the receiver takes no document of this size");
                 None
             }
             Delivered::TooLarge => {
@@ -210,31 +201,30 @@ impl Walk {
     }
 
     /// Notes what became of a document. Why it is to be tried again, if it is.
-    fn settle(&self, receipt: &mut Receipt, entry: &Entry, fate: Fate) -> Option<String> {
-        match fate {
+    fn settle(&self, progress: &mut Progress, entry: &Entry, fate: Fate) -> Option<String> {
+        let counts: &[Count] = match fate {
             Fate::TryAgain(reason) => return Some(reason),
             Fate::Refused(reason) => {
-                self.bury(receipt, entry, &reason);
+                self.bury(progress, entry, &reason);
                 return None;
             }
-            Fate::Taken => {}
-            Fate::Duplicate => add(receipt, Count::Duplicate),
-            Fate::Misfiled => add(receipt, Count::Misfiled),
-        }
-        add(receipt, Count::Acked);
+            Fate::Taken => &[Count::Acked],
+            Fate::Duplicate => &[Count::Acked, Count::Duplicate],
+            Fate::Misfiled => &[Count::Acked, Count::Misfiled],
+        };
+        progress.taken(entry.number, counts);
         self.health().latency.note_since(entry.happened_ms);
         None
     }
 
-    fn bury(&self, receipt: &mut Receipt, entry: &Entry, reason: &str) {
+    fn bury(&self, progress: &mut Progress, entry: &Entry, reason: &str) {
         tracing::error!(
             sink = self.route.name,
             document = entry.number,
             reason,
             "a document was refused: it is a dead letter"
         );
-        add(receipt, Count::DeadLettered);
-        receipt.dead_letters.push(DeadLetter::new(&self.route.name, reason, now_s(), entry));
+        progress.refused(entry.number, DeadLetter::new(&self.route.name, reason, now_s(), entry));
     }
 
     fn well(&mut self) {
@@ -279,29 +269,22 @@ impl Walk {
     fn send_dead_letters_again(&mut self) {
         let letters = self.spool.dead_letters().unwrap_or_default();
         let mine = letters.into_iter().filter(|(_, letter)| letter.retry && letter.sink == self.route.name);
-        let (numbers, letters): (Vec<_>, Vec<_>) = mine.take(self.route.batch_documents).unzip();
+        let (mut numbers, letters): (Vec<_>, Vec<_>) = mine.take(self.route.batch_documents).unzip();
         if letters.is_empty() {
             return;
         }
         let pending = letters.iter().zip(&numbers).map(|(letter, number)| letter.entry(*number)).collect();
-        let mut progress = Progress { receipt: Receipt::default(), pending };
-        if self.deliver_all(&mut progress) {
-            self.acknowledge(&progress.receipt);
-            if let Err(error) = self.spool.remove_dead_letters(&numbers) {
-                tracing::error!(sink = self.route.name, %error, "dead letters were sent, and cannot be removed: they may be sent again");
-            }
+        let mut progress = Progress::of_dead_letters(pending);
+        self.deliver_all(&mut progress);
+        numbers.truncate(numbers.partition_point(|number| *number < progress.reached()));
+        self.acknowledge(&progress.receipt());
+        if let Err(error) = self.spool.remove_dead_letters(&numbers) {
+            tracing::error!(sink = self.route.name, %error, "dead letters were sent, and cannot be removed: they may be sent again");
         }
     }
 
     fn health(&self) -> std::sync::MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn add(receipt: &mut Receipt, count: Count) {
-    match receipt.counts.iter_mut().find(|(known, _)| *known == count) {
-        Some((_, number)) => *number += 1,
-        None => receipt.counts.push((count, 1)),
     }
 }
 

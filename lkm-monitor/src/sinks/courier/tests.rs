@@ -34,6 +34,12 @@ fn failure(reason: &str) -> Delivered {
     Delivered::Failed(Failure { reason: reason.to_owned(), maybe_taken: false, retry_after: None })
 }
 
+fn courier(spool: &Arc<Spool>, script: &Script) -> Courier {
+    let pauses = (Duration::from_millis(1), Duration::from_millis(4));
+    let route = Route { pauses, ..Route::new("siem", 8, 1 << 20) };
+    Courier::start(Arc::clone(spool), Box::new(script.clone()), route).unwrap()
+}
+
 struct Bench {
     _folder: tempfile::TempDir,
     spool: Arc<Spool>,
@@ -50,10 +56,16 @@ impl Bench {
         let incoming = |number| Incoming { class: Class::High, happened_ms: 0, json: format!("{number}").into_bytes() };
         spool.append(&(0..documents).map(incoming).collect::<Vec<_>>());
         let script = Script { replies: Arc::new(Mutex::new(replies.into())), ..Script::default() };
-        let pauses = (Duration::from_millis(1), Duration::from_millis(4));
-        let route = Route { pauses, ..Route::new("siem", 8, 1 << 20) };
-        let courier = Courier::start(Arc::clone(&spool), Box::new(script.clone()), route).unwrap();
+        let courier = courier(&spool, &script);
         Self { _folder: folder, spool, script, courier }
+    }
+
+    /// Another courier in its place, for a receiver that takes everything.
+    fn relieve(&mut self) {
+        self.courier.dismiss();
+        self.wait("it has left", |bench| bench.courier.has_ended());
+        self.script.replies.lock().unwrap().clear();
+        self.courier = courier(&self.spool, &self.script);
     }
 
     fn wait(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
@@ -148,6 +160,50 @@ fn a_courier_leaves_while_its_receiver_is_dead() {
     bench.courier.dismiss();
     bench.wait("it has left", |bench| bench.courier.has_ended());
     assert_eq!((bench.spool.bytes() > 0, total(&bench.spool.counts(), Count::Acked)), (true, 0));
+}
+
+/// Refuses the second document of those that come first, and takes the others but for these; the rest never.
+fn torn(taken_not: &'static [u64]) -> Vec<Reply> {
+    let first = |batch: &[Entry]| {
+        let fate = |entry: &Entry| match entry.number {
+            2 => Fate::Refused("no such field".to_owned()),
+            number if taken_not.contains(&number) => Fate::TryAgain("busy".to_owned()),
+            _ => Fate::Taken,
+        };
+        Delivered::Each(batch.iter().map(fate).collect())
+    };
+    let busy = |batch: &[Entry]| all(batch, Fate::TryAgain("busy".to_owned()));
+    std::iter::once(Box::new(first) as Reply).chain((0..100_000).map(|_| Box::new(busy) as Reply)).collect()
+}
+
+#[test]
+fn a_courier_that_leaves_notes_what_is_settled_before_the_first_that_is_not() {
+    let mut bench = Bench::new(6, torn(&[4, 6]));
+    bench.wait("it has tried again", |bench| bench.batches().len() > 2);
+    bench.relieve();
+    let (counts, batches) = bench.delivered();
+    // The fifth goes again too: it stood behind one that did not.
+    assert_eq!((&batches[1], batches.last().unwrap()), (&vec![4, 6], &vec![4, 5, 6]));
+    assert_eq!((total(&counts, Count::Acked), total(&counts, Count::DeadLettered)), (5, 1));
+    assert_eq!(bench.spool.dead_letter_count(), 1);
+}
+
+#[test]
+fn a_courier_that_leaves_removes_the_dead_letters_that_it_sent() {
+    let refused = |batch: &[Entry]| all(batch, Fate::Refused("no such field".to_owned()));
+    let mixed = |_: &[Entry]| Delivered::Each(vec![Fate::Taken, Fate::TryAgain("busy".to_owned()), Fate::Taken]);
+    let busy = (0..100_000).map(|_| Box::new(|batch: &[Entry]| all(batch, Fate::TryAgain("busy".to_owned()))) as Reply);
+    let replies = [Box::new(refused) as Reply, Box::new(mixed)].into_iter().chain(busy).collect();
+    let mut bench = Bench::new(3, replies);
+    bench.delivered();
+    let numbers: Vec<u64> = bench.spool.dead_letters().unwrap().into_iter().map(|(number, _)| number).collect();
+    bench.spool.retry_dead_letters(&numbers).unwrap();
+    bench.wait("one is tried again", |bench| bench.batches().len() > 2);
+    bench.relieve();
+    assert_eq!(total(&bench.spool.counts(), Count::Acked), 1);
+    bench.wait("all are sent", |bench| bench.spool.dead_letter_count() == 0);
+    assert_eq!(total(&bench.spool.counts(), Count::Acked), 3);
+    assert_eq!(bench.batches().last().unwrap(), &numbers[1..]);
 }
 
 #[test]
