@@ -110,7 +110,8 @@ impl Dispatch {
         &self.spool
     }
 
-    /// Uses these sinks, and no others, and these bounds, soon. Each sink goes on where its courier has got to.
+    /// Uses these sinks, and no others, and these bounds, soon. One that did not change goes on undisturbed, another where its courier has
+    /// got to.
     pub fn follow(&self, plans: BTreeMap<String, Plan>, Settings { limits, min_free_bytes, .. }: Settings) {
         // Nobody listens any more when the status says why.
         let _ = self.orders.send(Order::Follow { plans, limits, min_free_bytes });
@@ -149,7 +150,8 @@ struct Desk {
     agent: Agent,
     /// Of each sink that is set, whoever carries to it.
     health: BTreeMap<String, Arc<Mutex<Health>>>,
-    couriers: BTreeMap<String, Courier>,
+    /// With what they were made of.
+    couriers: BTreeMap<String, (Plan, Courier)>,
     /// Couriers that were asked to end: their sinks are still in their hands.
     leaving: BTreeMap<String, Courier>,
     /// Sinks without a courier.
@@ -183,14 +185,20 @@ impl Desk {
         }
     }
 
-    fn follow(&mut self, plans: BTreeMap<String, Plan>) -> Result<(), DispatchError> {
+    fn follow(&mut self, mut plans: BTreeMap<String, Plan>) -> Result<(), DispatchError> {
         let wants_alerts = |plan: &Plan| plan.documents == Documents::Alerts;
         self.spool.set_sinks(plans.iter().map(|(name, plan)| (name.clone(), wants_alerts(plan))).collect())?;
-        for (name, courier) in std::mem::take(&mut self.couriers) {
-            courier.dismiss();
-            self.leaving.insert(name, courier);
-        }
         self.health.retain(|name, _| plans.contains_key(name));
+        for (name, (plan, courier)) in std::mem::take(&mut self.couriers) {
+            if plans.get(&name) == Some(&plan) {
+                // It goes on: whoever is made anew waits for its receiver, and for what it is sent a second time.
+                plans.remove(&name);
+                self.couriers.insert(name, (plan, courier));
+            } else {
+                courier.dismiss();
+                self.leaving.insert(name, courier);
+            }
+        }
         self.vacant = plans;
         self.look_after()
     }
@@ -198,7 +206,7 @@ impl Desk {
     /// Gives sinks their couriers: a courier that was asked to end may take as long as its sink's timeout. An error where one has ended by
     /// itself.
     fn look_after(&mut self) -> Result<(), DispatchError> {
-        if let Some((sink, _)) = self.couriers.iter().find(|(_, courier)| courier.has_ended()) {
+        if let Some((sink, _)) = self.couriers.iter().find(|(_, (_, courier))| courier.has_ended()) {
             return Err(DispatchError::Died { sink: sink.clone() });
         }
         self.leaving.retain(|_, courier| !courier.has_ended());
@@ -211,7 +219,7 @@ impl Desk {
             let route = Route { health, ..Route::new(&name, plan.batch_documents, plan.batch_bytes) };
             let courier = Courier::start(Arc::clone(&self.spool), plan.sink(&self.host, &self.agent), route)
                 .map_err(|source| DispatchError::Thread { name: name.clone(), source })?;
-            self.couriers.insert(name, courier);
+            self.couriers.insert(name, (plan, courier));
         }
         Ok(())
     }
@@ -233,11 +241,12 @@ impl Desk {
 
     fn finish(mut self, deadline: Instant) {
         let is_well = |courier: &Courier| courier.health().failure.is_none() && !courier.has_ended();
-        let is_busy = |(sink, courier): (&String, &Courier)| is_well(courier) && !self.spool.is_satisfied(sink);
+        let is_busy =
+            |(sink, (_, courier)): (&String, &(Plan, Courier))| is_well(courier) && !self.spool.is_satisfied(sink);
         while Instant::now() < deadline && self.couriers.iter().any(is_busy) {
             std::thread::sleep(LAST_LOOKS);
         }
-        self.leaving.append(&mut self.couriers);
+        self.leaving.extend(self.couriers.into_iter().map(|(name, (_, courier))| (name, courier)));
         self.leaving.values().for_each(Courier::dismiss);
         while Instant::now() < deadline && !self.leaving.values().all(Courier::has_ended) {
             std::thread::sleep(LAST_LOOKS);

@@ -19,7 +19,7 @@ use super::{
 const PATH: &str = "/_bulk?filter_path=error,status,items.*.status,items.*.error,items.*.failure_store";
 
 /// How documents get there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ElasticsearchSettings {
     pub http: HttpSettings,
     /// The data stream, where it is not the one that the document names.

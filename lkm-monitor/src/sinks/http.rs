@@ -33,7 +33,7 @@ use crate::config::sinks::TlsConfig;
 const OUTPUT_BYTES: usize = 16 << 10;
 
 /// How a receiver is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpSettings {
     /// Of one receiver: at least one. They are tried in turn.
     pub endpoints: Vec<Endpoint>,

@@ -30,7 +30,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How documents get there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SplunkSettings {
     pub http: HttpSettings,
     pub source: String,
@@ -39,8 +39,6 @@ pub struct SplunkSettings {
     pub index: Option<String>,
     /// Whether to wait until the documents are indexed.
     pub acknowledge: bool,
-    /// What the collector numbers acknowledgements by: a UUID.
-    pub channel: String,
 }
 
 /// See the module.
@@ -48,6 +46,7 @@ pub struct SplunkSettings {
 pub struct SplunkSink {
     client: Client,
     settings: SplunkSettings,
+    channel: String,
 }
 
 /// What stands around a document, which follows as `event`.
@@ -65,9 +64,10 @@ struct Envelope<'a> {
 }
 
 impl SplunkSink {
+    /// `channel` is what the collector numbers acknowledgements by: a UUID, of this run.
     #[must_use]
-    pub fn new(settings: SplunkSettings) -> Self {
-        Self { client: Client::new(settings.http.clone()), settings }
+    pub fn new(settings: SplunkSettings, channel: &str) -> Self {
+        Self { client: Client::new(settings.http.clone()), settings, channel: channel.to_owned() }
     }
 
     fn body(&self, documents: &[Document<'_>]) -> Vec<u8> {
@@ -93,7 +93,7 @@ impl SplunkSink {
     }
 
     fn ask(&mut self, path: &str, body: &[u8], deadline: Instant) -> Result<Answer, Failure> {
-        let headers = [("x-splunk-request-channel", self.settings.channel.as_str())];
+        let headers = [("x-splunk-request-channel", self.channel.as_str())];
         self.client.post(&Request { path, content_type: "application/json", headers: &headers, body }, deadline)
     }
 

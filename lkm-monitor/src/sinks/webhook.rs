@@ -23,7 +23,7 @@ pub enum Format {
 }
 
 /// How documents get there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSettings {
     pub http: HttpSettings,
     pub format: Format,

@@ -35,8 +35,6 @@ pub enum HttpError {
     NoTls { key: &'static str },
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("no channel for acknowledgements: /proc/sys/kernel/random/uuid: {0}")]
-    Channel(std::io::Error),
 }
 
 /// Looks at keys, one after the other, and keeps what is wrong with them: all of it is told at once.

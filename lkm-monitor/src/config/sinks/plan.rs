@@ -30,7 +30,7 @@ const TIMEOUT_S: u32 = 30;
 const MAX_NAME: usize = 32;
 
 /// How documents get to one receiver.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub documents: Documents,
     /// Of one batch at the most.
@@ -40,7 +40,7 @@ pub struct Plan {
     kind: Kind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     File(FileSettings),
     Stdout,
@@ -111,7 +111,7 @@ impl Plan {
             Kind::Journald(socket) => Box::new(JournaldSink::new(socket, self.timeout)),
             Kind::Syslog(settings) => Box::new(SyslogSink::new(settings, self.timeout)),
             Kind::Elasticsearch(settings) => Box::new(ElasticsearchSink::new(settings)),
-            Kind::Splunk(settings) => Box::new(SplunkSink::new(settings)),
+            Kind::Splunk(settings) => Box::new(SplunkSink::new(settings, &agent.ephemeral_id)),
             Kind::Webhook(settings) => Box::new(WebhookSink::new(settings)),
         }
     }

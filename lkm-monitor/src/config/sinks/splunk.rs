@@ -1,6 +1,6 @@
 //! `[sinks.NAME.splunk]`
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
@@ -72,15 +72,12 @@ impl SplunkConfig {
             // A collector knows only what it took itself.
             problems.0.push(HttpError::Both { key: "acknowledge", other: "more than one of endpoints" });
         }
-        let channel = fs::read_to_string("/proc/sys/kernel/random/uuid").map_err(HttpError::Channel);
-        let channel = problems.take(channel).unwrap_or_default().trim().to_owned();
         problems.or(SplunkSettings {
             http,
             source: self.source.clone(),
             sourcetype: self.sourcetype.clone(),
             index,
             acknowledge: self.acknowledge,
-            channel,
         })
     }
 }

@@ -34,7 +34,7 @@ pub enum CredentialsError {
 }
 
 /// The header. Its value is marked as sensitive: `Debug` prints nothing of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
     scheme: Scheme,
     path: PathBuf,

@@ -26,7 +26,7 @@ fn sink(server: &Server, folder: &Folder, change: impl FnOnce(&mut SplunkConfig)
     let token_file = Some(folder.with("token", "11-22\n"));
     let mut config = SplunkConfig { endpoints: vec![server.url()], token_file, ..SplunkConfig::default() };
     change(&mut config);
-    SplunkSink::new(config.settings(timeout).unwrap())
+    SplunkSink::new(config.settings(timeout).unwrap(), "e0000000-0000-8000-8000-000000000002")
 }
 
 /// Holds what every request must have; its channel.
