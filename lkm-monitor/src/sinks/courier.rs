@@ -182,7 +182,7 @@ impl Walk {
             }
             Delivered::Each(fates) => {
                 let reason = format!("the sink told of {} documents out of {attempt}", fates.len());
-                Some(Failure { reason, maybe_taken: true, retry_after: None })
+                Some(self.all_again(attempt, Failure { reason, maybe_taken: true, retry_after: None }))
             }
             Delivered::TooLarge if attempt == 1 => {
                 let entry = progress.pending.remove(0);
@@ -193,11 +193,17 @@ impl Walk {
                 self.largest = attempt / 2;
                 None
             }
-            Delivered::Failed(failure) => {
-                self.spool.count(Count::Retried, &self.route.name, attempt as u64);
-                Some(failure)
-            }
+            Delivered::Failed(failure) => Some(self.all_again(attempt, failure)),
         }
+    }
+
+    /// Counts documents of which nothing is known.
+    fn all_again(&self, attempt: usize, failure: Failure) -> Failure {
+        self.spool.count(Count::Retried, &self.route.name, attempt as u64);
+        if failure.maybe_taken {
+            self.spool.count(Count::MaybeDuplicate, &self.route.name, attempt as u64);
+        }
+        failure
     }
 
     /// Notes what became of a document. Why it is to be tried again, if it is.

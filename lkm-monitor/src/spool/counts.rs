@@ -21,6 +21,8 @@ pub enum Count {
     TornRecord,
     /// Documents that were sent again.
     Retried,
+    /// Documents that were sent again though the receiver may have them: its answer was missing.
+    MaybeDuplicate,
     /// Documents that the receiver said to have already.
     Duplicate,
     /// Documents that the receiver put where they do not belong.
@@ -45,7 +47,7 @@ pub enum Scope {
 }
 
 impl Count {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Spooled,
         Self::Unspooled,
         Self::SpoolError,
@@ -54,6 +56,7 @@ impl Count {
         Self::Purged,
         Self::TornRecord,
         Self::Retried,
+        Self::MaybeDuplicate,
         Self::Duplicate,
         Self::Misfiled,
         Self::DeadLettered,
@@ -73,6 +76,7 @@ impl Count {
             Self::Purged => "purged",
             Self::TornRecord => "torn_record",
             Self::Retried => "retried",
+            Self::MaybeDuplicate => "maybe_duplicate",
             Self::Duplicate => "duplicate",
             Self::Misfiled => "misfiled",
             Self::DeadLettered => "dead_lettered",
@@ -85,9 +89,13 @@ impl Count {
     /// The stage that counts: `spool` or `sink`.
     pub const fn stage(self) -> &'static str {
         match self {
-            Self::Retried | Self::Duplicate | Self::Misfiled | Self::DeadLettered | Self::Acked | Self::FileRemoved => {
-                "sink"
-            }
+            Self::Retried
+            | Self::MaybeDuplicate
+            | Self::Duplicate
+            | Self::Misfiled
+            | Self::DeadLettered
+            | Self::Acked
+            | Self::FileRemoved => "sink",
             _ => "spool",
         }
     }

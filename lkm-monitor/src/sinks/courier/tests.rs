@@ -118,6 +118,8 @@ fn a_failed_batch_is_sent_again_as_a_whole() {
     let (counts, batches) = bench.delivered();
     assert_eq!(batches, [[1, 2, 3], [1, 2, 3], [1, 2, 3]]);
     assert_eq!(total(&counts, Count::Acked), 3);
+    // Of the first attempt it is known that nothing arrived.
+    assert_eq!((total(&counts, Count::Retried), total(&counts, Count::MaybeDuplicate)), (6, 3));
     bench.wait("it is well again", |bench| bench.courier.health().failure.is_none());
 }
 
