@@ -256,9 +256,10 @@ impl Walk {
             health.failure = Some(failure.reason.clone());
             health.failures = health.failures.saturating_add(1);
         }
-        let pause = failure.retry_after.map_or(self.pause, |asked| asked.clamp(self.pause, self.route.pauses.1));
+        // Whoever asked for quiet would only refuse us earlier.
+        let pause = failure.retry_after.unwrap_or_default() + jittered(self.pause);
         self.pause = (self.pause * 2).min(self.route.pauses.1);
-        self.spool.rest(jittered(pause), &self.leave);
+        self.spool.rest(pause, &self.leave);
     }
 
     fn acknowledge(&self, receipt: &Receipt) {

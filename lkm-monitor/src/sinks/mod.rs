@@ -72,7 +72,7 @@ pub struct Failure {
     pub reason: String,
     /// The receiver may have taken documents of it, and only its answer is missing: they may arrive twice.
     pub maybe_taken: bool,
-    /// The receiver said how long it wants to be left alone.
+    /// The receiver said how long it wants to be left alone. It is, for no less than that.
     pub retry_after: Option<Duration>,
 }
 

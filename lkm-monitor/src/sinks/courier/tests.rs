@@ -209,6 +209,30 @@ fn a_courier_that_leaves_removes_the_dead_letters_that_it_sent() {
 }
 
 #[test]
+fn a_receiver_that_asks_for_quiet_has_it() {
+    // Many times the longest pause of our own.
+    let asked = Duration::from_millis(300);
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let busy = || -> Reply {
+        let times = Arc::clone(&times);
+        Box::new(move |batch| {
+            times.lock().unwrap().push(std::time::Instant::now());
+            match times.lock().unwrap().len() {
+                1 => Delivered::Failed(Failure {
+                    reason: "busy".to_owned(),
+                    maybe_taken: false,
+                    retry_after: Some(asked),
+                }),
+                _ => all(batch, Fate::Taken),
+            }
+        })
+    };
+    Bench::new(1, vec![busy(), busy()]).delivered();
+    let times = times.lock().unwrap();
+    assert!(times[1] - times[0] >= asked, "{:?}", times[1] - times[0]);
+}
+
+#[test]
 fn pauses_differ_and_are_bounded() {
     let pause = Duration::from_secs(60);
     for _ in 0..1000 {

@@ -11,8 +11,8 @@ use crate::model::text;
 /// What is read of an answer. The answer to a batch of thousands of documents is smaller.
 const MAX_BYTES: u64 = 4 << 20;
 
-/// The longest that a receiver can send us away.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
+/// The longest that a receiver can send us away: alerts wait meanwhile.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(15 * 60);
 
 /// The longest of a receiver's words that a reason repeats.
 const EXCERPT_BYTES: usize = 400;
