@@ -163,7 +163,9 @@ impl Walk {
     fn weigh(&mut self, progress: &mut Progress, attempt: usize, delivered: Delivered) -> Option<Failure> {
         match delivered {
             Delivered::Each(fates) if fates.len() == attempt => {
-                self.largest = self.largest.saturating_mul(2).min(self.route.batch_documents);
+                if attempt == self.largest {
+                    self.largest = grown(self.largest).min(self.route.batch_documents);
+                }
                 let tried: Vec<_> = progress.pending.drain(..attempt).collect();
                 let (mut again, mut why) = (Vec::new(), None);
                 for (entry, fate) in tried.into_iter().zip(fates) {
@@ -190,6 +192,13 @@ impl Walk {
                 None
             }
             Delivered::TooLarge => {
+                if self.largest == self.route.batch_documents {
+                    tracing::info!(
+                        sink = self.route.name,
+                        documents = attempt,
+                        "a batch was too large for the receiver, smaller ones are sent"
+                    );
+                }
                 self.largest = attempt / 2;
                 None
             }
@@ -293,6 +302,11 @@ impl Walk {
     fn health(&self) -> std::sync::MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The next size of a batch, after one of this size was taken. Each step beyond what the receiver takes costs a request in vain.
+const fn grown(documents: usize) -> usize {
+    documents + 1 + documents / 32
 }
 
 /// Somewhere between half of it and all: a fleet must not come back in one moment.

@@ -142,6 +142,18 @@ fn a_batch_that_is_too_large_is_halved_and_one_document_is_a_dead_letter() {
 }
 
 #[test]
+fn a_receiver_is_seldom_asked_for_more_than_it_took() {
+    let four_at_most = |batch: &[Entry]| match batch.len() {
+        0..=4 => all(batch, Fate::Taken),
+        _ => Delivered::TooLarge,
+    };
+    let replies = (0..1000).map(|_| Box::new(four_at_most) as Reply).collect();
+    let (counts, batches) = Bench::new(80, replies).delivered();
+    let in_vain = batches.iter().filter(|batch| batch.len() > 4).count();
+    assert!(in_vain <= 6 && total(&counts, Count::Acked) == 80, "{batches:?}");
+}
+
+#[test]
 fn dead_letters_are_sent_again_when_somebody_wants_that() {
     let refused = |batch: &[Entry]| all(batch, Fate::Refused("no such field".to_owned()));
     let bench = Bench::new(1, vec![Box::new(refused)]);
