@@ -9,7 +9,7 @@ mod progress;
 use std::{
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use self::progress::Progress;
@@ -23,6 +23,8 @@ use crate::{
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long the spool is waited for. Then dead letters that are to be sent again get their turn.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often they get it where the spool has always something: each time all dead letters are read.
+const LETTERS_EVERY: Duration = Duration::from_secs(30);
 
 /// How a courier works.
 #[derive(Clone, Debug)]
@@ -34,6 +36,7 @@ pub struct Route {
     pub batch_bytes: usize,
     /// Shorter in tests.
     pub pauses: (Duration, Duration),
+    pub letters_every: Duration,
     /// An earlier courier's, which goes on.
     pub health: Arc<Mutex<Health>>,
 }
@@ -41,7 +44,14 @@ pub struct Route {
 impl Route {
     /// A sink that gets batches of this size.
     pub fn new(name: &str, batch_documents: usize, batch_bytes: usize) -> Self {
-        Self { name: name.to_owned(), batch_documents, batch_bytes, pauses: PAUSES, health: Arc::default() }
+        Self {
+            name: name.to_owned(),
+            batch_documents,
+            batch_bytes,
+            pauses: PAUSES,
+            letters_every: LETTERS_EVERY,
+            health: Arc::default(),
+        }
     }
 }
 
@@ -81,6 +91,7 @@ impl Courier {
             sink,
             largest: route.batch_documents,
             pause: route.pauses.0,
+            letters_due: Instant::now(),
             route,
             health: Arc::clone(&health),
         };
@@ -112,6 +123,8 @@ struct Walk {
     /// Documents that the receiver takes at one time, as far as it has told.
     largest: usize,
     pause: Duration,
+    /// When dead letters get their turn, even if there is something else to do.
+    letters_due: Instant,
     health: Arc<Mutex<Health>>,
 }
 
@@ -129,7 +142,12 @@ impl Walk {
                     self.acknowledge(&Receipt::of(&batch));
                     self.send_dead_letters_again();
                 }
-                Ok(batch) => self.carry(batch),
+                Ok(batch) => {
+                    self.carry(batch);
+                    if Instant::now() >= self.letters_due {
+                        self.send_dead_letters_again();
+                    }
+                }
                 Err(error) => {
                     tracing::error!(sink = self.route.name, %error, "the spool cannot be read");
                     self.spool.rest(self.route.pauses.0, &self.leave);
@@ -283,6 +301,10 @@ impl Walk {
 
     /// Delivers dead letters that somebody wants to be sent again. What is refused again is a dead letter again.
     fn send_dead_letters_again(&mut self) {
+        self.letters_due = Instant::now() + self.route.letters_every;
+        if self.spool.dead_letter_count() == 0 {
+            return;
+        }
         let letters = self.spool.dead_letters().unwrap_or_default();
         let mine = letters.into_iter().filter(|(_, letter)| letter.retry && letter.sink == self.route.name);
         let (mut numbers, letters): (Vec<_>, Vec<_>) = mine.take(self.route.batch_documents).unzip();

@@ -36,7 +36,7 @@ fn failure(reason: &str) -> Delivered {
 
 fn courier(spool: &Arc<Spool>, script: &Script) -> Courier {
     let pauses = (Duration::from_millis(1), Duration::from_millis(4));
-    let route = Route { pauses, ..Route::new("siem", 8, 1 << 20) };
+    let route = Route { pauses, letters_every: Duration::from_millis(10), ..Route::new("siem", 8, 1 << 20) };
     Courier::start(Arc::clone(spool), Box::new(script.clone()), route).unwrap()
 }
 
@@ -163,6 +163,30 @@ fn dead_letters_are_sent_again_when_somebody_wants_that() {
     bench.spool.retry_dead_letters(&[letters[0].0]).unwrap();
     bench.wait("it is sent again", |bench| bench.spool.dead_letter_count() == 0);
     assert_eq!(total(&bench.spool.counts(), Count::Acked), 1);
+}
+
+#[test]
+fn dead_letters_have_their_turn_while_documents_come() {
+    let refused = |batch: &[Entry]| all(batch, Fate::Refused("no such field".to_owned()));
+    let bench = Bench::new(1, vec![Box::new(refused)]);
+    bench.delivered();
+    let letter = bench.spool.dead_letters().unwrap()[0].0;
+    let more = || -> Reply {
+        let spool = Arc::downgrade(&bench.spool);
+        Box::new(move |batch| {
+            if let Some(spool) = spool.upgrade() {
+                spool.append(&[Incoming { class: Class::High, happened_ms: 0, json: b"{}".to_vec() }]);
+            }
+            all(batch, Fate::Taken)
+        })
+    };
+    bench.script.replies.lock().unwrap().extend((0..100_000).map(|_| more()));
+    bench.spool.append(&[Incoming { class: Class::High, happened_ms: 0, json: b"{}".to_vec() }]);
+    bench.wait("documents come", |bench| bench.batches().len() > 3);
+    bench.spool.retry_dead_letters(&[letter]).unwrap();
+    bench.wait("it is sent again", |bench| bench.spool.dead_letter_count() == 0);
+    assert!(!bench.script.replies.lock().unwrap().is_empty(), "there was always something else to do");
+    bench.courier.dismiss();
 }
 
 #[test]
