@@ -16,7 +16,7 @@ use flate2::{Compression, write::GzEncoder};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use ureq::{
     Agent, SendBody,
-    http::{StatusCode, header},
+    http::header,
     tls::{Certificate, ClientCert, PrivateKey, RootCerts},
 };
 
@@ -263,24 +263,4 @@ fn gzip(body: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(body)?;
     encoder.finish()
-}
-
-/// Whether a status is about the whole of what we do, and not about what these documents say.
-///
-/// Such as a wrong address (404, 405), a wrong key (401, 403), or too much at this moment (408, 425, 429): another batch would fare no
-/// better, and this one may fare better later.
-pub(super) fn spares_documents(status: u16) -> bool {
-    const UNSAID: [StatusCode; 10] = [
-        StatusCode::UNAUTHORIZED,
-        StatusCode::FORBIDDEN,
-        StatusCode::NOT_FOUND,
-        StatusCode::METHOD_NOT_ALLOWED,
-        StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-        StatusCode::REQUEST_TIMEOUT,
-        StatusCode::GONE,
-        StatusCode::MISDIRECTED_REQUEST,
-        StatusCode::TOO_EARLY,
-        StatusCode::TOO_MANY_REQUESTS,
-    ];
-    !(400..500).contains(&status) || UNSAID.iter().any(|unsaid| unsaid.as_u16() == status)
 }

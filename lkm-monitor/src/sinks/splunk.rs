@@ -19,7 +19,7 @@ pub(super) use self::reply::{Acks, Reply};
 use super::{
     Delivered, Entry, Failure, Fate, Sink,
     document::{self, Document},
-    http::{Answer, Client, HttpSettings, Request, spares_documents},
+    http::{Answer, Client, HttpSettings, Request},
 };
 
 const EVENT: &str = "/services/collector/event";
@@ -112,9 +112,7 @@ impl SplunkSink {
             (200, Ok(reply)) => Delivered::Failed(answer.unclear(&format!("its code is {}", reply.code))),
             (200, Err(problem)) => Delivered::Failed(answer.unclear(&problem)),
             (413, _) => Delivered::TooLarge,
-            (status, Ok(reply)) if !spares_documents(status) && reply.is_of_data() => {
-                refused(&reply, &answer, documents.len())
-            }
+            (400, Ok(reply)) if reply.is_of_data() => refused(&reply, &answer, documents.len()),
             _ => Delivered::Failed(answer.failure()),
         }
     }

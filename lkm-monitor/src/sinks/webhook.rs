@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{
     Delivered, Entry, Fate, Sink,
     document::{self, Document},
-    http::{Client, HttpSettings, Request, spares_documents},
+    http::{Client, HttpSettings, Request},
 };
 
 /// How a batch is written.
@@ -53,9 +53,11 @@ impl WebhookSink {
         match answer.status {
             200..=299 => Delivered::Each(vec![Fate::Taken; documents.len()]),
             413 => Delivered::TooLarge,
-            status if spares_documents(status) => Delivered::Failed(answer.failure()),
-            _ if documents.len() == 1 => Delivered::Each(vec![Fate::Refused(answer.reason())]),
-            _ => Delivered::TooLarge,
+            // The only ones that can be about what documents say. Others are about address, key, form or time: the next batch would fare no
+            // better, and this one may fare better later.
+            400 | 409 | 422 if documents.len() == 1 => Delivered::Each(vec![Fate::Refused(answer.reason())]),
+            400 | 409 | 422 => Delivered::TooLarge,
+            _ => Delivered::Failed(answer.failure()),
         }
     }
 }
