@@ -3,6 +3,7 @@
 use std::{
     io::{self, Stdout},
     os::fd::AsFd,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -23,27 +24,30 @@ pub struct StdoutSink<T = Stdout> {
     target: T,
     timeout: Duration,
     /// The rest of a line that was begun when the time was over. It comes first, so that no line begins inside another.
-    rest: Vec<u8>,
+    rest: &'static Mutex<Vec<u8>>,
 }
+
+/// That of standard output: it outlives a sink that a reload makes anew.
+static REST: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 impl StdoutSink {
     /// Writes to this process's standard output. `timeout` is for a batch.
     pub fn new(timeout: Duration) -> Self {
-        Self::to(io::stdout(), timeout)
+        Self::to(io::stdout(), timeout, &REST)
     }
 }
 
 impl<T: AsFd> StdoutSink<T> {
-    fn to(target: T, timeout: Duration) -> Self {
-        Self { target, timeout, rest: Vec::new() }
+    const fn to(target: T, timeout: Duration, rest: &'static Mutex<Vec<u8>>) -> Self {
+        Self { target, timeout, rest }
     }
 
-    fn write_rest(&mut self, deadline: Instant) -> io::Result<()> {
-        while !self.rest.is_empty() {
+    fn write(&self, rest: &mut Vec<u8>, deadline: Instant) -> io::Result<()> {
+        while !rest.is_empty() {
             self.wait(deadline)?;
-            let piece = &self.rest[..self.rest.len().min(PIECE_BYTES)];
+            let piece = &rest[..rest.len().min(PIECE_BYTES)];
             let written = retry_on_intr(|| rustix::io::write(&self.target, piece))?;
-            self.rest.drain(..written);
+            rest.drain(..written);
         }
         Ok(())
     }
@@ -64,12 +68,13 @@ impl<T: AsFd> StdoutSink<T> {
 impl<T: AsFd + Send> Sink for StdoutSink<T> {
     fn deliver(&mut self, batch: &[Entry]) -> Delivered {
         let deadline = Instant::now() + self.timeout;
+        let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         let mut fates = Vec::with_capacity(batch.len());
         for entry in batch {
-            let written = self.write_rest(deadline).and_then(|()| {
-                self.rest.extend_from_slice(&entry.json);
-                self.rest.push(b'\n');
-                self.write_rest(deadline)
+            let written = self.write(&mut rest, deadline).and_then(|()| {
+                rest.extend_from_slice(&entry.json);
+                rest.push(b'\n');
+                self.write(&mut rest, deadline)
             });
             match written {
                 Ok(()) => fates.push(Fate::Taken),
@@ -87,12 +92,17 @@ mod tests {
     use super::*;
     use crate::sinks::samples::entries;
 
+    fn no_rest() -> &'static Mutex<Vec<u8>> {
+        Box::leak(Box::default())
+    }
+
     #[test]
     fn a_reader_gets_every_line() {
         let (mut reader, writer) = io::pipe().unwrap();
         let batch = entries(0..40, 9000);
         let sent = batch.clone();
-        let sending = std::thread::spawn(move || StdoutSink::to(writer, Duration::from_secs(20)).deliver(&sent));
+        let sending =
+            std::thread::spawn(move || StdoutSink::to(writer, Duration::from_secs(20), no_rest()).deliver(&sent));
         let mut read = Vec::new();
         reader.read_to_end(&mut read).unwrap();
         assert_eq!(sending.join().unwrap(), Delivered::Each(vec![Fate::Taken; 40]));
@@ -103,13 +113,16 @@ mod tests {
     #[test]
     fn a_reader_that_stands_still_costs_the_timeout_and_tears_no_line() {
         let (mut reader, writer) = io::pipe().unwrap();
-        let mut sink = StdoutSink::to(writer, Duration::from_millis(50));
+        let rest = no_rest();
+        let mut sink = StdoutSink::to(writer, Duration::from_millis(50), rest);
         let batch = entries(0..40, 9000);
         let Delivered::Each(fates) = sink.deliver(&batch) else { panic!("nothing fitted into the pipe") };
         let taken = fates.iter().filter(|fate| **fate == Fate::Taken).count();
         assert!((1..40).contains(&taken) && matches!(fates[taken], Fate::TryAgain(_)), "{fates:?}");
         assert!(matches!(sink.deliver(&batch[taken..]), Delivered::Failed(_)));
 
+        // A reload makes it anew.
+        let mut sink = StdoutSink::to(sink.target, sink.timeout, rest);
         let reading = std::thread::spawn(move || {
             let mut read = String::new();
             reader.read_to_string(&mut read).unwrap();
@@ -133,7 +146,7 @@ mod tests {
     fn a_reader_that_is_gone_is_a_failure() {
         let (reader, writer) = io::pipe().unwrap();
         drop(reader);
-        let delivered = StdoutSink::to(writer, Duration::from_secs(5)).deliver(&entries(0..1, 10));
+        let delivered = StdoutSink::to(writer, Duration::from_secs(5), no_rest()).deliver(&entries(0..1, 10));
         assert!(matches!(delivered, Delivered::Failed(_)), "{delivered:?}");
     }
 }
