@@ -43,10 +43,10 @@ pub enum Documents {
 #[serde(default, deny_unknown_fields)]
 pub struct SinkConfig {
     pub documents: Documents,
-    /// Documents, and bytes, in one batch at the most. The defaults depend on the kind.
+    /// Documents, and bytes, in one batch at the most.
     pub batch_documents: Option<u32>,
     pub batch_bytes: Option<u32>,
-    /// How long the receiver may take for one batch.
+    /// How long the receiver may take for one batch. The default depends on the kind.
     pub timeout_s: Option<u32>,
     pub elasticsearch: Option<ElasticsearchConfig>,
     pub splunk: Option<SplunkConfig>,

@@ -26,6 +26,8 @@ use crate::{
 const BATCH_DOCUMENTS: u32 = 500;
 const BATCH_BYTES: u32 = 4 << 20;
 const TIMEOUT_S: u32 = 30;
+/// Where the receiver acknowledges what it has indexed, which Splunk's indexers may do minutes later.
+const ACKNOWLEDGED_TIMEOUT_S: u32 = 300;
 /// Characters of a sink's name.
 const MAX_NAME: usize = 32;
 
@@ -75,7 +77,9 @@ impl Plan {
             }
             value
         };
-        let timeout_s = number("timeout_s", config.timeout_s, TIMEOUT_S, 1, 600);
+        let acknowledges = config.splunk.as_ref().is_some_and(|splunk| splunk.acknowledge);
+        let default_timeout_s = if acknowledges { ACKNOWLEDGED_TIMEOUT_S } else { TIMEOUT_S };
+        let timeout_s = number("timeout_s", config.timeout_s, default_timeout_s, 1, 600);
         let batch_documents = number("batch_documents", config.batch_documents, BATCH_DOCUMENTS, 1, 10_000);
         let batch_bytes = number("batch_bytes", config.batch_bytes, BATCH_BYTES, 1 << 15, 1 << 26);
         let timeout = Duration::from_secs(timeout_s.into());
@@ -168,6 +172,7 @@ fn invalid(here: &Key, problems: &[Problem]) -> Vec<Invalid> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::secret_file;
 
     fn problem(text: &str) -> String {
         Plan::of("siem", &toml::from_str(text).unwrap()).unwrap_err().to_string()
@@ -179,6 +184,21 @@ mod tests {
         let plan = Plan::of("siem", &config).unwrap();
         assert_eq!((plan.documents, plan.batch_documents, plan.batch_bytes), (Documents::Alerts, 7, 4 << 20));
         assert!(matches!(plan.kind, Kind::File(_)));
+    }
+
+    #[test]
+    fn who_waits_for_an_acknowledgement_has_more_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let token = folder.path().join("token");
+        secret_file(&token, "1-2\n");
+        let timeout = |more: &str, acknowledge: bool| {
+            let splunk = format!("endpoints = ['http://a']\ntoken_file = '{}'", token.display());
+            let text = format!("{more}\n[splunk]\n{splunk}\nacknowledge = {acknowledge}\n");
+            let plan = Plan::of("siem", &toml::from_str(&text).unwrap()).unwrap();
+            let Kind::Splunk(settings) = plan.kind else { panic!("{:?}", plan.kind) };
+            settings.http.timeout.as_secs()
+        };
+        assert_eq!((timeout("", false), timeout("", true), timeout("timeout_s = 60", true)), (30, 300, 60));
     }
 
     #[test]
