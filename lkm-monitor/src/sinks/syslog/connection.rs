@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{TcpStream, ToSocketAddrs as _},
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _},
     os::{fd::AsFd, raw::c_int},
     time::{Duration, Instant},
 };
@@ -102,19 +102,23 @@ impl Connection {
 
 fn connect(settings: &SyslogSettings, deadline: Instant) -> Result<TcpStream, SyslogError> {
     let SyslogSettings { host, port, .. } = settings;
-    let no_address = |error| SyslogError::Resolve(host.clone(), error);
-    let failed = |error| SyslogError::Connect(name(settings), error);
+    let addresses = (host.as_str(), *port).to_socket_addrs();
+    let addresses: Vec<_> = addresses.map_err(|error| SyslogError::Resolve(host.clone(), error))?.collect();
+    let socket = connect_to_one(&addresses, deadline).and_then(|socket| socket.set_nodelay(true).map(|()| socket));
+    socket.map_err(|error| SyslogError::Connect(name(settings), error))
+}
+
+/// The first of these that answers. One that says nothing may take its share of the time, so that others are left some.
+pub(super) fn connect_to_one(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::ErrorKind::NotFound.into();
-    for address in (host.as_str(), *port).to_socket_addrs().map_err(no_address)? {
-        match TcpStream::connect_timeout(&address, left(deadline).map_err(failed)?) {
-            Ok(socket) => {
-                socket.set_nodelay(true).map_err(failed)?;
-                return Ok(socket);
-            }
+    for (address, those_left) in addresses.iter().zip((1..=addresses.len()).rev()) {
+        let share = left(deadline)? / u32::try_from(those_left).unwrap_or(u32::MAX);
+        match TcpStream::connect_timeout(address, share) {
+            Ok(socket) => return Ok(socket),
             Err(error) => last = error,
         }
     }
-    Err(failed(last))
+    Err(last)
 }
 
 /// Takes what has arrived. How much; 0 at the end.

@@ -2,7 +2,7 @@
 
 use std::{
     io::Read as _,
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
 };
 
 use super::*;
@@ -128,4 +128,17 @@ fn a_receiver_that_lets_us_in_and_closes_has_taken_nothing() {
     let failure = failure(sink(port).deliver(&batch));
     assert!(failure.maybe_taken && failure.reason.contains("the receiver closed it"), "{failure:?}");
     refusing.join().unwrap();
+}
+
+#[test]
+fn an_address_that_says_nothing_leaves_time_for_the_next() {
+    let (silent, silent_port) = listen();
+    // Its queue is full with one connection, and it is told of no other.
+    rustix::net::listen(&silent, 0).unwrap();
+    let addresses = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let _first = TcpStream::connect(addresses(silent_port)).unwrap();
+    let (_listener, port) = listen();
+    let deadline = Instant::now() + Duration::from_secs(2);
+    let socket = connection::connect_to_one(&[addresses(silent_port), addresses(port)], deadline).unwrap();
+    assert_eq!(socket.peer_addr().unwrap().port(), port);
 }
