@@ -28,6 +28,8 @@ const BATCH_BYTES: u32 = 4 << 20;
 const TIMEOUT_S: u32 = 30;
 /// Where the receiver acknowledges what it has indexed, which Splunk's indexers may do minutes later.
 const ACKNOWLEDGED_TIMEOUT_S: u32 = 300;
+/// A new connection has to last for a second before it is believed.
+const LEAST_SYSLOG_TIMEOUT_S: u32 = 2;
 /// Characters of a sink's name.
 const MAX_NAME: usize = 32;
 
@@ -79,7 +81,8 @@ impl Plan {
         };
         let acknowledges = config.splunk.as_ref().is_some_and(|splunk| splunk.acknowledge);
         let default_timeout_s = if acknowledges { ACKNOWLEDGED_TIMEOUT_S } else { TIMEOUT_S };
-        let timeout_s = number("timeout_s", config.timeout_s, default_timeout_s, 1, 600);
+        let least_timeout_s = if config.syslog.is_some() { LEAST_SYSLOG_TIMEOUT_S } else { 1 };
+        let timeout_s = number("timeout_s", config.timeout_s, default_timeout_s, least_timeout_s, 600);
         let batch_documents = number("batch_documents", config.batch_documents, BATCH_DOCUMENTS, 1, 10_000);
         let batch_bytes = number("batch_bytes", config.batch_bytes, BATCH_BYTES, 1 << 15, 1 << 26);
         let timeout = Duration::from_secs(timeout_s.into());
@@ -206,6 +209,8 @@ mod tests {
         assert!(problem("").starts_with("sinks.siem: no kind is given"));
         assert_eq!(problem("[stdout]\n[file]\n"), "sinks.siem: file and stdout are given, but a sink has one kind");
         assert_eq!(problem("timeout_s = 0\n[stdout]\n"), "sinks.siem.timeout_s: it is 0, but must be from 1 to 600");
+        let syslog = problem("timeout_s = 1\n[syslog]\naddress = \"siem:601\"\n");
+        assert_eq!(syslog, "sinks.siem.timeout_s: it is 1, but must be from 2 to 600");
         let path = problem("[file]\npath = \"events\"\n");
         assert!(path.starts_with("sinks.siem.file.path: is `events`, but must be"), "{path}");
         let address = problem("[syslog]\naddress = \"siem\"\n");

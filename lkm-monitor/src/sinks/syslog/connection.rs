@@ -26,6 +26,8 @@ const LAST_LOOK: Duration = Duration::from_millis(50);
 /// How long a new connection has to last before it is believed. Who does not like our certificate or address, or has nobody behind it, lets
 /// us in and send, and closes then; without this, each batch would be lost so, and nobody would know.
 const PROBATION: Duration = Duration::from_secs(1);
+/// What a receiver may say between two looks. It has nothing to say.
+const MAX_SAID: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -68,35 +70,38 @@ impl Connection {
         }
     }
 
-    /// An error when the receiver has closed the connection. What it says otherwise means nothing in syslog.
-    pub(super) fn look(&mut self) -> io::Result<()> {
-        loop {
+    /// An error when the receiver has closed the connection, or does not stop talking. What it says otherwise means nothing in syslog.
+    pub(super) fn look(&mut self, deadline: Instant) -> io::Result<()> {
+        let mut said = 0;
+        while said <= MAX_SAID {
+            left(deadline)?;
             let came = match &mut self.tls {
                 None => Arrived(&self.socket).read(&mut [0; 4096]),
                 Some(tls) => look_into(tls, &self.socket),
             };
             match came {
                 Ok(0) => return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the receiver closed it")),
-                Ok(_) => {}
+                Ok(read) => said += read,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             }
         }
+        Err(io::Error::new(io::ErrorKind::InvalidData, "the receiver does not stop talking"))
     }
 
     /// Waits until the receiver's kernel has everything, and a new connection has lasted.
     pub(super) fn settle(&mut self, deadline: Instant) -> io::Result<()> {
         let mut pause = FIRST_LOOK;
         while unacknowledged(&self.socket)? > 0 {
-            self.look()?;
+            self.look(deadline)?;
             wait_readable(&self.socket, pause.min(left(deadline)?))?;
             pause = (pause * 2).min(LAST_LOOK);
         }
-        while let Ok(left) = left(self.new_until.min(deadline)) {
-            wait_readable(&self.socket, left)?;
-            self.look()?;
+        while let Ok(new_for) = left(self.new_until) {
+            wait_readable(&self.socket, new_for.min(left(deadline)?))?;
+            self.look(deadline)?;
         }
-        self.look()
+        self.look(deadline)
     }
 }
 

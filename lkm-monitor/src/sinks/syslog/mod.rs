@@ -93,7 +93,7 @@ impl SyslogSink {
     fn send(&mut self) -> Result<(), SyslogError> {
         let deadline = Instant::now() + self.timeout;
         // A receiver that went away meanwhile would take the first messages into the void.
-        let open = self.connection.take().and_then(|mut connection| match connection.look() {
+        let open = self.connection.take().and_then(|mut connection| match connection.look(deadline) {
             Ok(()) => Some(connection),
             Err(error) => {
                 tracing::info!(host = self.settings.host, %error, "the receiver went away, connecting anew");

@@ -1,7 +1,7 @@
 //! Receivers that close, stand still, or come back.
 
 use std::{
-    io::Read as _,
+    io::{Read as _, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
 };
 
@@ -141,4 +141,24 @@ fn an_address_that_says_nothing_leaves_time_for_the_next() {
     let deadline = Instant::now() + Duration::from_secs(2);
     let socket = connection::connect_to_one(&[addresses(silent_port), addresses(port)], deadline).unwrap();
     assert_eq!(socket.peer_addr().unwrap().port(), port);
+}
+
+#[test]
+fn a_receiver_that_does_not_stop_talking_is_not_listened_to() {
+    let (listener, port) = listen();
+    let talking = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        // Until it is cut off, and for long enough to be seen if it is not.
+        (0..10_000).try_for_each(|_| stream.write_all(&[b'x'; 65536])).is_err()
+    });
+    let failure = failure(sink(port).deliver(&entries(0..1, 300)));
+    assert!(failure.reason.contains("does not stop talking"), "{failure:?}");
+    assert!(talking.join().unwrap(), "it was listened to");
+}
+
+#[test]
+fn a_connection_that_is_too_new_when_the_time_is_over_has_taken_nothing() {
+    let (_listener, port) = listen();
+    let mut sink = SyslogSink::new(settings(port), Duration::from_millis(300));
+    assert!(failure(sink.deliver(&entries(0..1, 300))).maybe_taken);
 }
