@@ -11,7 +11,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     ioctl::{self, Getter, Opcode},
-    net::{RecvFlags, recv},
+    net::{RecvFlags, SendFlags, recv, send},
 };
 use rustls::{ClientConnection, pki_types::ServerName};
 
@@ -76,7 +76,7 @@ impl Connection {
         while said <= MAX_SAID {
             left(deadline)?;
             let came = match &mut self.tls {
-                None => Arrived(&self.socket).read(&mut [0; 4096]),
+                None => Now(&self.socket).read(&mut [0; 4096]),
                 Some(tls) => look_into(tls, &self.socket),
             };
             match came {
@@ -105,6 +105,16 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            // RFC 5425, section 4.4. Where there is no room for it now, the receiver sees the end of the connection alone.
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut Now(&self.socket));
+        }
+    }
+}
+
 fn connect(settings: &SyslogSettings, deadline: Instant) -> Result<TcpStream, SyslogError> {
     let SyslogSettings { host, port, .. } = settings;
     let addresses = (host.as_str(), *port).to_socket_addrs();
@@ -128,7 +138,7 @@ pub(super) fn connect_to_one(addresses: &[SocketAddr], deadline: Instant) -> io:
 
 /// Takes what has arrived. How much; 0 at the end.
 fn look_into(tls: &mut ClientConnection, socket: &TcpStream) -> io::Result<usize> {
-    let read = tls.read_tls(&mut Arrived(socket))?;
+    let read = tls.read_tls(&mut Now(socket))?;
     let state = tls.process_new_packets().map_err(io::Error::other)?;
     if state.peer_has_closed() {
         return Ok(0);
@@ -189,11 +199,21 @@ impl Write for Timed<'_> {
     }
 }
 
-/// What has arrived at a socket, without waiting for more.
-struct Arrived<'a>(&'a TcpStream);
+/// A socket, without waiting for it.
+struct Now<'a>(&'a TcpStream);
 
-impl Read for Arrived<'_> {
+impl Read for Now<'_> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         Ok(recv(self.0, bytes, RecvFlags::DONTWAIT).map(|(read, _)| read)?)
+    }
+}
+
+impl Write for Now<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(self.0, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

@@ -5,7 +5,10 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
 };
 
+use rustls::{ServerConnection, StreamOwned};
+
 use super::*;
+use crate::sinks::fake::certificates::{Authority, Folder};
 
 fn listen() -> (TcpListener, u16) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -161,4 +164,22 @@ fn a_connection_that_is_too_new_when_the_time_is_over_has_taken_nothing() {
     let (_listener, port) = listen();
     let mut sink = SyslogSink::new(settings(port), Duration::from_millis(300));
     assert!(failure(sink.deliver(&entries(0..1, 300))).maybe_taken);
+}
+
+#[test]
+fn a_receiver_over_tls_is_told_of_the_end() {
+    let (listener, port) = listen();
+    let (folder, authority) = (Folder::new(), Authority::new("authority"));
+    let shown = authority.sign("127.0.0.1").server();
+    let receiving = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut read = Vec::new();
+        // An error where the connection ends without a word.
+        StreamOwned::new(ServerConnection::new(shown).unwrap(), stream).read_to_end(&mut read).map(|_| read)
+    });
+    let tls = Some(TlsConfig { ca_file: Some(folder.with("ca", &authority.pem())), ..TlsConfig::default() });
+    let mut sink = SyslogSink::new(SyslogSettings { tls, ..settings(port) }, Duration::from_secs(20));
+    assert_eq!(sink.deliver(&entries(0..1, 300)), taken(1));
+    drop(sink);
+    assert_eq!(frames(&receiving.join().unwrap().unwrap()).len(), 1);
 }
