@@ -1,6 +1,6 @@
 //! What is another in other settings, and whether the daemon can follow while it runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
@@ -9,22 +9,44 @@ use crate::model::SettingChange;
 
 /// What holds in a run, by key: what it was started with, and what was read anew since and could be followed.
 #[derive(Clone, Debug)]
-pub struct InForce(BTreeMap<String, String>);
+pub struct InForce(BTreeMap<String, Value>);
+
+/// Of a sink's address the path is not shown, and is compared all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Value {
+    is: String,
+    shown: String,
+}
 
 impl InForce {
     /// What a run is started with.
     pub fn of(started: &Effective) -> Self {
-        Self(started.values())
+        let mut shown = started.shown_values();
+        let both = |(key, is)| {
+            let shown = shown.remove(&key).unwrap_or_default();
+            (key, Value { is, shown })
+        };
+        Self(started.values().into_iter().map(both).collect())
     }
 
     /// Takes in what holds as soon as it is read anew. All else stays as it was started, and is a change again at the next reload. Gives
     /// everything that is another in what was `read`.
     pub fn follow(&mut self, read: &Effective) -> Vec<SettingChange> {
-        let changes = changes(&self.0, read.values());
-        for SettingChange { key, after, .. } in changes.iter().filter(|change| change.in_place) {
+        let Self(mut new) = Self::of(read);
+        let keys: BTreeSet<String> = self.0.keys().chain(new.keys()).cloned().collect();
+        let mut changes = Vec::new();
+        for key in keys {
+            let (before, after) = (self.0.get(&key), new.remove(&key));
+            if before == after.as_ref() {
+                continue;
+            }
+            let shown = |value: Option<&Value>| value.map(|value| value.shown.clone());
+            let (before, in_place) = (shown(before), is_in_place(&key));
+            changes.push(SettingChange { key: key.clone(), before, after: shown(after.as_ref()), in_place });
             match after {
-                Some(after) => drop(self.0.insert(key.clone(), after.clone())),
-                None => drop(self.0.remove(key)),
+                Some(after) if in_place => drop(self.0.insert(key, after)),
+                None if in_place => drop(self.0.remove(&key)),
+                _ => {}
             }
         }
         changes
@@ -32,7 +54,7 @@ impl InForce {
 
     /// The sha256 of all keys and values, whatever files they come from, in hexadecimal digits. Of secrets the names of their files count.
     pub fn sha256(&self) -> String {
-        let lines: String = self.0.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+        let lines: String = self.0.iter().map(|(key, value)| format!("{key} = {}\n", value.is)).collect();
         Sha256::digest(lines).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -46,24 +68,6 @@ fn is_in_place(key: &str) -> bool {
     };
     let is_way_out = key.starts_with("sinks.") || (key.starts_with("spool.") && key != "spool.path");
     key.starts_with("files.") || is_way_out || threshold().unwrap_or(false)
-}
-
-/// What is another, by key.
-fn changes(before: &BTreeMap<String, String>, mut after: BTreeMap<String, String>) -> Vec<SettingChange> {
-    let mut changes = Vec::new();
-    for (key, before) in before {
-        let after = after.remove(key);
-        if after.as_ref() != Some(before) {
-            changes.push(change(key.clone(), Some(before.clone()), after));
-        }
-    }
-    changes.extend(after.into_iter().map(|(key, after)| change(key, None, Some(after))));
-    changes.sort_by(|one, other| one.key.cmp(&other.key));
-    changes
-}
-
-fn change(key: String, before: Option<String>, after: Option<String>) -> SettingChange {
-    SettingChange { in_place: is_in_place(&key), key, before, after }
 }
 
 #[cfg(test)]
@@ -125,6 +129,27 @@ mod tests {
             let section = key.split_once('.').map_or(key.as_str(), |(section, _)| section);
             assert!(reload.contains(&format!("`{section}.")), "{section}");
         }
+    }
+
+    #[test]
+    fn the_path_of_an_address_is_a_change_that_is_not_shown() {
+        let with = |path: &str| {
+            effective(&format!(
+                "[sinks.a.webhook]\nurl = \"https://a/{path}\"\n[sinks.b.splunk]\nendpoints = [\"https://b:1/{path}\"]\n"
+            ))
+        };
+        let (before, after) = (with("hush"), with("husher"));
+        let changes = changes(&before, &after);
+        let shown = |change: &SettingChange| (change.key.clone(), change.after.clone().unwrap());
+        assert_eq!(
+            changes.iter().map(shown).collect::<Vec<_>>(),
+            [
+                ("sinks.a.webhook.url".to_owned(), "\"https://a/...\"".to_owned()),
+                ("sinks.b.splunk.endpoints".to_owned(), "[\"https://b:1/...\"]".to_owned()),
+            ]
+        );
+        assert!(!format!("{changes:?}{}", after.to_toml()).contains("hush"));
+        assert_ne!(InForce::of(&before).sha256(), InForce::of(&after).sha256());
     }
 
     #[test]

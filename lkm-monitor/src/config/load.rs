@@ -11,6 +11,7 @@ use super::{
     Config, example,
     key::{Key, Step},
     problem::{Invalid, Invalids, Problem, Problems},
+    sinks::hide_paths,
     source::{DEFAULT_PATH, Sources},
     tree::Node,
 };
@@ -24,7 +25,8 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
-/// What holds, key by key, defaults included. Of secrets it has the names of their files alone.
+/// What holds, key by key, defaults included. Of secrets it has the names of their files alone, and paths of addresses, which are not
+/// shown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Effective(Node);
 
@@ -39,14 +41,25 @@ impl Effective {
         Self(effective)
     }
 
-    /// A configuration file that sets all of it. Behind each value stands where it comes from.
+    /// A configuration file that sets all of it, but for paths of sinks' addresses. Behind each value stands where it comes from.
     pub fn to_toml(&self) -> String {
-        self.0.to_toml()
+        self.shown().to_toml()
     }
 
-    /// The values as TOML, by their keys.
-    pub fn values(&self) -> BTreeMap<String, String> {
+    /// The values as TOML, by their keys: as they are, to be compared.
+    pub(super) fn values(&self) -> BTreeMap<String, String> {
         self.0.values()
+    }
+
+    /// The same to be shown.
+    pub(super) fn shown_values(&self) -> BTreeMap<String, String> {
+        self.shown().values()
+    }
+
+    fn shown(&self) -> Node {
+        let mut shown = self.0.clone();
+        hide_paths(&mut shown);
+        shown
     }
 }
 

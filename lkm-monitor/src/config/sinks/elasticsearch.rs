@@ -63,7 +63,7 @@ impl ElasticsearchConfig {
         let data_stream = self.data_stream.as_ref().and_then(|name| problems.take(data_stream(name)));
         let keys = HttpKeys {
             address_key: "endpoints",
-            addresses: &self.endpoints,
+            addresses: Some(&self.endpoints),
             whole_address: false,
             gzip: self.gzip,
             proxy: self.proxy.as_deref(),

@@ -7,7 +7,7 @@ use std::{
 
 use ureq::http::{Uri, uri::PathAndQuery};
 
-use super::TlsConfig;
+use super::{TlsConfig, address::without_path};
 use crate::sinks::{
     http::{Credentials, CredentialsError, Endpoint, HttpSettings, Scheme},
     tls::{TlsError, TlsFiles},
@@ -57,7 +57,8 @@ impl Problems {
 pub(super) struct HttpKeys<'a> {
     /// What the key of the addresses is called.
     pub(super) address_key: &'static str,
-    pub(super) addresses: &'a [String],
+    /// Nothing where what is wrong with them has been told.
+    pub(super) addresses: Option<&'a [String]>,
     /// Whether the address is the receiver's own and may hold a query, or the receiver adds its own path.
     pub(super) whole_address: bool,
     pub(super) gzip: bool,
@@ -69,14 +70,15 @@ pub(super) struct HttpKeys<'a> {
 impl HttpKeys<'_> {
     pub(super) fn settings(&self, credentials: Option<Credentials>, problems: &mut Problems) -> HttpSettings {
         let key = self.address_key;
-        if self.addresses.is_empty() {
+        let addresses = self.addresses.unwrap_or_default();
+        if self.addresses.is_some_and(<[_]>::is_empty) {
             problems.0.push(HttpError::Missing { key });
         }
         let endpoint = |address: &String| endpoint(key, address, self.whole_address);
-        let endpoints: Vec<_> = self.addresses.iter().filter_map(|address| problems.take(endpoint(address))).collect();
+        let endpoints: Vec<_> = addresses.iter().filter_map(|address| problems.take(endpoint(address))).collect();
         if endpoints.iter().any(Endpoint::is_tls) {
             problems.take(TlsFiles::read(self.tls).map_err(HttpError::from));
-        } else if *self.tls != TlsConfig::default() && endpoints.len() == self.addresses.len() {
+        } else if *self.tls != TlsConfig::default() && !endpoints.is_empty() && endpoints.len() == addresses.len() {
             problems.0.push(HttpError::NoTls { key });
         }
         let proxy = self.proxy.and_then(|address| problems.take(proxy(address)));
@@ -89,7 +91,7 @@ fn endpoint(key: &'static str, address: &str, whole: bool) -> Result<Endpoint, H
     if address.contains('@') {
         return Err(HttpError::Secret { key });
     }
-    let problem = |problem: &str| HttpError::Value { key, value: address.to_owned(), problem: problem.to_owned() };
+    let problem = |problem: &str| HttpError::Value { key, value: without_path(address), problem: problem.to_owned() };
     let uri: Uri = address.parse().map_err(|error: ureq::http::uri::InvalidUri| problem(&error.to_string()))?;
     let (Some(scheme @ ("http" | "https")), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return Err(problem("it must begin with http:// or https:// and a host"));

@@ -1,5 +1,6 @@
 //! `[sinks.NAME]`: where documents go.
 
+mod address;
 mod elasticsearch;
 mod file;
 mod http;
@@ -15,6 +16,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 
+pub(super) use self::address::hide_paths;
 pub use self::{
     elasticsearch::ElasticsearchConfig,
     file::{EVENTS, FileConfig, FileConfigError},

@@ -60,7 +60,7 @@ impl SplunkConfig {
         let index = self.index.as_ref().and_then(|index| problems.take(filled("index", index)));
         let keys = HttpKeys {
             address_key: "endpoints",
-            addresses: &self.endpoints,
+            addresses: Some(&self.endpoints),
             whole_address: false,
             gzip: self.gzip,
             proxy: self.proxy.as_deref(),

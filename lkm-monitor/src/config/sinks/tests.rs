@@ -100,7 +100,7 @@ fn mistakes_are_named() {
         one(elasticsearch("endpoints = ['https://a']\ntls.ca_file = '/none'\n")).starts_with("tls.ca_file: /none: ")
     );
     let query = one(elasticsearch("endpoints = ['http://a/?b']\n"));
-    assert_eq!(query, "endpoints: `http://a/?b`: it must not have a query");
+    assert_eq!(query, "endpoints: `http://a/...`: it must not have a query");
     let secret = one(webhook("url = 'http://me:hush@a'\n"));
     assert_eq!(secret, "url: it holds a user or a password, which belong into a file");
     let folder = Folder::new();
@@ -109,4 +109,20 @@ fn mistakes_are_named() {
     assert_eq!(several, "acknowledge and more than one of endpoints are both set");
     let unknown = toml::from_str::<SinkConfig>("[webhook]\nurl = 'http://a'\nmethod = 'PUT'\n").unwrap_err();
     assert!(unknown.to_string().contains("unknown field `method`"));
+}
+
+#[test]
+fn an_address_that_is_a_secret_stands_in_a_file_and_is_not_told() {
+    let folder = Folder::new();
+    let in_file = |address: &str| format!("url_file = '{}'\n", folder.with("url", address).display());
+    let config = parse(&format!("[webhook]\n{}", in_file("https://a/hush?b\n"))).webhook.unwrap();
+    assert_eq!(config.settings(TIMEOUT).unwrap().http.endpoints[0].base, "https://a/hush?b");
+    assert_eq!(
+        webhook(&in_file("ftp://a/hush")),
+        ["url_file: `ftp://a/...`: it must begin with http:// or https:// and a host"]
+    );
+    assert_eq!(webhook("url = 'https://a:0x/hush'\n"), ["url: `https://a:0x/...`: its port is none"]);
+    let both = format!("url = 'https://a'\n{}tls = {{ ca_file = '/none' }}\n", in_file("https://a"));
+    assert_eq!(webhook(&both), ["url and url_file are both set"]);
+    assert_eq!(webhook("url_file = '/none'\n").len(), 1);
 }
