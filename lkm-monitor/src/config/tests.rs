@@ -226,5 +226,8 @@ fn two_sinks_do_not_write_to_one_target() {
     assert_eq!(load_text(files).unwrap_err(), ["config.toml:3: sinks.b.file.path: the sink a writes there already"]);
     let outputs = "[sinks.a.stdout]\n[sinks.b.stdout]\n";
     assert_eq!(load_text(outputs).unwrap_err(), ["config.toml:2: sinks.b.stdout: the sink a writes there already"]);
+    // What is wrong with one is no reason to take it for another that writes where the second does.
+    let said = load_text("[sinks.a.file]\npath = \"events\"\n[sinks.b.file]\n").unwrap_err();
+    assert!(said.len() == 1 && said[0].starts_with("config.toml:2: sinks.a.file.path: "), "{said:?}");
     assert!(load_text("[sinks.a.file]\n[sinks.b.file]\npath = \"/b\"\n[sinks.c.stdout]\n").is_ok());
 }
