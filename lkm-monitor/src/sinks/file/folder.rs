@@ -34,8 +34,8 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder that holds `file`, and makes it where there is none, for `group` to enter. Refuses one in which others could exchange
-    /// files.
+    /// Opens the folder that holds `file`, and makes it where there is none, for `group` to enter. Refuses one in which others could
+    /// exchange files.
     pub(super) fn open(file: &Path, group: Option<u32>) -> Result<Self, FileError> {
         let no_name = || FileError::NoName { path: file.to_owned() };
         let (path, name) = (file.parent().ok_or_else(no_name)?, file.file_name().ok_or_else(no_name)?);
@@ -141,7 +141,8 @@ impl Folder {
             .map_err(|error| self.failed("rename", &self.name, error))
     }
 
-    /// Renames a file that is not ours: `events.ndjson` to `events.ndjson.aside-20260102T030405.000000Z`. It is none of those that are removed.
+    /// Renames a file that is not ours: `events.ndjson` to `events.ndjson.aside-20260102T030405.000000Z`. It is none of those that are
+    /// removed.
     pub(super) fn put_aside(&self, now: Timestamp) -> Result<(), FileError> {
         let name = [self.name.as_bytes(), b".aside-", now.strftime(TIME).to_string().as_bytes()].concat();
         rustix::fs::renameat(&self.fd, &self.name, &self.fd, OsStr::from_bytes(&name))
