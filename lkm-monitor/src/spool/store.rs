@@ -62,6 +62,15 @@ pub struct Batch {
     pub(super) numbers: Option<Numbers>,
 }
 
+impl Batch {
+    /// Leaves documents from this number on to another batch.
+    pub fn end_before(&mut self, number: u64) {
+        let numbers =
+            self.numbers.take().map(|numbers| *numbers.start()..=(*numbers.end()).min(number.saturating_sub(1)));
+        self.numbers = numbers.filter(|numbers| !numbers.is_empty());
+    }
+}
+
 /// How a batch ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Receipt {

@@ -53,7 +53,7 @@ impl Progress {
     /// What the part comes to that has been reached.
     pub(super) fn receipt(mut self) -> Receipt {
         let reached = self.reached();
-        self.batch.through = self.batch.through.min(reached.saturating_sub(1));
+        self.batch.end_before(reached);
         let mut receipt = Receipt::of(&self.batch);
         for Settled { counts, letter, .. } in self.settled.into_iter().filter(|settled| settled.number < reached) {
             counts.iter().for_each(|count| add(&mut receipt, *count));
