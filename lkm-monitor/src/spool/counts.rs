@@ -15,7 +15,7 @@ pub enum Count {
     SpoolEvicted,
     /// Documents that were given up because they were too old, before the sink's receiver had them.
     SpoolExpired,
-    /// Documents that somebody threw away by command, before the sink's receiver had them.
+    /// Documents that somebody threw away by command, or with the sink that waited for them, before its receiver had them.
     Purged,
     /// Damaged chunks of the spool, and torn last lines of files.
     TornRecord,

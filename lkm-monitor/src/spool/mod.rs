@@ -376,7 +376,7 @@ impl Spool {
         self.with(&mut self.inner(), |store| store.dead_letter_count()).unwrap_or_default()
     }
 
-    /// Lets dead letters be sent again, by the daemon, as soon as their sinks have nothing else to do.
+    /// Lets dead letters be sent again, by the daemon, when their sinks have nothing else to do, or half a minute later.
     pub fn retry_dead_letters(&self, numbers: &[u64]) -> Result<(), DatabaseError> {
         self.ask(|store| store.retry_dead_letters(numbers))
     }
