@@ -34,6 +34,8 @@ pub const fn key_of_id(kind: u32, id: u32) -> u64 {
 pub mod command {
     pub const MAP_UPDATE_ELEM: u32 = 2;
     pub const MAP_DELETE_ELEM: u32 = 3;
+    /// Reaches for the program that it is to extend or to trace, if there is one.
+    pub const PROG_LOAD: u32 = 5;
     pub const OBJ_PIN: u32 = 6;
     pub const OBJ_GET: u32 = 7;
     pub const PROG_DETACH: u32 = 9;

@@ -125,6 +125,8 @@ fn target(operation: u32, attr: u64) -> Option<OwnObject> {
         | command::PROG_TEST_RUN
         | command::LINK_UPDATE
         | command::LINK_DETACH => known(object_of(word(0))),
+        // `attach_prog_fd`: what is loaded can take the place of a function of it, and no link of ours shows that.
+        command::PROG_LOAD => known(object_of(word(112))),
         // `attach_bpf_fd`
         command::PROG_DETACH => known(object_of(word(4))),
         // `bpf_fd`, behind the path

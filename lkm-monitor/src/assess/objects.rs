@@ -100,7 +100,13 @@ mod tests {
         assert!(reason.starts_with("objects of the sensor's (map COUNTERS, link 9) were opened by "), "{reason}");
         let (code, severity, _) = found(ObjectOperation::TakeDescriptor, AccessOutcome::Succeeded);
         assert_eq!((code, severity), (202, Severity::High));
-        for operation in [ObjectOperation::UpdateMap, ObjectOperation::UpdateLink, ObjectOperation::RunProgram] {
+        let changes = [
+            ObjectOperation::UpdateMap,
+            ObjectOperation::UpdateLink,
+            ObjectOperation::RunProgram,
+            ObjectOperation::ExtendProgram,
+        ];
+        for operation in changes {
             for outcome in [AccessOutcome::Succeeded, AccessOutcome::Unknown] {
                 let (code, severity, _) = found(operation, outcome);
                 assert_eq!((code, severity), (203, Severity::Critical), "{operation:?}");

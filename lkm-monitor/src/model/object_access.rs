@@ -49,6 +49,8 @@ pub enum ObjectOperation {
     FreezeMap,
     /// `BPF_PROG_TEST_RUN`.
     RunProgram,
+    /// `BPF_PROG_LOAD` of one that traces this program, or takes the place of a function of it.
+    ExtendProgram,
     /// `BPF_PROG_DETACH`.
     DetachProgram,
     /// `BPF_LINK_UPDATE`.
@@ -69,6 +71,7 @@ impl ObjectOperation {
             Self::DeleteFromMap => "delete-from-map",
             Self::FreezeMap => "freeze-map",
             Self::RunProgram => "run-program",
+            Self::ExtendProgram => "extend-program",
             Self::DetachProgram => "detach-program",
             Self::UpdateLink => "update-link",
             Self::DetachLink => "detach-link",
@@ -85,6 +88,7 @@ impl ObjectOperation {
             Self::DeleteFromMap => "emptied in part",
             Self::FreezeMap => "frozen",
             Self::RunProgram => "run",
+            Self::ExtendProgram => "extended with code of others",
             Self::DetachProgram | Self::DetachLink => "detached",
             Self::TakeDescriptor => "taken from the daemon",
         }

@@ -144,6 +144,7 @@ fn operation(raw: u32) -> Option<ObjectOperation> {
         | command::MAP_LOOKUP_AND_DELETE_BATCH => ObjectOperation::DeleteFromMap,
         command::MAP_FREEZE => ObjectOperation::FreezeMap,
         command::PROG_TEST_RUN => ObjectOperation::RunProgram,
+        command::PROG_LOAD => ObjectOperation::ExtendProgram,
         command::PROG_DETACH => ObjectOperation::DetachProgram,
         command::LINK_UPDATE => ObjectOperation::UpdateLink,
         command::LINK_DETACH => ObjectOperation::DetachLink,

@@ -9,6 +9,7 @@ use std::{
 pub(crate) const MAP_CREATE: libc::c_int = 0;
 pub(crate) const MAP_UPDATE_ELEM: libc::c_int = 2;
 pub(crate) const MAP_DELETE_ELEM: libc::c_int = 3;
+pub(crate) const PROG_LOAD: libc::c_int = 5;
 pub(crate) const OBJ_PIN: libc::c_int = 6;
 pub(crate) const OBJ_GET: libc::c_int = 7;
 pub(crate) const PROG_GET_FD_BY_ID: libc::c_int = 13;
@@ -18,6 +19,9 @@ pub(crate) const LINK_DETACH: libc::c_int = 34;
 
 /// `BPF_MAP_TYPE_HASH`
 pub(crate) const HASH: u64 = 1;
+
+/// `BPF_PROG_TYPE_EXT`
+pub(crate) const EXTENSION: u64 = 28;
 
 /// `union bpf_attr`: numbers of the kernel's interface, in the order of the command's structure, two 32-bit ones in one.
 pub(crate) fn call(command: libc::c_int, attributes: &mut [u64; 16]) -> rustix::io::Result<i32> {

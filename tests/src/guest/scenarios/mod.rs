@@ -214,6 +214,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("delivery::on_a_full_disk", delivery::on_a_full_disk),
     once("reload::loses_nothing", reload::loses_nothing),
     once("protection::program_opened_by_number", protection::program_opened_by_number),
+    once("protection::program_extended", protection::program_extended),
     once("protection::map_changed", protection::map_changed),
     once("protection::link_to_be_detached", protection::link_to_be_detached),
     once("protection::pinned_and_opened_by_name", protection::pinned_and_opened_by_name),

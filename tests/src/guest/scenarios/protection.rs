@@ -84,6 +84,30 @@ pub(super) fn program_opened_by_number(stage: &mut Stage) {
     );
 }
 
+/// A program that is to take the place of a function of one of the daemon's. The kernel refuses this one, which says of no function.
+pub(super) fn program_extended(stage: &mut Stage) {
+    let links = held(stage.sensor.pid(), "link_id");
+    let id = links.iter().find_map(|link| link.number("prog_id")).expect("the daemon has programs that are attached");
+    let caller = forked(|| {
+        let program = bpf::open(bpf::PROG_GET_FD_BY_ID, id)?;
+        // `r0 = 0; exit`
+        let (instructions, license) = ([0xb7_u64, 0x95], c"GPL");
+        let mut attributes = [0; 16];
+        attributes[0] = bpf::EXTENSION | (instructions.len() as u64) << 32;
+        attributes[1] = instructions.as_ptr().expose_provenance() as u64;
+        attributes[2] = license.as_ptr().expose_provenance() as u64;
+        attributes[14] = program.as_raw_fd() as u64;
+        bpf::call(bpf::PROG_LOAD, &mut attributes).map(drop)
+    })
+    .failed_with(libc::EINVAL);
+    alert_by(stage, caller.pid, "extend-program")
+        .contains(changed("failure"))
+        .contains(
+            json!({ "event": { "severity": 73 }, "lkm_monitor": { "object": { "count": 1, "errno": "EINVAL" } } }),
+        )
+        .has_findings(&["sensor-object-changed"]);
+}
+
 /// What a descriptor of a map is good for.
 pub(super) fn map_changed(stage: &mut Stage) {
     let map = hash_map(stage);
