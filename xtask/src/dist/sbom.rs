@@ -1,5 +1,5 @@
-//! What the binary is made of, in CycloneDX 1.5 (https://cyclonedx.org/docs/1.5/json/): the crates that cargo resolves for it, without
-//! those that only build or test.
+//! What the binary is made of, in CycloneDX 1.5 (https://cyclonedx.org/docs/1.5/json/): the crates that cargo resolves for it and for the
+//! probes, which it carries in it, without those that only build or test.
 
 use std::{collections::BTreeSet, path::PathBuf};
 
@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use super::{NAME, Release, write};
 use crate::{process, workspace};
+
+/// The package whose program the daemon's build puts into it: no dependency of the normal kind.
+const PROBES: &str = "lkm-monitor-ebpf";
 
 pub(super) fn write_components(release: &Release) -> Result<PathBuf> {
     let mut cargo =
@@ -20,8 +23,10 @@ pub(super) fn write_components(release: &Release) -> Result<PathBuf> {
 
 fn components(metadata: &Value, version: &str) -> Result<Value> {
     let packages = metadata["packages"].as_array().context("cargo metadata without packages")?;
-    let root = packages.iter().find(|package| package["name"] == NAME).context("cargo does not know the daemon")?;
-    let used = used(metadata, text(&root["id"]));
+    let named = |name: &str| packages.iter().find(|package| package["name"] == name);
+    let root = named(NAME).context("cargo does not know the daemon")?;
+    let probes = named(PROBES).context("cargo does not know the probes")?;
+    let used = used(metadata, vec![text(&root["id"]), text(&probes["id"])]);
     let mut parts: Vec<Value> = packages
         .iter()
         .filter(|package| used.contains(text(&package["id"])) && package != &root)
@@ -43,11 +48,10 @@ fn components(metadata: &Value, version: &str) -> Result<Value> {
     }))
 }
 
-/// The packages that `root` is linked with: those that it depends on, and so on, of the normal kind.
-fn used<'a>(metadata: &'a Value, root: &'a str) -> BTreeSet<&'a str> {
+/// These packages and what they are linked with: what they depend on, and so on, of the normal kind.
+fn used<'a>(metadata: &'a Value, mut pending: Vec<&'a str>) -> BTreeSet<&'a str> {
     let nodes = metadata["resolve"]["nodes"].as_array().map_or(&[][..], Vec::as_slice);
     let mut used = BTreeSet::new();
-    let mut pending = vec![root];
     while let Some(id) = pending.pop() {
         if !used.insert(id) {
             continue;
@@ -91,15 +95,19 @@ mod tests {
         let package = |name: &str| json!({ "id": name, "name": name, "version": "1.0.0", "license": "MIT/Apache-2.0" });
         let needs = |id: &str, kind: Value| json!({ "pkg": id, "dep_kinds": [{ "kind": kind }] });
         let metadata = json!({
-            "packages": [package(NAME), package("linked"), package("deeper"), package("builds"), package("elsewhere")],
+            "packages": [
+                package(NAME), package("linked"), package("deeper"), package("builds"), package("elsewhere"), package(PROBES),
+                package("in-the-kernel"),
+            ],
             "resolve": { "nodes": [
                 { "id": NAME, "deps": [needs("linked", Value::Null), needs("builds", json!("build"))] },
+                { "id": PROBES, "deps": [needs("in-the-kernel", Value::Null), needs("builds", json!("build"))] },
                 { "id": "linked", "deps": [needs("deeper", Value::Null), needs(NAME, Value::Null)] },
             ] },
         });
         let listed = components(&metadata, "2.0.0").unwrap();
         let names: Vec<_> = listed["components"].as_array().unwrap().iter().map(|part| text(&part["name"])).collect();
-        assert_eq!(names, ["deeper", "linked"]);
+        assert_eq!(names, ["deeper", "in-the-kernel", "linked", PROBES]);
         assert_eq!(listed["components"][0]["licenses"][0]["expression"], "MIT OR Apache-2.0");
         assert_eq!(listed["metadata"]["component"]["version"], "2.0.0");
     }
