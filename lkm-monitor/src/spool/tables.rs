@@ -132,11 +132,12 @@ impl<'t> Tables<'t> {
         let stored_s = self.value(CLOCK_S)?;
         // Numbers begin with one: nothing is acknowledged through zero.
         let mut next = self.value(NEXT)?.max(1);
-        let mut entries = documents.iter().map(|Incoming { class, happened_ms, json }| {
+        let numbered = documents.iter().map(|Incoming { class, happened_ms, json }| {
             let number = next;
             next += 1;
             Entry { number, class: *class, happened_ms: *happened_ms, json: Arc::from(json.as_slice()) }
         });
+        let mut entries = numbered.peekable();
         while let Some(chunk) = Chunk::fill(stored_s, &mut entries) {
             if let Some(first) = chunk.entries.first().map(|entry| entry.number) {
                 self.put(first, &chunk)?;
