@@ -85,8 +85,10 @@ pub(crate) fn unload_all_but(before: &[String]) {
 pub(crate) fn empty_scratch() {
     for entry in fs::read_dir(SCRATCH).expect("list the scratch folder") {
         let path = entry.expect("list the scratch folder").path();
-        // A scenario that failed may have left a mount.
-        while unmount(&path, UnmountFlags::DETACH).is_ok() {}
+        // A scenario that failed may have left a mount, or one in its state.
+        for place in [path.join("state"), path.clone()] {
+            while unmount(&place, UnmountFlags::DETACH).is_ok() {}
+        }
         match fs::remove_dir_all(&path) {
             Err(error) if error.kind() == ErrorKind::NotADirectory => fs::remove_file(&path).expect("remove a file"),
             result => result.expect("remove a folder"),

@@ -113,7 +113,9 @@ pub(super) fn through_the_spool(stage: &mut Stage) {
 pub(super) fn on_a_full_disk(stage: &mut Stage) {
     fs::create_dir_all("/tmp/delivery-full/state").expect("make a folder");
     mount("tmpfs", "/tmp/delivery-full/state", "tmpfs", MountFlags::empty(), c"size=4m").expect("mount a small disk");
-    let mut sensor = service(stage, "delivery-full", "");
+    // A receiver that is away lets documents pile up.
+    let dead = "[sinks.dead.syslog]\naddress = \"127.0.0.1:9\"\n";
+    let mut sensor = service(stage, "delivery-full", dead);
     load(&mut sensor, "dummy");
     fs::write("/tmp/delivery-full/state/ballast", vec![0; 8 << 20]).expect_err("the disk is full");
     let failed = |document: &Document| document.text("event.action") == "spool-failed";
