@@ -205,8 +205,9 @@ impl Spool {
             }
         }
         let number = documents.len() as u64;
-        let limits = least(settings.limits, &inner.store);
-        let kept = inner.failed.is_some() && inner.store.append(documents, 0, limits).is_ok();
+        let is_elsewhere = inner.failed.is_some();
+        let store = &mut inner.store;
+        let kept = is_elsewhere && guarded(|| store.append(documents, 0, least(settings.limits, store))).is_ok();
         let count = if kept { Count::Unspooled } else { Count::SpoolError };
         *inner.uncounted.entry(Counter::of(count)).or_default() += number;
         self.grown.notify_all();
