@@ -32,6 +32,13 @@ pub(crate) fn call(command: libc::c_int, attributes: &mut [u64; 16]) -> rustix::
     }
 }
 
+/// Lets this process make programs and maps: kernels before 5.11 count both as locked memory, of which a user has little, root included.
+pub(crate) fn lift_limit() {
+    let without = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: the limits are there as long as the call.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const without) };
+}
+
 /// A descriptor of the object with this number.
 pub(crate) fn open(command: libc::c_int, id: u32) -> rustix::io::Result<OwnedFd> {
     let mut attributes = [0; 16];

@@ -89,6 +89,7 @@ pub(super) fn program_extended(stage: &mut Stage) {
     let links = held(stage.sensor.pid(), "link_id");
     let id = links.iter().find_map(|link| link.number("prog_id")).expect("the daemon has programs that are attached");
     let caller = forked(|| {
+        bpf::lift_limit();
         let program = bpf::open(bpf::PROG_GET_FD_BY_ID, id)?;
         // `r0 = 0; exit`
         let (instructions, license) = ([0xb7_u64, 0x95], c"GPL");
@@ -209,10 +210,7 @@ pub(super) fn descriptor_taken(stage: &mut Stage) {
 /// BPF has other users; and the daemon itself is one.
 pub(super) fn objects_of_others(stage: &mut Stage) {
     let caller = forked(|| {
-        // Kernels before 5.11 count maps as locked memory.
-        let without = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
-        // SAFETY: the limits are there as long as the call.
-        unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const without) };
+        bpf::lift_limit();
         let mut attributes = [0; 16];
         // Type and key, value and number of entries.
         (attributes[0], attributes[1]) = (bpf::HASH | 8 << 32, 8 | 1 << 32);
