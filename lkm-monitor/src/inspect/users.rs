@@ -5,6 +5,7 @@ use std::{
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use super::regular;
@@ -12,6 +13,8 @@ use crate::model::Accounts;
 
 /// More than any real file has; what lies behind is not read.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+/// So long nobody looks again: less than the program takes that adds a user, and many events of a flood.
+const FRESH: Duration = Duration::from_millis(10);
 
 /// The account files of a host, read again whenever they change.
 #[derive(Debug)]
@@ -19,6 +22,7 @@ pub struct AccountFiles {
     passwd: Version,
     group: Version,
     accounts: Accounts,
+    looked: Option<Instant>,
 }
 
 /// A file and the version of it that was read.
@@ -35,11 +39,16 @@ impl AccountFiles {
     /// The files `passwd` and `group` of a directory, /etc on a real host. Reads nothing yet.
     pub fn new(directory: &Path) -> Self {
         let file = |name| Version { path: directory.join(name), seen: None };
-        Self { passwd: file("passwd"), group: file("group"), accounts: Accounts::default() }
+        Self { passwd: file("passwd"), group: file("group"), accounts: Accounts::default(), looked: None }
     }
 
-    /// The names as of now: two `stat` calls where nothing changed. Where a file cannot be read, what was known stays.
+    /// The names as of now, or a few milliseconds ago: two `stat` calls where nothing changed. Where a file cannot be read, what was
+    /// known stays.
     pub fn refresh(&mut self) -> &Accounts {
+        if self.looked.is_some_and(|looked| looked.elapsed() < FRESH) {
+            return &self.accounts;
+        }
+        self.looked = Some(Instant::now());
         if let Some(users) = self.passwd.read_if_changed() {
             self.accounts.users = users;
         }
@@ -99,16 +108,23 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let passwd = directory.path().join("passwd");
         let mut files = AccountFiles::new(directory.path());
-        assert!(files.refresh().users.is_empty());
+        let mut now = || {
+            let before = Instant::now();
+            while before.elapsed() <= FRESH {
+                std::thread::yield_now();
+            }
+            files.refresh().users.get(&0).cloned()
+        };
+        assert_eq!(now(), None);
 
         fs::write(&passwd, "root:x:0:0\n").unwrap();
-        assert_eq!(files.refresh().users[&0], b"root");
+        assert_eq!(now().unwrap(), b"root");
 
         fs::write(directory.path().join("new"), "toor:x:0:0\n").unwrap();
         fs::rename(directory.path().join("new"), &passwd).unwrap();
-        assert_eq!(files.refresh().users[&0], b"toor");
+        assert_eq!(now().unwrap(), b"toor");
 
         fs::remove_file(&passwd).unwrap();
-        assert_eq!(files.refresh().users[&0], b"toor");
+        assert_eq!(now().unwrap(), b"toor");
     }
 }
