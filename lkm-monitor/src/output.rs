@@ -3,7 +3,12 @@
 //! A thread of its own does it, because the reader of the rings must never wait for whoever reads our output, nor for a disk. Between
 //! them is a bounded queue; what does not fit is handed back to be counted.
 
-use std::{io::Write, sync::Arc, thread::JoinHandle, time::Instant};
+use std::{
+    io::Write,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, TrySendError, bounded};
 
@@ -18,6 +23,9 @@ const QUEUE: usize = 2048;
 const RESERVE: usize = 512;
 /// Documents that are taken together.
 const GROUP: usize = 1024;
+/// From one group to the next, at the least. What comes alone does not wait. In a flood the disk is asked a hundred times a second to make
+/// a hundredth of a second's documents durable, and not as often as it can.
+const PACE: Duration = Duration::from_millis(10);
 
 /// Whose documents may fill the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +107,7 @@ impl Output {
     pub fn start(target: impl Target + 'static) -> std::io::Result<Self> {
         let (queue, documents) = bounded(QUEUE);
         let (life, alive) = bounded(0);
-        let writer = std::thread::Builder::new().name("output".to_owned()).spawn(move || {
+        let writer = thread::Builder::new().name("output".to_owned()).spawn(move || {
             let _life: Sender<()> = life;
             take_all(&documents, target)
         })?;
@@ -145,8 +153,10 @@ impl Output {
 
 /// Takes until the queue is closed and empty, as many together as are there.
 fn take_all(documents: &Receiver<Document>, mut target: impl Target) -> std::io::Result<()> {
-    let mut group = Vec::new();
+    let (mut group, mut last) = (Vec::new(), None);
     while let Ok(document) = documents.recv() {
+        thread::sleep(last.map_or(Duration::ZERO, |last: Instant| PACE.saturating_sub(last.elapsed())));
+        last = Some(Instant::now());
         group.push(document);
         group.extend(documents.try_iter().take(GROUP));
         target.take(&mut group)?;
