@@ -37,11 +37,9 @@ macro_rules! json {
         $crate::alert::json::Value::Array(vec![$($crate::alert::json::Value::from($element)),*])
     };
 
-    (@members [$($key:literal => $value:expr,)*]) => {{
-        // The compiler sorts the members of a literal, once.
-        const ORDER: [usize; [$($key),*].len()] = $crate::alert::json::Object::order(&[$($key),*]);
-        $crate::alert::json::Value::Object($crate::alert::json::Object::ordered([$(($key, $value)),*], ORDER))
-    }};
+    (@members [$($key:literal => $value:expr,)*]) => {
+        $crate::alert::json::Value::Object($crate::alert::json::Object::literal([$(($key, $value)),*]))
+    };
     (@members [$($done:tt)*] $key:literal: { $($inner:tt)* } $(, $($rest:tt)*)?) => {
         $crate::alert::json::json!(@members [$($done)* $key => $crate::alert::json::json!({ $($inner)* }),] $($($rest)*)?)
     };

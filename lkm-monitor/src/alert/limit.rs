@@ -24,8 +24,6 @@ const STEPS: [Step; 8] = [
 /// Changes a document and names the fields that it cut.
 type Step = fn(&mut Value<'_>, &mut BTreeSet<String>);
 
-/// Room for most documents.
-const ORDINARY_BYTES: usize = 4096;
 const ANCESTORS: &str = "lkm_monitor.ancestors";
 const KEPT_ANCESTORS: usize = 2;
 const KEPT_ARGUMENTS: usize = 32;
@@ -33,13 +31,15 @@ const KEPT_ARGUMENT_BYTES: usize = 256;
 const KEPT_COMMAND_LINE_BYTES: usize = 2048;
 const KEPT_PARAMETER_BYTES: usize = 512;
 
-/// The document as one line, cut where it is too long; `lkm_monitor.truncated` then names what was cut.
-pub(super) fn line(document: Value<'_>) -> Vec<u8> {
-    let line = serialize(&document);
-    if line.len() < MAX_DOCUMENT_BYTES { line } else { cut_line(document.into_owned(), line) }
+/// Writes the document as one line, cut where it is too long; `lkm_monitor.truncated` then names what was cut.
+pub(super) fn write_line(document: Value<'_>, line: &mut Vec<u8>) {
+    serialize(&document, line);
+    if line.len() >= MAX_DOCUMENT_BYTES {
+        cut_line(document.into_owned(), line);
+    }
 }
 
-fn cut_line(mut document: Value<'_>, mut line: Vec<u8>) -> Vec<u8> {
+fn cut_line(mut document: Value<'_>, line: &mut Vec<u8>) {
     let mut cut = BTreeSet::new();
     for step in STEPS {
         if line.len() < MAX_DOCUMENT_BYTES {
@@ -47,17 +47,14 @@ fn cut_line(mut document: Value<'_>, mut line: Vec<u8>) -> Vec<u8> {
         }
         step(&mut document, &mut cut);
         name_cut_fields(&mut document, &cut);
-        line = serialize(&document);
+        serialize(&document, line);
     }
-    line
 }
 
-fn serialize(document: &Value<'_>) -> Vec<u8> {
-    let mut line = Vec::with_capacity(ORDINARY_BYTES);
-    document.write(&mut line);
+fn serialize(document: &Value<'_>, line: &mut Vec<u8>) {
+    line.clear();
+    document.write(line);
     line.push(b'\n');
-    line.shrink_to_fit();
-    line
 }
 
 /// Adds to the fields that the sensor had cut already.

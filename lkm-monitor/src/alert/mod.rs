@@ -27,7 +27,7 @@ mod spool;
 mod tests;
 mod tool_run;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use crate::model::{
     Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, Observation, Reload,
@@ -64,12 +64,14 @@ pub struct Renderer {
     clock: Clock,
     /// A cell, since documents borrow the rest while they get their number.
     sequence: Cell<u64>,
+    /// Where a document is written, until its length is known. It stays as long as the longest one.
+    line: RefCell<Vec<u8>>,
 }
 
 impl Renderer {
     /// Documents of this run of the daemon on this host.
     pub fn new(host: Host, agent: Agent, clock: Clock) -> Self {
-        Self { common: Common::new(&host, &agent), host, clock, sequence: Cell::new(0) }
+        Self { common: Common::new(&host, &agent), host, clock, sequence: Cell::new(0), line: RefCell::default() }
     }
 
     /// Follows a step of the wall clock.
@@ -178,8 +180,9 @@ impl Renderer {
         merge(&mut whole, document);
         let happened_ms = u64::try_from(self.clock.realtime_ns(key.boot_ns) / 1_000_000).unwrap_or_default();
         let class = class(&whole);
-        let line = limit::line(whole);
-        Document { id, class, happened_ms, line }
+        let mut line = self.line.borrow_mut();
+        limit::write_line(whole, &mut line);
+        Document { id, class, happened_ms, line: line.clone() }
     }
 }
 

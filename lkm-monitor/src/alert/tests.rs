@@ -48,8 +48,8 @@ fn parse(document: &Document) -> Value {
     assert_eq!(*newline, b'\n');
     assert!(!object.iter().any(u8::is_ascii_control));
     let value: Value = serde_json::from_slice(object).unwrap();
-    // In the order of the keys and with the escapes of serde_json.
-    assert_eq!(value.to_string().as_bytes(), object);
+    // Whatever the order: nothing stands there twice, and nothing is escaped without need.
+    assert_eq!(value.to_string().len(), object.len());
     assert_eq!(value["event"]["id"], document.id.as_str());
     assert_sound(&value, false);
     mapping::assert_mapped(&value);

@@ -1,43 +1,19 @@
 //! Objects.
 
-use std::mem;
-
 use super::{Value, merge};
 
-/// Members in the order of their keys, none of them empty.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// Members in the order in which they were put, none of them empty.
+///
+/// There are few: looking at each is faster than an order would be, since keys of other lengths are told apart at once.
+#[derive(Clone, Debug, Default)]
 pub(in crate::alert) struct Object<'a>(Vec<(&'static str, Value<'a>)>);
 
 impl<'a> Object<'a> {
-    /// The members of a literal, of which `order` has the places in the order of the keys.
-    pub(in crate::alert) fn ordered<const N: usize>(
-        mut members: [(&'static str, Value<'a>); N],
-        order: [usize; N],
-    ) -> Self {
-        let left = members.iter().filter(|(_, value)| !value.is_empty()).count();
-        let mut object = Vec::with_capacity(left);
-        for at in order {
-            if let Some((key, value)) = members.get_mut(at).filter(|(_, value)| !value.is_empty()) {
-                object.push((*key, mem::take(value)));
-            }
-        }
-        Self(object)
-    }
-
-    /// The places of `keys` in their order.
-    pub(in crate::alert) const fn order<const N: usize>(keys: &[&str; N]) -> [usize; N] {
-        let mut order = [0; N];
-        let mut sorted = 0;
-        while sorted < N {
-            let mut at = sorted;
-            while at > 0 && is_less(keys[sorted], keys[order[at - 1]]) {
-                order[at] = order[at - 1];
-                at -= 1;
-            }
-            order[at] = sorted;
-            sorted += 1;
-        }
-        order
+    /// The members of a literal.
+    pub(in crate::alert) fn literal<const N: usize>(members: [(&'static str, Value<'a>); N]) -> Self {
+        let mut members = Vec::from(members);
+        members.retain(|(_, value)| !value.is_empty());
+        Self(members)
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -45,17 +21,16 @@ impl<'a> Object<'a> {
     }
 
     pub(super) fn get(&self, key: &str) -> Option<&Value<'a>> {
-        let at = self.place(key).ok()?;
-        self.0.get(at).map(|(_, value)| value)
+        self.iter().find_map(|(there, value)| (there == key).then_some(value))
     }
 
     pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut Value<'a>> {
-        let at = self.place(key).ok()?;
-        self.0.get_mut(at).map(|(_, value)| value)
+        self.iter_mut().find_map(|(there, value)| (there == key).then_some(value))
     }
 
     pub(in crate::alert) fn remove(&mut self, key: &str) -> Option<Value<'a>> {
-        self.place(key).ok().map(|at| self.0.remove(at).1)
+        let at = self.0.iter().position(|(there, _)| *there == key)?;
+        Some(self.0.remove(at).1)
     }
 
     pub(in crate::alert) fn iter(&self) -> impl Iterator<Item = (&'static str, &Value<'a>)> {
@@ -77,18 +52,21 @@ impl<'a> Object<'a> {
     }
 
     fn put(&mut self, key: &'static str, value: Value<'a>, meet: impl FnOnce(&mut Value<'a>, Value<'a>)) {
-        match self.place(key) {
-            Ok(at) => meet(&mut self.0[at].1, value),
-            Err(at) => self.0.insert(at, (key, value)),
+        match self.get_mut(key) {
+            Some(there) => meet(there, value),
+            None => self.0.push((key, value)),
         }
     }
 
     pub(super) fn into_owned<'b>(self) -> Object<'b> {
         Object(self.0.into_iter().map(|(key, value)| (key, value.into_owned())).collect())
     }
+}
 
-    fn place(&self, key: &str) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&key, |(key, _)| key)
+/// The same members, in whatever order.
+impl PartialEq for Object<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.iter().all(|(key, value)| other.get(key) == Some(value))
     }
 }
 
@@ -101,17 +79,4 @@ impl<'a> FromIterator<(&'static str, Value<'a>)> for Object<'a> {
         }
         object
     }
-}
-
-/// `str`'s own order, for the compiler.
-const fn is_less(left: &str, right: &str) -> bool {
-    let (left, right) = (left.as_bytes(), right.as_bytes());
-    let mut at = 0;
-    while at < left.len() && at < right.len() {
-        if left[at] != right[at] {
-            return left[at] < right[at];
-        }
-        at += 1;
-    }
-    left.len() < right.len()
 }
