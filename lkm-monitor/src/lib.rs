@@ -31,3 +31,7 @@ pub mod sensor;
 pub mod sinks;
 pub mod spool;
 pub mod telemetry;
+
+/// A static binary would have musl's, which makes rendering a document take twice as long.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
