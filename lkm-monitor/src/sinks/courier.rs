@@ -302,22 +302,10 @@ impl Walk {
     /// Delivers dead letters that somebody wants to be sent again. What is refused again is a dead letter again.
     fn send_dead_letters_again(&mut self) {
         self.letters_due = Instant::now() + self.route.letters_every;
-        if self.spool.dead_letter_count() == 0 {
-            return;
-        }
-        let letters = self.spool.dead_letters().unwrap_or_default();
-        let mine = letters.into_iter().filter(|(_, letter)| letter.retry && letter.sink == self.route.name);
-        let (mut numbers, letters): (Vec<_>, Vec<_>) = mine.take(self.route.batch_documents).unzip();
-        if letters.is_empty() {
-            return;
-        }
-        let pending = letters.iter().zip(&numbers).map(|(letter, number)| letter.entry(*number)).collect();
-        let mut progress = Progress::of_dead_letters(pending);
-        self.deliver_all(&mut progress);
-        numbers.truncate(numbers.partition_point(|number| *number < progress.reached()));
-        self.acknowledge(&progress.receipt());
-        if let Err(error) = self.spool.remove_dead_letters(&numbers) {
-            tracing::error!(sink = self.route.name, %error, "dead letters were sent, and cannot be removed: they may be sent again");
+        match self.spool.next_dead_letters(&self.route.name, self.route.batch_documents) {
+            Ok(batch) if batch.entries.is_empty() => {}
+            Ok(batch) => self.carry(batch),
+            Err(error) => tracing::error!(sink = self.route.name, %error, "dead letters cannot be read"),
         }
     }
 

@@ -43,8 +43,7 @@ impl Spool {
         limits: Limits,
     ) -> Result<(), redb::Error> {
         self.in_file(inner, |inner| {
-            let numbers = inner.handover.numbers(sink, receipt, inner.generation);
-            let receipt = Receipt { numbers, ..receipt.clone() };
+            let receipt = inner.handover.translate(sink, receipt, inner.generation);
             self.with(inner, |store| store.acknowledge(sink, &receipt, limits))
         })
     }
@@ -96,8 +95,8 @@ impl Spool {
                     inner.filed = counts;
                 }
                 let (generation, held) = (inner.generation, inner.store.held());
-                let left = inner.file.map(|file| Left { generation, file, done: BTreeMap::new(), held });
-                inner.handover.left = left;
+                let left = |file| Left { generation, file, done: BTreeMap::new(), held, resent: Vec::new() };
+                inner.handover.left = inner.file.map(left);
                 inner.replace(store, None);
                 inner.failed = Some((error.to_owned(), Instant::now()));
             }
@@ -175,6 +174,7 @@ impl Inner {
                 store.acknowledge(sink, &receipt, limits)?;
             }
             store.hold(&left.held);
+            store.remove_dead_letters(&left.resent)?;
         }
         let mut counts = self.store.counts()?;
         add(&mut counts, &self.uncounted);

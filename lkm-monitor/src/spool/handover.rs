@@ -36,6 +36,8 @@ pub(super) struct Left {
     pub(super) done: BySink,
     /// What sinks are delivering of it.
     pub(super) held: BySink,
+    /// Its dead letters that were sent again since.
+    pub(super) resent: Vec<u64>,
 }
 
 /// Documents that were moved from one store to another.
@@ -65,8 +67,20 @@ impl Moved {
 }
 
 impl Handover {
+    /// A receipt as the store of generation `now` understands it. What it says of another store is kept until that is back.
+    pub(super) fn translate(&mut self, sink: &str, receipt: &Receipt, now: u64) -> Receipt {
+        let mut here = Receipt { numbers: self.numbers(sink, receipt, now), ..receipt.clone() };
+        if receipt.generation != now {
+            let resent = std::mem::take(&mut here.resent);
+            if let Some(left) = self.left.as_mut().filter(|left| left.generation == receipt.generation) {
+                left.resent.extend(resent);
+            }
+        }
+        here
+    }
+
     /// The numbers of a receipt in the store of generation `now`. None where that is not known: what was delivered is delivered again.
-    pub(super) fn numbers(&mut self, sink: &str, receipt: &Receipt, now: u64) -> Option<Numbers> {
+    fn numbers(&mut self, sink: &str, receipt: &Receipt, now: u64) -> Option<Numbers> {
         let (mut generation, mut numbers) = (receipt.generation, receipt.numbers.clone()?);
         if self.under_way.get(sink).is_some_and(|way| way.from == generation)
             && let Some(UnderWay { to, moved, .. }) = self.under_way.remove(sink)

@@ -252,6 +252,14 @@ impl Spool {
         }
     }
 
+    /// What a sink is to be sent again of its dead letters, if there is something.
+    pub fn next_dead_letters(&self, sink: &str, most: usize) -> Result<Batch, DatabaseError> {
+        let mut inner = self.inner();
+        let read = self.with(&mut inner, |store| store.read_dead_letters(sink, most));
+        let batch = read.map_err(|error| self.error(error))?;
+        Ok(Batch { generation: inner.generation, ..batch })
+    }
+
     /// Waits for so long, or until it is time to leave.
     pub fn rest(&self, time: Duration, leave: &Leave) {
         drop(self.wait(self.inner(), Instant::now() + time, |_| leave.is_wanted()));

@@ -1,9 +1,9 @@
 //! The spool's file: what is kept, how far each sink has got, what is given up when there is no room.
 //!
 //! Everything that belongs together is one transaction, and durable when the function returns: documents with their counts, an
-//! acknowledgement with what it lets go of, a dead letter with the end of the wait for it. Other processes may look into the file and change
-//! it between transactions, so nothing is remembered from one to the next but what only this daemon knows: what its sinks are, and
-//! what they hold.
+//! acknowledgement with what it lets go of, a dead letter with the end of the wait for it, and with what became of one that was sent again
+//! its end. Other processes may look into the file and change it between transactions, so nothing is remembered from one to the next but
+//! what only this daemon knows: what its sinks are, and what they hold.
 
 use std::{
     collections::BTreeMap,
@@ -60,6 +60,8 @@ pub struct Batch {
     pub(super) generation: u64,
     /// All documents with these numbers are in `entries`, or not for this sink, or there no more.
     pub(super) numbers: Option<Numbers>,
+    /// Dead letters that `entries` are, by their numbers: they have no place in the spool's order.
+    pub(super) resent: Vec<u64>,
 }
 
 impl Batch {
@@ -68,6 +70,7 @@ impl Batch {
         let numbers =
             self.numbers.take().map(|numbers| *numbers.start()..=(*numbers.end()).min(number.saturating_sub(1)));
         self.numbers = numbers.filter(|numbers| !numbers.is_empty());
+        self.resent.retain(|letter| *letter < number);
     }
 }
 
@@ -77,6 +80,7 @@ pub struct Receipt {
     /// The batch's.
     pub(super) generation: u64,
     pub(super) numbers: Option<Numbers>,
+    pub(super) resent: Vec<u64>,
     pub counts: Vec<(Count, u64)>,
     pub dead_letters: Vec<DeadLetter>,
 }
@@ -84,7 +88,8 @@ pub struct Receipt {
 impl Receipt {
     /// One for a batch. It says nothing of its documents yet.
     pub fn of(batch: &Batch) -> Self {
-        Self { generation: batch.generation, numbers: batch.numbers.clone(), ..Self::default() }
+        let Batch { generation, numbers, resent, .. } = batch;
+        Self { generation: *generation, numbers: numbers.clone(), resent: resent.clone(), ..Self::default() }
     }
 }
 
@@ -252,16 +257,24 @@ impl Store {
         Ok(batch)
     }
 
+    /// What a sink is to be sent again of its dead letters, the oldest first. They stay until it acknowledges them.
+    pub(super) fn read_dead_letters(&self, sink: &str, most: usize) -> Result<Batch, redb::Error> {
+        let letters = self.dead_letters()?.into_iter().filter(|(_, letter)| letter.retry && letter.sink == sink);
+        let entries: Vec<_> = letters.take(most).map(|(number, letter)| letter.entry(number)).collect();
+        Ok(Batch { resent: entries.iter().map(|entry| entry.number).collect(), entries, ..Batch::default() })
+    }
+
     /// Notes that all of a batch is accounted for.
     pub(super) fn acknowledge(&mut self, sink: &str, receipt: &Receipt, limits: Limits) -> Result<(), redb::Error> {
         let is_new = match &receipt.numbers {
             Some(numbers) => self.acknowledged()?.get(sink).is_some_and(|through| through < numbers.end()),
             None => false,
         };
-        if !is_new && receipt.counts.is_empty() && receipt.dead_letters.is_empty() {
+        if !is_new && receipt.counts.is_empty() && receipt.dead_letters.is_empty() && receipt.resent.is_empty() {
             return Ok(());
         }
         self.change(|tables, _| {
+            receipt.resent.iter().try_for_each(|number| tables.exhume(*number))?;
             for (count, number) in &receipt.counts {
                 tables.count(&Counter::of_sink(*count, sink), *number)?;
             }

@@ -30,11 +30,6 @@ impl Progress {
         Self { batch, settled: Vec::new(), pending }
     }
 
-    /// The same of dead letters: they have left the spool's order, and no place in it is reached by them.
-    pub(super) fn of_dead_letters(pending: Vec<Entry>) -> Self {
-        Self { batch: Batch::default(), settled: Vec::new(), pending }
-    }
-
     /// Notes that the receiver has a document.
     pub(super) fn taken(&mut self, number: u64, counts: &'static [Count]) {
         self.settled.push(Settled { number, counts, letter: None });

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{
     super::{
-        Batch, Condition, Leave,
+        Batch, Condition, DeadLetter, Leave,
         tests::{documents, read, spool, try_again},
         total,
     },
@@ -200,6 +200,28 @@ fn a_receipt_counts_for_the_store_that_its_batch_is_of() {
     spool.acknowledge("siem", &Receipt::of(&of_memory)).unwrap();
     assert_eq!(texts(&next(&spool, "siem")), ["d"]);
     assert_eq!(texts(&next(&spool, "slow")), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn a_dead_letter_that_was_sent_again_while_the_file_was_away_is_sent_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = spool(&folder.path().join("spool.redb"));
+    spool.append(&documents(&["a", "b"]));
+    let batch = next(&spool, "siem");
+    let letters = batch.entries.iter().map(|entry| DeadLetter::new("siem", "no such field", 5, entry)).collect();
+    spool.acknowledge("siem", &Receipt { dead_letters: letters, ..Receipt::of(&batch) }).unwrap();
+    spool.retry_dead_letters(&[1]).unwrap();
+    let again = spool.next_dead_letters("siem", 10).unwrap();
+    lose_the_file(&spool);
+    spool.append(&documents(&["c"]));
+    let refused = next(&spool, "siem");
+    let letters = vec![DeadLetter::new("siem", "no such field", 5, &refused.entries[0])];
+    spool.acknowledge("siem", &Receipt { dead_letters: letters, ..Receipt::of(&refused) }).unwrap();
+    spool.acknowledge("siem", &Receipt::of(&again)).unwrap();
+    assert_eq!(spool.dead_letter_count(), 1, "the number is of the file, and says nothing of a letter in memory");
+    try_again(&spool);
+    let left = spool.dead_letters().unwrap().into_iter().map(|(_, letter)| letter.json);
+    assert_eq!(left.collect::<Vec<_>>(), [b"b", b"c"]);
 }
 
 #[test]

@@ -175,6 +175,25 @@ fn dead_letters_are_bounded_and_can_be_taken_out() {
 }
 
 #[test]
+fn a_dead_letter_that_was_sent_again_goes_with_its_receipt() {
+    let mut bench = Bench::new();
+    bench.store.append(&of_classes(&[Class::High; 2]), 0, LIMITS).unwrap();
+    let batch = bench.store.read("all", 10, 100_000).unwrap();
+    let letter = |entry| DeadLetter::new("all", "no such field", 5, entry);
+    let refused = Receipt { dead_letters: batch.entries.iter().map(letter).collect(), ..Receipt::of(&batch) };
+    bench.store.acknowledge("all", &refused, LIMITS).unwrap();
+    bench.store.retry_dead_letters(&[1, 2]).unwrap();
+    assert!(bench.store.read_dead_letters("alerts", 10).unwrap().entries.is_empty(), "they are another sink's");
+    let mut batch = bench.store.read_dead_letters("all", 10).unwrap();
+    assert_eq!(batch.resent, [1, 2]);
+    batch.end_before(2);
+    let receipt = Receipt { counts: vec![(Count::Acked, 1)], ..Receipt::of(&batch) };
+    bench.store.acknowledge("all", &receipt, LIMITS).unwrap();
+    let bench = bench.crash();
+    assert_eq!((bench.store.read_dead_letters("all", 10).unwrap().resent, bench.total(Count::Acked)), (vec![2], 1));
+}
+
+#[test]
 fn a_sink_that_is_gone_waits_for_nothing() {
     let mut bench = Bench::new();
     bench.store.append(&of_classes(&[Class::High; 3]), 0, LIMITS).unwrap();
