@@ -127,16 +127,16 @@ impl Tables<'_> {
         Ok(())
     }
 
-    /// Keeps a dead letter; where there is no room, the oldest ones go.
+    /// Keeps a dead letter; where there is no room, those of the lowest class go, of it the oldest first. This may be the one.
     pub(super) fn bury(&mut self, letter: &DeadLetter, max_bytes: u64) -> Result<(), redb::Error> {
         let value = letter.encode();
         let number = self.value(DEAD_NEXT)?.max(1);
         self.meta.insert(DEAD_NEXT, number + 1)?;
-        self.dead_letters.insert(number, value.as_slice())?;
+        self.dead_letters.insert((letter.class() as u8, number), value.as_slice())?;
         let mut bytes = self.value(DEAD_BYTES)? + value.len() as u64;
         while bytes > max_bytes {
-            let oldest = self.dead_letters.pop_first()?.map(|(_, oldest)| oldest.value().len() as u64);
-            let Some(size) = oldest else { break };
+            let least = self.dead_letters.pop_first()?.map(|(_, least)| least.value().len() as u64);
+            let Some(size) = least else { break };
             bytes = bytes.saturating_sub(size);
             self.count(&Counter::of(Count::DeadLetterEvicted), 1)?;
         }
@@ -144,10 +144,28 @@ impl Tables<'_> {
         Ok(())
     }
 
+    /// Takes a dead letter away, if it is there.
     pub(super) fn exhume(&mut self, number: u64) -> Result<(), redb::Error> {
-        let size = self.dead_letters.remove(number)?.map_or(0, |letter| letter.value().len() as u64);
-        let bytes = self.value(DEAD_BYTES)?.saturating_sub(size);
+        let mut bytes = self.value(DEAD_BYTES)?;
+        for class in Class::ALL {
+            let letter = self.dead_letters.remove((class as u8, number))?;
+            bytes = bytes.saturating_sub(letter.map_or(0, |letter| letter.value().len() as u64));
+        }
         self.meta.insert(DEAD_BYTES, bytes)?;
+        Ok(())
+    }
+
+    /// Notes that a dead letter is to be sent again, if it is there.
+    pub(super) fn let_retry(&mut self, number: u64) -> Result<(), redb::Error> {
+        for key in Class::ALL.map(|class| (class as u8, number)) {
+            let letter = self.dead_letters.get(key)?.and_then(|letter| DeadLetter::decode(letter.value()));
+            if let Some(mut letter) = letter {
+                letter.retry = true;
+                // It is as long as before.
+                let value = letter.encode();
+                self.dead_letters.insert(key, value.as_slice())?;
+            }
+        }
         Ok(())
     }
 }

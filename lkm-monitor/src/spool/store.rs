@@ -377,9 +377,10 @@ impl Store {
         let letters = self.database.begin_read()?.open_table(DEAD_LETTERS)?;
         let mut found = Vec::new();
         for item in letters.iter()? {
-            let (number, letter) = item?;
-            found.extend(DeadLetter::decode(letter.value()).map(|letter| (number.value(), letter)));
+            let (key, letter) = item?;
+            found.extend(DeadLetter::decode(letter.value()).map(|letter| (key.value().1, letter)));
         }
+        found.sort_by_key(|(number, _)| *number);
         Ok(found)
     }
 
@@ -390,18 +391,7 @@ impl Store {
 
     /// Notes that dead letters are to be sent again.
     pub(super) fn retry_dead_letters(&mut self, numbers: &[u64]) -> Result<(), redb::Error> {
-        self.change(|tables, _| {
-            for number in numbers {
-                let letter = tables.dead_letters.get(number)?.and_then(|letter| DeadLetter::decode(letter.value()));
-                if let Some(mut letter) = letter {
-                    letter.retry = true;
-                    // It is as long as before.
-                    let value = letter.encode();
-                    tables.dead_letters.insert(number, value.as_slice())?;
-                }
-            }
-            Ok(())
-        })
+        self.change(|tables, _| numbers.iter().try_for_each(|number| tables.let_retry(*number)))
     }
 
     /// Takes dead letters away.

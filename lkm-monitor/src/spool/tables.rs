@@ -23,11 +23,12 @@ pub(super) const AHEAD: TableDefinition<'_, (&str, u64), u64> = TableDefinition:
 pub(super) const COUNTS: TableDefinition<'_, &str, u64> = TableDefinition::new("counts");
 /// What of the counts was told.
 pub(super) const TOLD: TableDefinition<'_, &str, u64> = TableDefinition::new("told");
-pub(super) const DEAD_LETTERS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("dead_letters");
+/// By class and number: what is to be given up first is the first.
+pub(super) const DEAD_LETTERS: TableDefinition<'_, (u8, u64), &[u8]> = TableDefinition::new("letters");
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 const FORMAT: &str = "format";
-const FORMAT_NOW: u64 = 1;
+const FORMAT_NOW: u64 = 2;
 /// The number of the next document.
 pub(super) const NEXT: &str = "next";
 /// Bytes of all documents.
@@ -47,7 +48,7 @@ pub(super) struct Tables<'t> {
     pub(super) ahead: Table<'t, (&'static str, u64), u64>,
     counts: Table<'t, &'static str, u64>,
     told: Table<'t, &'static str, u64>,
-    pub(super) dead_letters: Table<'t, u64, &'static [u8]>,
+    pub(super) dead_letters: Table<'t, (u8, u64), &'static [u8]>,
     pub(super) meta: Table<'t, &'static str, u64>,
 }
 

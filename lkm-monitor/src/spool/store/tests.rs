@@ -175,6 +175,31 @@ fn dead_letters_are_bounded_and_can_be_taken_out() {
 }
 
 #[test]
+fn the_lowest_class_of_dead_letters_goes_first_and_the_oldest_of_it() {
+    let mut bench = Bench::new();
+    let mut bury = |classes: &[Class]| {
+        let letter = |class: &Class| {
+            DeadLetter::new(
+                "all",
+                "",
+                5,
+                &Entry { number: 1, class: *class, happened_ms: 0, json: vec![0; 1000].into() },
+            )
+        };
+        let dead_letters = classes.iter().map(letter).collect();
+        bench.store.acknowledge("all", &Receipt { dead_letters, ..Receipt::default() }, LIMITS).unwrap();
+        bench.store.dead_letters().unwrap().into_iter().map(|(number, _)| number).collect::<Vec<_>>()
+    };
+    use Class::*;
+    assert_eq!(bury(&[High, Telemetry, Low, Critical, Low, High]), [1, 4, 6]);
+    assert_eq!(bury(&[State]), [1, 4, 6], "what is worth least is not kept");
+    assert_eq!(bury(&[Critical]), [4, 6, 8]);
+    bench.store.retry_dead_letters(&[4, 6]).unwrap();
+    assert_eq!(bench.store.read_dead_letters("all", 10).unwrap().resent, [4, 6], "the oldest first");
+    assert_eq!(bench.total(Count::DeadLetterEvicted), 5);
+}
+
+#[test]
 fn a_dead_letter_that_was_sent_again_goes_with_its_receipt() {
     let mut bench = Bench::new();
     bench.store.append(&of_classes(&[Class::High; 2]), 0, LIMITS).unwrap();
