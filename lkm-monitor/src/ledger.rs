@@ -5,7 +5,7 @@ use crate::{
     sensor::losses::Totals,
 };
 
-const REASONS: [LossReason; 16] = [
+const REASONS: [LossReason; 17] = [
     LossReason::RingFull,
     LossReason::ScratchExhausted,
     LossReason::InFlightFull,
@@ -21,6 +21,7 @@ const REASONS: [LossReason; 16] = [
     LossReason::OutputFull,
     LossReason::SpoolEvicted,
     LossReason::SpoolError,
+    LossReason::TornRecord,
     LossReason::Refused,
 ];
 

@@ -11,8 +11,9 @@ use crate::model::{
 /// `event.action` of what tells of a loss.
 pub(super) const LOST_EVENTS: &str = "lost-events";
 
-/// The document of a loss.
+/// The document of a loss. Numbers that are not of events are left out, so that nobody takes them for some.
 pub(super) fn render_loss(loss: &Loss) -> Value<'_> {
+    let of_events = |number| loss.reason.counts_events().then(|| long(number));
     json!({
         "message": "Kernel module events lost",
         "event": {
@@ -26,8 +27,8 @@ pub(super) fn render_loss(loss: &Loss) -> Value<'_> {
             "loss": {
                 "stage": loss.reason.stage(),
                 "reason": loss.reason.name(),
-                "count": long(loss.count),
-                "total": long(loss.total),
+                "count": of_events(loss.count),
+                "total": of_events(loss.total),
                 "calls_unseen": loss.calls_unseen.map(long),
             },
         },

@@ -280,6 +280,13 @@ fn lost_events() {
 }
 
 #[test]
+fn a_damaged_part_of_the_spool_is_no_number_of_events() {
+    let loss = Loss { reason: LossReason::TornRecord, count: 1, total: 1, calls_unseen: None, boot_ns: SECOND_NS };
+    let document = parse(&renderer().render_loss(&loss));
+    assert_eq!(document["lkm_monitor"]["loss"], json!({ "stage": "spool", "reason": "torn_record" }));
+}
+
+#[test]
 fn sensor_started() {
     insta::assert_snapshot!(pretty(&parse(
         &renderer().render_state(&state(SensorChange::Started), &Verdict::default())

@@ -4,9 +4,9 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loss {
     pub reason: LossReason,
-    /// Events lost since the last look.
+    /// Events lost since the last look; of [`LossReason::TornRecord`], damaged parts.
     pub count: u64,
-    /// Events lost since the daemon started.
+    /// The same since the daemon started.
     pub total: u64,
     /// Of `count`, calls of which nothing at all was seen; `None` where it is not known.
     pub calls_unseen: Option<u64>,
@@ -47,6 +47,8 @@ pub enum LossReason {
     SpoolEvicted,
     /// The spool could not be written or read, nor could memory take its place.
     SpoolError,
+    /// A part of the spool was damaged: how many documents were in it is not known.
+    TornRecord,
     /// A sink's receiver will never take them. They are kept as dead letters.
     Refused,
 }
@@ -70,6 +72,7 @@ impl LossReason {
             Self::OutputFull => "output_full",
             Self::SpoolEvicted => "spool_evicted",
             Self::SpoolError => "spool_error",
+            Self::TornRecord => "torn_record",
             Self::Refused => "dead_lettered",
         }
     }
@@ -90,8 +93,13 @@ impl LossReason {
             | Self::NotCounted
             | Self::GroupEvicted
             | Self::OutputFull => "daemon",
-            Self::SpoolEvicted | Self::SpoolError => "spool",
+            Self::SpoolEvicted | Self::SpoolError | Self::TornRecord => "spool",
             Self::Refused => "sink",
         }
+    }
+
+    /// Whether it is events that are counted.
+    pub const fn counts_events(self) -> bool {
+        !matches!(self, Self::TornRecord)
     }
 }

@@ -8,8 +8,8 @@ use crate::{
     assess,
     ledger::Ledger,
     model::{
-        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, LossReason, Observation, ProcessTree,
-        Reload, SensorState, SpoolChange, Succession, Verdict,
+        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, LossReason, Observation,
+        ProcessTree, Reload, SensorState, SpoolChange, Succession, Verdict,
     },
     output::{Output, Priority, Sent},
     sensor::losses::Totals,
@@ -177,7 +177,12 @@ impl Teller {
             return;
         }
         for loss in self.ledger.grown(boot_ns()) {
-            tracing::error!(reason = loss.reason.name(), count = loss.count, total = loss.total, "events were lost");
+            let Loss { reason, count, total, .. } = loss;
+            if reason.counts_events() {
+                tracing::error!(reason = reason.name(), count, total, "events were lost");
+            } else {
+                tracing::error!(reason = reason.name(), parts = count, "events were lost, it is not known how many");
+            }
             let document = self.renderer.render_loss(&loss);
             self.insist(document);
             self.ledger.told(&loss);

@@ -80,15 +80,7 @@ impl Carriers {
             self.dispatch.note_told(self.given.clone());
             self.noted.clone_from(&self.given);
         }
-        let since = |count: &dyn Fn(&Counts) -> u64| count(&status.counts).saturating_sub(count(&status.before));
-        let lost = |count| since(&|counts| total(counts, count));
-        // The document of a torn line in a file was not acknowledged: it is sent again.
-        let torn = since(&|counts| own(counts, Count::TornRecord));
-        pipeline.note_losses(&[
-            (LossReason::SpoolEvicted, lost(Count::SpoolEvicted) + lost(Count::SpoolExpired)),
-            (LossReason::SpoolError, lost(Count::SpoolError) + torn),
-            (LossReason::Refused, lost(Count::DeadLettered)),
-        ]);
+        pipeline.note_losses(&lost(&status.counts, &status.before));
         self.given = losses(&status.counts);
         if status.condition != self.told {
             let reason = match &status.condition {
@@ -105,6 +97,20 @@ impl Carriers {
     pub(super) fn finish(self, deadline: std::time::Instant) {
         self.dispatch.finish(deadline);
     }
+}
+
+/// What was lost of late: what was counted, less what of it runs before have told.
+fn lost(counts: &Counts, before: &Counts) -> [(LossReason, u64); 4] {
+    let since = |number: &dyn Fn(&Counts) -> u64| number(counts).saturating_sub(number(before));
+    let all = |count| since(&|counts| total(counts, count));
+    // The document of a torn line in a file was not acknowledged: it is sent again.
+    let torn = since(&|counts| own(counts, Count::TornRecord));
+    [
+        (LossReason::SpoolEvicted, all(Count::SpoolEvicted) + all(Count::SpoolExpired)),
+        (LossReason::SpoolError, all(Count::SpoolError)),
+        (LossReason::TornRecord, torn),
+        (LossReason::Refused, all(Count::DeadLettered)),
+    ]
 }
 
 /// What is told as lost.
@@ -134,4 +140,18 @@ pub(super) fn metrics(status: &Status) -> Vec<Metric> {
     metrics.extend(status.sinks.iter().map(of_sink));
     metrics.extend([plain("spool_bytes", status.bytes), plain("dead_letters", status.dead_letters)]);
     metrics
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_no_number_of_documents() {
+        let torn = Counter::of(Count::TornRecord);
+        let counts =
+            [(torn.clone(), 3), (Counter::of(Count::SpoolError), 7), (Counter::of_sink(Count::TornRecord, "file"), 9)];
+        let lost = lost(&counts.into(), &[(torn, 1)].into());
+        assert!(lost.contains(&(LossReason::TornRecord, 2)) && lost.contains(&(LossReason::SpoolError, 7)), "{lost:?}");
+    }
 }
