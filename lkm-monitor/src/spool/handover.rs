@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use super::store::Receipt;
+use super::batch::Receipt;
 use crate::database::Identity;
 
 /// Numbers of documents.

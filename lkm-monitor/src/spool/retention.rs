@@ -1,4 +1,4 @@
-//! What leaves the spool: documents that every sink has, that are too old, or that have no room; dead letters that have none.
+//! What leaves the spool: documents that every sink has, that are too old, or that have no room.
 
 use std::collections::BTreeMap;
 
@@ -7,9 +7,8 @@ use redb::ReadableTable as _;
 use super::{
     chunk::cost,
     counts::{Count, Counter},
-    dead_letter::DeadLetter,
     store::Reader,
-    tables::{BYTES, DEAD_BYTES, DEAD_NEXT, NEXT, Tables},
+    tables::{BYTES, NEXT, Tables},
 };
 use crate::{model::Class, sinks::Entry};
 
@@ -123,48 +122,6 @@ impl Tables<'_> {
             let wanted = |class: Class| !reader.alerts_only || class.is_alert();
             let missed = gone.iter().filter(|(number, class)| !reached.has(*number) && wanted(*class)).count();
             self.count(&Counter::of_sink(count, sink), missed as u64)?;
-        }
-        Ok(())
-    }
-
-    /// Keeps a dead letter; where there is no room, those of the lowest class go, of it the oldest first. This may be the one.
-    pub(super) fn bury(&mut self, letter: &DeadLetter, max_bytes: u64) -> Result<(), redb::Error> {
-        let value = letter.encode();
-        let number = self.value(DEAD_NEXT)?.max(1);
-        self.meta.insert(DEAD_NEXT, number + 1)?;
-        self.dead_letters.insert((letter.class() as u8, number), value.as_slice())?;
-        let mut bytes = self.value(DEAD_BYTES)? + value.len() as u64;
-        while bytes > max_bytes {
-            let least = self.dead_letters.pop_first()?.map(|(_, least)| least.value().len() as u64);
-            let Some(size) = least else { break };
-            bytes = bytes.saturating_sub(size);
-            self.count(&Counter::of(Count::DeadLetterEvicted), 1)?;
-        }
-        self.meta.insert(DEAD_BYTES, bytes)?;
-        Ok(())
-    }
-
-    /// Takes a dead letter away, if it is there.
-    pub(super) fn exhume(&mut self, number: u64) -> Result<(), redb::Error> {
-        let mut bytes = self.value(DEAD_BYTES)?;
-        for class in Class::ALL {
-            let letter = self.dead_letters.remove((class as u8, number))?;
-            bytes = bytes.saturating_sub(letter.map_or(0, |letter| letter.value().len() as u64));
-        }
-        self.meta.insert(DEAD_BYTES, bytes)?;
-        Ok(())
-    }
-
-    /// Notes that a dead letter is to be sent again, if it is there.
-    pub(super) fn let_retry(&mut self, number: u64) -> Result<(), redb::Error> {
-        for key in Class::ALL.map(|class| (class as u8, number)) {
-            let letter = self.dead_letters.get(key)?.and_then(|letter| DeadLetter::decode(letter.value()));
-            if let Some(mut letter) = letter {
-                letter.retry = true;
-                // It is as long as before.
-                let value = letter.encode();
-                self.dead_letters.insert(key, value.as_slice())?;
-            }
         }
         Ok(())
     }

@@ -11,17 +11,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redb::{
-    Database, ReadableDatabase as _, ReadableTable as _, ReadableTableMetadata as _, TableDefinition, TransactionError,
-    WriteTransaction,
-};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TransactionError, WriteTransaction};
 
 use super::{
+    batch::{Batch, Incoming, Receipt},
     chunk::Chunk,
     counts::{Count, Counter, Counts},
-    dead_letter::DeadLetter,
     handover::{BySink, Moved, Numbers},
-    tables::{AHEAD, BYTES, CHUNKS, CLOCK_S, COUNTS, DEAD_LETTERS, META, NEXT, Reached, SINKS, TOLD, Tables},
+    tables::{AHEAD, BYTES, CHUNKS, CLOCK_S, COUNTS, META, NEXT, Reached, SINKS, TOLD, Tables},
 };
 use crate::{model::Class, sinks::Entry};
 
@@ -42,57 +39,6 @@ pub struct Limits {
     pub max_dead_letter_bytes: u64,
 }
 
-/// A document that comes in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Incoming {
-    pub class: Class,
-    /// When it happened, in milliseconds of the wall clock.
-    pub happened_ms: u64,
-    /// A JSON object in one line, without the newline.
-    pub json: Vec<u8>,
-}
-
-/// What one sink gets next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Batch {
-    pub entries: Vec<Entry>,
-    /// Which store the numbers are of.
-    pub(super) generation: u64,
-    /// All documents with these numbers are in `entries`, or not for this sink, or there no more.
-    pub(super) numbers: Option<Numbers>,
-    /// Dead letters that `entries` are, by their numbers: they have no place in the spool's order.
-    pub(super) resent: Vec<u64>,
-}
-
-impl Batch {
-    /// Leaves documents from this number on to another batch.
-    pub fn end_before(&mut self, number: u64) {
-        let numbers =
-            self.numbers.take().map(|numbers| *numbers.start()..=(*numbers.end()).min(number.saturating_sub(1)));
-        self.numbers = numbers.filter(|numbers| !numbers.is_empty());
-        self.resent.retain(|letter| *letter < number);
-    }
-}
-
-/// How a batch ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Receipt {
-    /// The batch's.
-    pub(super) generation: u64,
-    pub(super) numbers: Option<Numbers>,
-    pub(super) resent: Vec<u64>,
-    pub counts: Vec<(Count, u64)>,
-    pub dead_letters: Vec<DeadLetter>,
-}
-
-impl Receipt {
-    /// One for a batch. It says nothing of its documents yet.
-    pub fn of(batch: &Batch) -> Self {
-        let Batch { generation, numbers, resent, .. } = batch;
-        Self { generation: *generation, numbers: numbers.clone(), resent: resent.clone(), ..Self::default() }
-    }
-}
-
 /// What the daemon knows of a sink.
 #[derive(Clone, Debug)]
 pub(super) struct Reader {
@@ -103,7 +49,7 @@ pub(super) struct Reader {
 
 /// See the module.
 pub(super) struct Store {
-    database: Database,
+    pub(super) database: Database,
     readers: BTreeMap<String, Reader>,
 }
 
@@ -257,13 +203,6 @@ impl Store {
         Ok(batch)
     }
 
-    /// What a sink is to be sent again of its dead letters, the oldest first. They stay until it acknowledges them.
-    pub(super) fn read_dead_letters(&self, sink: &str, most: usize) -> Result<Batch, redb::Error> {
-        let letters = self.dead_letters()?.into_iter().filter(|(_, letter)| letter.retry && letter.sink == sink);
-        let entries: Vec<_> = letters.take(most).map(|(number, letter)| letter.entry(number)).collect();
-        Ok(Batch { resent: entries.iter().map(|entry| entry.number).collect(), entries, ..Batch::default() })
-    }
-
     /// Notes that all of a batch is accounted for.
     pub(super) fn acknowledge(&mut self, sink: &str, receipt: &Receipt, limits: Limits) -> Result<(), redb::Error> {
         let is_new = match &receipt.numbers {
@@ -372,33 +311,6 @@ impl Store {
         Ok(waiting)
     }
 
-    /// All dead letters with their numbers, oldest first.
-    pub(super) fn dead_letters(&self) -> Result<Vec<(u64, DeadLetter)>, redb::Error> {
-        let letters = self.database.begin_read()?.open_table(DEAD_LETTERS)?;
-        let mut found = Vec::new();
-        for item in letters.iter()? {
-            let (key, letter) = item?;
-            found.extend(DeadLetter::decode(letter.value()).map(|letter| (key.value().1, letter)));
-        }
-        found.sort_by_key(|(number, _)| *number);
-        Ok(found)
-    }
-
-    /// How many dead letters there are.
-    pub(super) fn dead_letter_count(&self) -> Result<u64, redb::Error> {
-        Ok(self.database.begin_read()?.open_table(DEAD_LETTERS)?.len()?)
-    }
-
-    /// Notes that dead letters are to be sent again.
-    pub(super) fn retry_dead_letters(&mut self, numbers: &[u64]) -> Result<(), redb::Error> {
-        self.change(|tables, _| numbers.iter().try_for_each(|number| tables.let_retry(*number)))
-    }
-
-    /// Takes dead letters away.
-    pub(super) fn remove_dead_letters(&mut self, numbers: &[u64]) -> Result<(), redb::Error> {
-        self.change(|tables, _| numbers.iter().try_for_each(|number| tables.exhume(*number)))
-    }
-
     /// Throws away documents of this class in some of the chunks from this number on; the number to go on with, if there are more. Nobody
     /// waits for long who wants to write, too.
     pub(super) fn purge_some(&mut self, class: Class, from: u64) -> Result<Option<u64>, redb::Error> {
@@ -422,7 +334,7 @@ impl Store {
     }
 
     /// One durable transaction.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         change: impl FnOnce(&mut Tables<'_>, &BTreeMap<String, Reader>) -> Result<T, redb::Error>,
     ) -> Result<T, redb::Error> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use redb::{ReadableTable, Table, TableDefinition, WriteTransaction};
 
 use super::{
+    batch::Incoming,
     chunk::{Chunk, Damaged},
     counts::{Count, Counter, Counts},
     handover::Numbers,
-    store::Incoming,
 };
 use crate::{model::Class, sinks::Entry};
 

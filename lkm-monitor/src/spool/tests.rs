@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use super::*;
+use crate::model::Class;
 
 pub(super) fn settings(path: &Path) -> Settings {
     Settings {

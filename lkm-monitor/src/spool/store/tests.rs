@@ -3,7 +3,10 @@ use std::collections::{BTreeSet, HashMap};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{database, spool::counts::total};
+use crate::{
+    database,
+    spool::{DeadLetter, counts::total},
+};
 
 mod power_cut;
 
