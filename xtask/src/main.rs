@@ -15,6 +15,7 @@ mod report_test;
 mod service_test;
 mod setup;
 mod test;
+mod unpacked;
 mod vm;
 mod workspace;
 

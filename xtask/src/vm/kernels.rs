@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::{apt_index, mirrors::Mirrors};
-use crate::{process, workspace};
+use crate::{process, unpacked, workspace};
 
 /// One of the kernel lines that the daemon is tested on.
 #[derive(Debug)]
@@ -103,12 +103,7 @@ fn download(line: &KernelLine, folder: &Path) -> Result<()> {
     process::capture(
         Command::new("apt-get").arg("-c").arg(&configuration).arg("download").args(packages).current_dir(&apt),
     )?;
-    for entry in fs::read_dir(&apt)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "deb") {
-            process::capture(Command::new("dpkg").arg("-x").arg(path).arg(&root))?;
-        }
-    }
+    unpacked::unpack(&apt, &root)?;
     fs::write(root.join(STAMP), format!("{release}\n"))?;
     fs::rename(&root, folder)?;
     remove_folder(&partial)
