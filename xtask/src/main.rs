@@ -14,6 +14,7 @@ mod process;
 mod report_test;
 mod service_test;
 mod setup;
+mod syslog_ng;
 mod test;
 mod unpacked;
 mod vm;

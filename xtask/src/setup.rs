@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use anyhow::Result;
 
 use crate::{
-    packages, process,
+    packages, process, syslog_ng,
     vm::kernels::{self, KernelLine},
     workspace,
 };
@@ -22,6 +22,9 @@ pub(crate) fn setup(lines: &[&'static KernelLine]) -> Result<()> {
         wanted.extend([packages::MACHINES, packages::TESTS]);
     }
     packages::ensure(&wanted)?;
+    if !lines.is_empty() {
+        syslog_ng::fetch()?;
+    }
     install_tool(
         "bpf-linker",
         BPF_LINKER_VERSION,

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    build, packages, process, report_test, service_test, setup,
+    build, packages, process, report_test, service_test, setup, syslog_ng,
     vm::{self, Mode, Request, Verdict, kernels::KernelLine},
 };
 
@@ -37,6 +37,7 @@ pub(crate) fn test(selection: &Selection) -> Result<ExitCode> {
     let lines: &[&KernelLine] = if selection.machines { &selection.lines } else { &[] };
     setup::setup(lines)?;
     packages::ensure(&[packages::TESTS])?;
+    syslog_ng::fetch()?;
     let mut rows = Vec::new();
     if selection.host {
         rows.push(host()?);

@@ -1,8 +1,11 @@
-//! Documents to a real receiver: rsyslog, of Debian's packages `rsyslog` and `rsyslog-openssl`, as a process of its own on the loopback.
+//! Documents to real receivers, rsyslog and syslog-ng, each as a process of its own on the loopback.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 mod certificates;
+mod program;
 mod receiver;
+mod rsyslog;
+mod syslog_ng;
 
 use std::time::Duration;
 
@@ -18,8 +21,33 @@ use serde_json::{Value, json};
 
 use self::{
     certificates::Authority,
-    receiver::{Client, Receiver},
+    program::{Client, Program},
+    receiver::Receiver,
 };
+
+/// Each check, as a test of each receiver.
+macro_rules! with_each_receiver {
+    ($($check:ident),* $(,)?) => {
+        mod with_rsyslog {
+            $(#[test] fn $check() { crate::$check(&crate::rsyslog::RSYSLOG); })*
+        }
+        mod with_syslog_ng {
+            $(#[test] fn $check() { crate::$check(&crate::syslog_ng::SYSLOG_NG); })*
+        }
+    };
+}
+
+with_each_receiver!(
+    everything_arrives_unchanged_over_tcp,
+    a_document_that_is_too_long_arrives_reduced,
+    a_long_document_arrives_whole_where_both_allow_it,
+    what_a_killed_receiver_did_not_take_arrives_when_it_is_back,
+    a_receiver_that_is_killed_amid_a_flood_gets_everything_in_the_end,
+    everything_arrives_unchanged_over_tls,
+    a_tls_receiver_that_restarts_is_connected_to_anew,
+    a_receiver_that_is_not_who_it_should_be_gets_nothing,
+    a_receiver_that_wants_a_certificate_gets_ours,
+);
 
 fn document(number: usize, text: &str) -> Value {
     json!({
@@ -48,8 +76,12 @@ fn entries(documents: &[Value]) -> Vec<Entry> {
 }
 
 fn sink(host: &str, port: u16, tls: Option<TlsConfig>) -> SyslogSink {
+    sink_up_to(8192, host, port, tls)
+}
+
+fn sink_up_to(max_bytes: usize, host: &str, port: u16, tls: Option<TlsConfig>) -> SyslogSink {
     let settings =
-        SyslogSettings { host: host.to_owned(), port, tls, facility: 10, max_bytes: 8192, enterprise_number: 32473 };
+        SyslogSettings { host: host.to_owned(), port, tls, facility: 10, max_bytes, enterprise_number: 32473 };
     SyslogSink::new(settings, Duration::from_secs(20))
 }
 
@@ -64,12 +96,11 @@ fn failure(delivered: Delivered) -> Failure {
     }
 }
 
-#[test]
-fn everything_arrives_unchanged_over_tcp() {
-    let receiver = Receiver::start(None);
+fn everything_arrives_unchanged_over_tcp(program: &'static Program) {
+    let receiver = Receiver::start(program, None);
     let documents = documents(500);
     let batch = entries(&documents);
-    let mut sink = sink("127.0.0.1", receiver.port, None);
+    let mut sink = sink("127.0.0.1", receiver.port(), None);
     for part in batch.chunks(100) {
         assert_eq!(sink.deliver(part), taken(part.len()));
     }
@@ -84,23 +115,30 @@ fn everything_arrives_unchanged_over_tcp() {
     assert_eq!(first.data, format!("[lkm-monitor@32473 eventId=\"{:032x}\" sequence=\"0\"]", 0));
 }
 
-#[test]
-fn a_document_that_rsyslog_would_cut_arrives_reduced() {
-    let receiver = Receiver::start(None);
+fn a_document_that_is_too_long_arrives_reduced(program: &'static Program) {
+    let receiver = Receiver::start(program, None);
     let long = document(7, &"x".repeat(16_000));
-    assert_eq!(sink("127.0.0.1", receiver.port, None).deliver(&entries(&[long])), taken(1));
+    assert_eq!(sink("127.0.0.1", receiver.port(), None).deliver(&entries(&[long])), taken(1));
     let received = &receiver.wait_for(1)[0].document;
     assert_eq!(received["lkm_monitor"]["reduced"], true);
     assert_eq!(received["event"]["id"], format!("{:032x}", 7));
     assert_eq!(received["process"], Value::Null);
 }
 
-#[test]
-fn what_a_killed_receiver_did_not_take_arrives_when_it_is_back() {
-    let mut receiver = Receiver::start(None);
+fn a_long_document_arrives_whole_where_both_allow_it(program: &'static Program) {
+    const BYTES: usize = 64 * 1024;
+    let receiver = Receiver::start_taking(program, BYTES, None);
+    let long = document(7, &"x".repeat(16_000));
+    let mut sink = sink_up_to(BYTES, "127.0.0.1", receiver.port(), None);
+    assert_eq!(sink.deliver(&entries(std::slice::from_ref(&long))), taken(1));
+    assert_eq!(receiver.wait_for(1)[0].document, long);
+}
+
+fn what_a_killed_receiver_did_not_take_arrives_when_it_is_back(program: &'static Program) {
+    let mut receiver = Receiver::start(program, None);
     let documents = documents(30);
     let batch = entries(&documents);
-    let mut sink = sink("127.0.0.1", receiver.port, None);
+    let mut sink = sink("127.0.0.1", receiver.port(), None);
     assert_eq!(sink.deliver(&batch[..10]), taken(10));
     receiver.wait_for(10);
     receiver.kill();
@@ -116,12 +154,11 @@ fn what_a_killed_receiver_did_not_take_arrives_when_it_is_back() {
     assert_eq!(received, documents);
 }
 
-#[test]
-fn a_receiver_that_is_killed_amid_a_flood_gets_everything_in_the_end() {
-    let mut receiver = Receiver::start(None);
+fn a_receiver_that_is_killed_amid_a_flood_gets_everything_in_the_end(program: &'static Program) {
+    let mut receiver = Receiver::start(program, None);
     let documents = documents(6000);
     let batch = entries(&documents);
-    let mut sink = sink("127.0.0.1", receiver.port, None);
+    let mut sink = sink("127.0.0.1", receiver.port(), None);
     let mut told = Vec::new();
     for (number, part) in batch.chunks(500).enumerate() {
         if number == 4 {
@@ -142,13 +179,12 @@ fn a_receiver_that_is_killed_amid_a_flood_gets_everything_in_the_end() {
     receiver.wait_for_all(&documents);
 }
 
-#[test]
-fn everything_arrives_unchanged_over_tls() {
+fn everything_arrives_unchanged_over_tls(program: &'static Program) {
     let authority = Authority::new("CA");
-    let receiver = Receiver::start(Some((&authority, Client::Anybody)));
+    let receiver = Receiver::start(program, Some((&authority, Client::Anybody)));
     let documents = documents(300);
     let batch = entries(&documents);
-    let mut sink = sink("localhost", receiver.port, Some(receiver.trusting(&authority)));
+    let mut sink = sink("localhost", receiver.port(), Some(receiver.trusting(&authority)));
     for part in batch.chunks(100) {
         assert_eq!(sink.deliver(part), taken(part.len()));
     }
@@ -156,13 +192,12 @@ fn everything_arrives_unchanged_over_tls() {
     assert_eq!(received, documents);
 }
 
-#[test]
-fn a_tls_receiver_that_restarts_is_connected_to_anew() {
+fn a_tls_receiver_that_restarts_is_connected_to_anew(program: &'static Program) {
     let authority = Authority::new("CA");
-    let mut receiver = Receiver::start(Some((&authority, Client::Anybody)));
+    let mut receiver = Receiver::start(program, Some((&authority, Client::Anybody)));
     let documents = documents(20);
     let batch = entries(&documents);
-    let mut sink = sink("localhost", receiver.port, Some(receiver.trusting(&authority)));
+    let mut sink = sink("localhost", receiver.port(), Some(receiver.trusting(&authority)));
     assert_eq!(sink.deliver(&batch[..10]), taken(10));
     receiver.wait_for(10);
     receiver.restart();
@@ -171,33 +206,31 @@ fn a_tls_receiver_that_restarts_is_connected_to_anew() {
     assert_eq!(received, documents);
 }
 
-#[test]
-fn a_receiver_that_is_not_who_it_should_be_gets_nothing() {
+fn a_receiver_that_is_not_who_it_should_be_gets_nothing(program: &'static Program) {
     let authority = Authority::new("CA");
-    let receiver = Receiver::start(Some((&authority, Client::Anybody)));
+    let receiver = Receiver::start(program, Some((&authority, Client::Anybody)));
     let batch = entries(&documents(1));
     let other = Authority::new("other CA");
-    let refused = failure(sink("localhost", receiver.port, Some(receiver.trusting(&other))).deliver(&batch));
+    let refused = failure(sink("localhost", receiver.port(), Some(receiver.trusting(&other))).deliver(&batch));
     assert!(refused.reason.contains("UnknownIssuer") && !refused.maybe_taken, "{refused:?}");
     // The certificate is for `localhost`.
-    let refused = failure(sink("127.0.0.1", receiver.port, Some(receiver.trusting(&authority))).deliver(&batch));
+    let refused = failure(sink("127.0.0.1", receiver.port(), Some(receiver.trusting(&authority))).deliver(&batch));
     let begin =
-        format!("TLS with 127.0.0.1:{}: invalid peer certificate: certificate not valid for name", receiver.port);
+        format!("TLS with 127.0.0.1:{}: invalid peer certificate: certificate not valid for name", receiver.port());
     assert!(refused.reason.starts_with(&begin) && refused.reason.contains("localhost"), "{refused:?}");
     assert_eq!(receiver.records().len(), 0);
 }
 
-#[test]
-fn a_receiver_that_wants_a_certificate_gets_ours() {
+fn a_receiver_that_wants_a_certificate_gets_ours(program: &'static Program) {
     let authority = Authority::new("CA");
-    let receiver = Receiver::start(Some((&authority, Client::WithCertificate)));
+    let receiver = Receiver::start(program, Some((&authority, Client::WithCertificate)));
     let documents = documents(5);
     let batch = entries(&documents);
-    let mut without = sink("localhost", receiver.port, Some(receiver.trusting(&authority)));
+    let mut without = sink("localhost", receiver.port(), Some(receiver.trusting(&authority)));
     let refused = failure(without.deliver(&batch));
     assert!(refused.maybe_taken && refused.reason.contains("broke"), "{refused:?}");
     let tls = receiver.with_certificate(&authority);
-    assert_eq!(sink("localhost", receiver.port, Some(tls)).deliver(&batch), taken(5));
+    assert_eq!(sink("localhost", receiver.port(), Some(tls)).deliver(&batch), taken(5));
     let received: Vec<Value> = receiver.wait_for(5).into_iter().map(|record| record.document).collect();
     assert_eq!(received, documents);
 }
