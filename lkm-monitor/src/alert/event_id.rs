@@ -3,8 +3,8 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{
-    ClockStep, FileBurst, FileChange, Heartbeat, Loss, ModuleCall, ModuleRequest, ObjectAccess, Process, Reload,
-    SensorState, SpoolChange, Succession, ToolRun, text::hex,
+    ClockStep, FileBurst, FileChange, Heartbeat, Loss, ModuleCall, ModuleRequest, NotStarted, ObjectAccess, Process,
+    Reload, SensorState, SpoolChange, Succession, ToolRun, text::hex,
 };
 
 /// What tells an event of one boot from all others.
@@ -59,6 +59,10 @@ impl EventKey<'_> {
     pub(super) fn of_state(state: &SensorState) -> Self {
         let kind = state.change.action();
         Self { boot_ns: state.boot_ns, tid: 0, cpu: 0, kind, told: 0 }
+    }
+
+    pub(super) fn of_not_started(not_started: &NotStarted) -> Self {
+        Self { boot_ns: not_started.boot_ns, tid: 0, cpu: 0, kind: "sensor-not-started", told: 0 }
     }
 
     pub(super) fn of_reload(reload: &Reload) -> Self {

@@ -30,8 +30,8 @@ mod tool_run;
 use std::cell::{Cell, RefCell};
 
 use crate::model::{
-    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, Observation, Reload,
-    SensorState, Severity, SpoolChange, Succession, Verdict,
+    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, NotStarted, Observation,
+    Reload, SensorState, Severity, SpoolChange, Succession, Verdict,
 };
 use common::Common;
 use event_id::EventKey;
@@ -121,6 +121,13 @@ impl Renderer {
         let mut document = sensor::render_state(state, self.clock);
         merge(&mut document, finding::render(verdict));
         self.finish(&EventKey::of_state(state), document)
+    }
+
+    /// The alert of a daemon that ends before it watches anything.
+    pub fn render_not_started(&mut self, not_started: &NotStarted, verdict: &Verdict) -> Document {
+        let mut document = sensor::render_not_started(not_started);
+        merge(&mut document, finding::render(verdict));
+        self.finish(&EventKey::of_not_started(not_started), document)
     }
 
     /// The state of settings that were read anew.

@@ -5,7 +5,8 @@ use super::{
     scene::timestamp,
 };
 use crate::model::{
-    BlindHook, Clock, ClockStep, Excluded, Loss, LostHook, ProbeState, SensorChange, SensorState, text::readable,
+    BlindHook, Clock, ClockStep, Excluded, Loss, LostHook, NotStarted, ProbeState, SensorChange, SensorState,
+    text::readable,
 };
 
 /// `event.action` of what tells of a loss.
@@ -95,6 +96,21 @@ pub(super) fn render_state(state: &SensorState, clock: Clock) -> Value<'_> {
             "provider": "lkm-monitor",
         },
         "lkm_monitor": { "sensor": sensor },
+    })
+}
+
+/// The document of a start that failed.
+pub(super) fn render_not_started(not_started: &NotStarted) -> Value<'_> {
+    json!({
+        "message": "Kernel module sensor not started",
+        "event": {
+            "kind": "state",
+            "category": ["host"],
+            "type": ["info"],
+            "action": "sensor-not-started",
+            "provider": "lkm-monitor",
+        },
+        "error": { "message": readable(not_started.reason.as_bytes()) },
     })
 }
 

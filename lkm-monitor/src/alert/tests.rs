@@ -14,8 +14,8 @@ use crate::{
     assess::{Context, assess},
     model::{
         Agent, ArgumentsSource, BlindHook, Bytes, Clock, Coverage, Ids, LoadStage, Loss, LossReason, LostHook,
-        ModuleCall, ModuleFacts, ModuleRequest, Observation, Operation, Part, ProbeState, Process, ProcessTree,
-        SeenPath, SensorChange, SensorState, SyscallHooks, Tty, Verdict, samples, taint,
+        ModuleCall, ModuleFacts, ModuleRequest, NotStarted, Observation, Operation, Part, ProbeState, Process,
+        ProcessTree, SeenPath, SensorChange, SensorState, SyscallHooks, Tty, Verdict, samples, taint,
     },
 };
 
@@ -305,6 +305,13 @@ fn hooks_lost() {
     let state = state(SensorChange::Detached);
     let verdict = crate::assess::assess_sensor(&state);
     insta::assert_snapshot!(pretty(&parse(&renderer().render_state(&state, &verdict))));
+}
+
+#[test]
+fn sensor_not_started() {
+    let not_started = NotStarted { boot_ns: 7 * SECOND_NS, reason: "the kernel refuses the probes".to_owned() };
+    let verdict = crate::assess::assess_not_started(&not_started);
+    insta::assert_snapshot!(pretty(&parse(&renderer().render_not_started(&not_started, &verdict))));
 }
 
 #[test]

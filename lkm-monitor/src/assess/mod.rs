@@ -26,7 +26,7 @@ use std::cmp::Reverse;
 pub use phrase::process as process_phrase;
 pub use rarity::{judge, weigh_rarity};
 pub use runs::assess_succession;
-pub use sensor::assess_sensor;
+pub use sensor::{assess_not_started, assess_sensor};
 pub use spool::assess_spool;
 
 use crate::model::{
@@ -91,9 +91,10 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let of_files = FILE.into_iter().flatten().map(|detection| &detection.rule);
     let of_tools = TOOL.into_iter().flatten().map(|detection| &detection.rule);
     let of_objects = OBJECT.into_iter().flatten().map(|detection| &detection.rule);
-    let others = [&sensor::BLINDED, &sensor::HOOK_LOST, &spool::FAILED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
+    let of_sensor = [&sensor::BLINDED, &sensor::HOOK_LOST, &sensor::NOT_STARTED];
+    let others = [&spool::FAILED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
     let of_runs = [&runs::ENDED, &runs::UNREADABLE, &runs::PROGRAM, &runs::CONFIGURATION];
-    of_calls.chain(of_files).chain(of_tools).chain(of_objects).chain(of_runs).chain(others)
+    of_calls.chain(of_files).chain(of_tools).chain(of_objects).chain(of_runs).chain(of_sensor).chain(others)
 }
 
 #[cfg(test)]
@@ -108,7 +109,7 @@ mod tests {
         let codes: HashSet<_> = rules().map(|rule| rule.code).collect();
         let ids: HashSet<_> = rules().map(|rule| rule.id).collect();
         assert_eq!((codes.len(), ids.len()), (rules().count(), rules().count()));
-        assert_eq!(codes.len(), 39);
+        assert_eq!(codes.len(), 40);
     }
 
     #[test]

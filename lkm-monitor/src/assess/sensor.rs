@@ -1,7 +1,7 @@
 //! What happens to the sensor itself.
 
 use super::attack;
-use crate::model::{Finding, Rule, SensorChange, SensorState, Severity, Verdict};
+use crate::model::{Finding, NotStarted, Rule, SensorChange, SensorState, Severity, Verdict};
 
 pub(super) static BLINDED: Rule = Rule {
     code: 201,
@@ -24,6 +24,24 @@ pub(super) static HOOK_LOST: Rule = Rule {
     severity: Severity::Critical,
     techniques: attack::GUARD_UNLOADING,
 };
+
+pub(super) static NOT_STARTED: Rule = Rule {
+    code: 210,
+    id: "sensor-not-started",
+    name: "Kernel module sensor cannot start",
+    description: "The sensor ended before it watched anything: the kernel's type information is not there, the kernel refuses its \
+                  programs, or its settings are wrong. A new kernel or an edited file does that, and whoever wants to hide something.",
+    version: 1,
+    severity: Severity::High,
+    techniques: attack::GUARD_UNLOADING,
+};
+
+/// The alert of a daemon that ends before it watches anything.
+pub fn assess_not_started(not_started: &NotStarted) -> Verdict {
+    let reason = not_started.reason.clone();
+    let finding = Finding { rule: &NOT_STARTED, severity: NOT_STARTED.severity, reason };
+    Verdict { findings: vec![finding], ..Verdict::default() }
+}
 
 /// The alert of a sensor that is made blind; nothing of one that starts or stops.
 pub fn assess_sensor(state: &SensorState) -> Verdict {
@@ -84,6 +102,12 @@ mod tests {
             seen_boot_ns: 2_000_000,
             error: error.map(str::to_owned),
         }
+    }
+
+    #[test]
+    fn a_start_that_failed_alerts_with_what_hindered_it() {
+        let verdict = assess_not_started(&NotStarted { boot_ns: 7, reason: "no type information".to_owned() });
+        assert_eq!((verdict.findings[0].rule.code, verdict.findings[0].reason.as_str()), (210, "no type information"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod carriers;
 mod finish;
 mod guard;
+mod not_started;
 mod publish;
 mod reload;
 mod watches;
@@ -30,7 +31,7 @@ use self::{
     watches::{Closes, ToolWatch},
 };
 use crate::{
-    config::{self, Config, InForce, Loaded, RarityConfig},
+    config::{self, Config, InForce, Loaded, RarityConfig, SpoolConfig},
     inspect::{
         self,
         contents::{Baseline, Contents},
@@ -85,6 +86,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Ok(loaded) => loaded,
         Err(problems) => {
             problems.0.iter().for_each(|problem| tracing::error!("{problem}"));
+            // Other settings may name another spool, which is then no business of the service's.
+            if args.config.is_none() && !args.stdout {
+                not_started::leave_word(&SpoolConfig::default(), &problems);
+            }
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };
@@ -96,7 +101,10 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let watch_list = config.files.watch_list()?;
     let exclusions = config.files.exclusions()?;
     let tools = inspect::installed_tools();
-    let programs = match attach::attach(&config.sensor, watch_list.filter(), &tools) {
+    let attached = attach::attach(&config.sensor, watch_list.filter(), &tools);
+    // Before there are other threads, which get what this one has.
+    let kept = privileges::keep_what_watching_needs();
+    let programs = match attached {
         Ok(programs) => programs,
         Err(error) => {
             tracing::error!(%error, "nothing can be watched on this host");
@@ -104,11 +112,15 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
                 tracing::error!("{advice}");
             }
             tracing::error!("`lkm-monitor doctor` explains in full");
+            not_started::tell(args, config, &error.to_string());
             return Ok(ExitCode::from(exit::SENSOR_UNAVAILABLE));
         }
     };
-    // Before there are other threads, which get what this one has.
-    privileges::keep_what_watching_needs()?;
+    if let Err(error) = kept {
+        drop(programs);
+        not_started::tell(args, config, &error.to_string());
+        return Err(error.into());
+    }
     runtime.block_on(watch(args, hangups, programs, watch_list, exclusions, tools, loaded))
 }
 

@@ -11,7 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub mod exit {
     /// The command line is wrong.
     pub const USAGE: u8 = 64;
-    /// No probe that sees a load can be attached.
+    /// No probe that sees a load can be attached now.
     pub const SENSOR_UNAVAILABLE: u8 = 69;
     /// The configuration is wrong.
     pub const CONFIG: u8 = 78;
@@ -39,5 +39,17 @@ impl Shutdown {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exit;
+
+    #[test]
+    fn the_unit_gives_up_where_another_try_would_end_the_same_way_and_nowhere_else() {
+        let unit = include_str!("../../../dist/systemd/lkm-monitor.service");
+        let given_up: Vec<_> = unit.lines().filter_map(|line| line.strip_prefix("RestartPreventExitStatus=")).collect();
+        assert_eq!(given_up, [format!("{} {}", exit::USAGE, exit::CONFIG)]);
     }
 }

@@ -49,6 +49,12 @@ impl ServiceManager {
         self.tell(&format!("READY=1\nSTATUS={}", in_one_line(status)));
     }
 
+    /// The daemon ends before it is ready, for this reason. Whether there is somebody who starts it anew.
+    pub fn not_ready(&self, reason: &str) -> bool {
+        self.tell(&format!("STATUS={}", in_one_line(reason)));
+        self.socket.is_some()
+    }
+
     /// The configuration is being read again; [`Self::ready`] ends it. The time is what `Type=notify-reload` asks for.
     pub fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -128,6 +134,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = UnixDatagram::bind(folder.path().join("notify")).unwrap();
         let manager = manager_of(&socket, Duration::ZERO);
+        assert!(manager.not_ready("no type\ninformation"));
+        assert_eq!(received(&socket), "STATUS=no type information");
+        assert!(!ServiceManager::default().not_ready("nobody"));
         manager.ready("watching\nREADY=0");
         assert_eq!(received(&socket), "READY=1\nSTATUS=watching READY=0");
         manager.reloading();

@@ -54,7 +54,9 @@ pub use rarity::{Answer, KeyPart, Kind, Rarity, Scope, Standing, Threshold};
 pub use request::ModuleRequest;
 pub use run::{Moment, Predecessor, RunEnd, RunRecord, Succession};
 pub use spool_change::SpoolChange;
-pub use state::{BlindHook, ClockStep, Coverage, LostHook, ProbeState, SensorChange, SensorState, SyscallHooks};
+pub use state::{
+    BlindHook, ClockStep, Coverage, LostHook, NotStarted, ProbeState, SensorChange, SensorState, SyscallHooks,
+};
 pub use tool_run::{InstalledTool, ToolEnd, ToolKind, ToolMatch, ToolOperation, ToolRun};
 pub use verdict::{Finding, Rule, Severity, Technique, Verdict};
 pub use watch::{Excluded, NameFilter, Subject};

@@ -73,6 +73,15 @@ pub struct LostHook {
     pub error: Option<String>,
 }
 
+/// The daemon ends before it watches anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotStarted {
+    /// Nanoseconds since boot.
+    pub boot_ns: u64,
+    /// What hinders it, in one sentence.
+    pub reason: String,
+}
+
 /// A step of the wall clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockStep {
