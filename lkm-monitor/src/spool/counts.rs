@@ -29,6 +29,8 @@ pub enum Count {
     Misfiled,
     /// Documents that the receiver will never take.
     DeadLettered,
+    /// Documents among these that tell of a loss: that they are refused is told nowhere else.
+    LossRefused,
     /// Dead letters that were given up for want of room.
     DeadLetterEvicted,
     /// Documents that the receiver has.
@@ -47,7 +49,7 @@ pub enum Scope {
 }
 
 impl Count {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Spooled,
         Self::Unspooled,
         Self::SpoolError,
@@ -60,6 +62,7 @@ impl Count {
         Self::Duplicate,
         Self::Misfiled,
         Self::DeadLettered,
+        Self::LossRefused,
         Self::DeadLetterEvicted,
         Self::Acked,
         Self::FileRemoved,
@@ -80,6 +83,7 @@ impl Count {
             Self::Duplicate => "duplicate",
             Self::Misfiled => "misfiled",
             Self::DeadLettered => "dead_lettered",
+            Self::LossRefused => "loss_refused",
             Self::DeadLetterEvicted => "dead_letter_evicted",
             Self::Acked => "acked",
             Self::FileRemoved => "file_removed",
@@ -94,6 +98,7 @@ impl Count {
             | Self::Duplicate
             | Self::Misfiled
             | Self::DeadLettered
+            | Self::LossRefused
             | Self::Acked
             | Self::FileRemoved => "sink",
             _ => "spool",

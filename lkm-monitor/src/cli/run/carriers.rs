@@ -105,18 +105,22 @@ fn lost(counts: &Counts, before: &Counts) -> [(LossReason, u64); 4] {
     let all = |count| since(&|counts| total(counts, count));
     // The document of a torn line in a file was not acknowledged: it is sent again.
     let torn = since(&|counts| own(counts, Count::TornRecord));
+    // A document of a loss that is refused would make another one, which is refused as well, and so on.
+    let refused = all(Count::DeadLettered).saturating_sub(all(Count::LossRefused));
     [
         (LossReason::SpoolEvicted, all(Count::SpoolEvicted) + all(Count::SpoolExpired)),
         (LossReason::SpoolError, all(Count::SpoolError)),
         (LossReason::TornRecord, torn),
-        (LossReason::Refused, all(Count::DeadLettered)),
+        (LossReason::Refused, refused),
     ]
 }
 
-/// What is told as lost.
+/// What [`lost`] is made of.
 fn losses(counts: &Counts) -> Counts {
     let is_loss = |counter: &Counter| match counter.count {
-        Count::SpoolEvicted | Count::SpoolExpired | Count::SpoolError | Count::DeadLettered => true,
+        Count::SpoolEvicted | Count::SpoolExpired | Count::SpoolError | Count::DeadLettered | Count::LossRefused => {
+            true
+        }
         Count::TornRecord => counter.sink.is_none(),
         _ => false,
     };
@@ -153,5 +157,18 @@ mod tests {
             [(torn.clone(), 3), (Counter::of(Count::SpoolError), 7), (Counter::of_sink(Count::TornRecord, "file"), 9)];
         let lost = lost(&counts.into(), &[(torn, 1)].into());
         assert!(lost.contains(&(LossReason::TornRecord, 2)) && lost.contains(&(LossReason::SpoolError, 7)), "{lost:?}");
+    }
+
+    #[test]
+    fn a_refused_document_of_a_loss_is_no_other_loss() {
+        let of = |refused, losses| {
+            let counter = |count| Counter::of_sink(count, "siem");
+            Counts::from([(counter(Count::DeadLettered), refused), (counter(Count::LossRefused), losses)])
+        };
+        let refused = |counts: &Counts, before: &Counts| lost(counts, before)[3];
+        assert_eq!(refused(&of(5, 0), &Counts::new()), (LossReason::Refused, 5));
+        assert_eq!(refused(&of(6, 1), &Counts::new()), (LossReason::Refused, 5));
+        let told = losses(&of(6, 1));
+        assert_eq!(refused(&of(7, 2), &told), (LossReason::Refused, 0), "the next run does not tell it again");
     }
 }

@@ -1,6 +1,7 @@
 //! How far a batch has got.
 
 use crate::{
+    model::Class,
     sinks::Entry,
     spool::{Batch, Count, DeadLetter, Receipt},
 };
@@ -37,7 +38,11 @@ impl Progress {
 
     /// Notes that the receiver will never have it.
     pub(super) fn refused(&mut self, number: u64, letter: DeadLetter) {
-        self.settled.push(Settled { number, counts: &[Count::DeadLettered], letter: Some(letter) });
+        let counts: &[_] = match letter.class() {
+            Class::Loss => &[Count::DeadLettered, Count::LossRefused],
+            _ => &[Count::DeadLettered],
+        };
+        self.settled.push(Settled { number, counts, letter: Some(letter) });
     }
 
     /// All documents with lower numbers have their fate. Behind it some may: those are sent again, and counted then.

@@ -142,6 +142,18 @@ fn a_batch_that_is_too_large_is_halved_and_one_document_is_a_dead_letter() {
 }
 
 #[test]
+fn a_refused_document_of_a_loss_is_counted_apart() {
+    let bench = Bench::new(1, Vec::new());
+    bench.delivered();
+    let refuse: Reply = Box::new(|batch| all(batch, Fate::Refused("no".to_owned())));
+    bench.script.replies.lock().unwrap().push_back(refuse);
+    let incoming = |class| Incoming { class, happened_ms: 0, json: b"{}".to_vec() };
+    bench.spool.append(&[Class::High, Class::Loss].map(incoming));
+    let (counts, _) = bench.delivered();
+    assert_eq!((total(&counts, Count::DeadLettered), total(&counts, Count::LossRefused)), (2, 1));
+}
+
+#[test]
 fn a_receiver_is_seldom_asked_for_more_than_it_took() {
     let four_at_most = |batch: &[Entry]| match batch.len() {
         0..=4 => all(batch, Fate::Taken),
