@@ -77,7 +77,11 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     };
     // Checked when the settings were read.
     let watch_list = config.files.watch_list()?;
-    let diagnosis = diagnose(attach::attach(&config.sensor, watch_list.filter(), &inspect::installed_tools()));
+    let mut attached = attach::attach(&config.sensor, watch_list.filter(), &inspect::installed_tools());
+    if let Ok(programs) = &mut attached {
+        programs.not_the_kernels = inspect::not_the_kernels();
+    }
+    let diagnosis = diagnose(attached);
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&diagnosis)? + "\n",
         Format::Text => describe(&diagnosis),

@@ -101,10 +101,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let watch_list = config.files.watch_list()?;
     let exclusions = config.files.exclusions()?;
     let tools = inspect::installed_tools();
+    let not_the_kernels = inspect::not_the_kernels();
     let attached = attach::attach(&config.sensor, watch_list.filter(), &tools);
     // Before there are other threads, which get what this one has.
     let kept = privileges::keep_what_watching_needs();
-    let programs = match attached {
+    let mut programs = match attached {
         Ok(programs) => programs,
         Err(error) => {
             tracing::error!(%error, "nothing can be watched on this host");
@@ -112,10 +113,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
                 tracing::error!("{advice}");
             }
             tracing::error!("`lkm-monitor doctor` explains in full");
-            not_started::tell(args, config, &error.to_string());
+            let reasons = std::iter::once(error.to_string());
+            let unseen = not_the_kernels.iter().map(|unseen| format!("not seen: {unseen}"));
+            not_started::tell(args, config, &reasons.chain(unseen).collect::<Vec<_>>().join("; "));
             return Ok(ExitCode::from(exit::SENSOR_UNAVAILABLE));
         }
     };
+    programs.not_the_kernels = not_the_kernels;
     if let Err(error) = kept {
         drop(programs);
         not_started::tell(args, config, &error.to_string());

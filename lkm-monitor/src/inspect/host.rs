@@ -27,7 +27,7 @@ pub enum HostError {
 /// Where hosts keep modules and the programs that load them; systems that are not merged have two of some.
 const SYSTEM_DIRECTORIES: [&str; 6] = ["/lib/modules", "/usr/lib/modules", "/bin", "/sbin", "/usr/bin", "/usr/sbin"];
 
-const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+pub(super) const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Patterns of the folders and files that are watched in certain places.
 pub type Patterns = (Vec<String>, Vec<String>);

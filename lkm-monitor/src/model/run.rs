@@ -24,6 +24,14 @@ pub struct RunRecord {
     pub configuration_sha256: String,
 }
 
+impl RunRecord {
+    /// Whether a run is of the same boot as this one that was before it. Who forges the boot id can make of a run that he killed one that
+    /// went down with the host; so it is the same boot, too, when both clocks went on from where they were.
+    pub fn is_of_boot_of(&self, later: &Self) -> bool {
+        self.boot_id == later.boot_id || self.seen.goes_on_to(later.began)
+    }
+}
+
 /// A moment on both clocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -32,6 +40,17 @@ pub struct Moment {
     pub boot_ns: u64,
     /// Milliseconds since 1970, as the wall clock was then.
     pub unix_ms: i64,
+}
+
+/// How far the wall clock may have been set between two runs. Another boot began later by all the time that the one before it ran.
+const SAME_BOOT_MS: u64 = 1000;
+
+impl Moment {
+    fn goes_on_to(self, later: Self) -> bool {
+        let boot_unix_ms = |at: Self| i128::from(at.unix_ms) - i128::from(at.boot_ns / 1_000_000);
+        let apart_ms = boot_unix_ms(self).abs_diff(boot_unix_ms(later));
+        self.boot_ns <= later.boot_ns && apart_ms < SAME_BOOT_MS.into()
+    }
 }
 
 /// What a run finds of the one before it.
@@ -83,7 +102,7 @@ impl Succession {
         if *end == RunEnd::StillRunning {
             return None;
         }
-        if before.boot_id == self.this.boot_id {
+        if before.is_of_boot_of(&self.this) {
             return Some(self.this.began.boot_ns.checked_sub(before.seen.boot_ns)? / 1_000_000);
         }
         // The wall clock is all that there is; one that was set back says nothing.

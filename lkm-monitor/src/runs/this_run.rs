@@ -45,7 +45,7 @@ pub(super) fn predecessor(found: Result<Option<RunRecord>, String>, this: &RunRe
         Ok(None) => return Predecessor::NotOnRecord,
         Err(reason) => return Predecessor::Unreadable(reason),
     };
-    let same_boot = before.boot_id == this.boot_id;
+    let same_boot = before.is_of_boot_of(this);
     let end = match () {
         () if before.stopped => RunEnd::Stopped,
         () if !same_boot => RunEnd::HostWentDown,
@@ -62,6 +62,7 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Moment, Succession};
 
     #[test]
     fn a_process_is_known_by_its_start() {
@@ -70,15 +71,38 @@ mod tests {
         assert_eq!(start_ticks("0"), None);
     }
 
+    /// So many seconds after the boot, when the wall clock was there.
+    fn at(boot_s: u64, unix_s: i64) -> Moment {
+        Moment { boot_ns: boot_s * 1_000_000_000, unix_ms: unix_s * 1000 }
+    }
+
+    #[test]
+    fn a_forged_boot_id_makes_no_other_boot() {
+        let before = RunRecord { boot_id: "a".to_owned(), pid: u32::MAX, seen: at(300, 700), ..RunRecord::default() };
+        let succession = |began| {
+            let this = RunRecord { boot_id: "forged".to_owned(), began, ..RunRecord::default() };
+            Succession { before: predecessor(Ok(Some(before.clone())), &this), this }
+        };
+        let end = |began| match succession(began).before {
+            Predecessor::OnRecord(_, end) => end,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(end(at(305, 705)), RunEnd::Killed);
+        assert_eq!(succession(at(305, 705)).unwatched_ms(), Some(5000));
+        assert_eq!(end(at(305, 707)), RunEnd::HostWentDown, "the boot began later");
+        assert_eq!(end(at(299, 699)), RunEnd::HostWentDown, "the clock since boot went back");
+        assert_eq!(succession(at(20, 730)).unwatched_ms(), Some(30_000), "by the wall clock");
+    }
+
     #[test]
     fn the_end_of_a_run_follows_from_its_record() {
         let (pid, start_ticks) = (std::process::id(), start_ticks("self").unwrap());
-        let this = RunRecord { boot_id: "b".to_owned(), ..RunRecord::default() };
+        let this = RunRecord { boot_id: "b".to_owned(), began: at(60, 1000), ..RunRecord::default() };
         let end = |record: RunRecord| match predecessor(Ok(Some(record)), &this) {
             Predecessor::OnRecord(_, end) => end,
             other => panic!("{other:?}"),
         };
-        let alive = RunRecord { pid, start_ticks, ..this.clone() };
+        let alive = RunRecord { pid, start_ticks, seen: at(300, 700), ..this.clone() };
         assert_eq!(end(alive.clone()), RunEnd::StillRunning);
         assert_eq!(end(RunRecord { start_ticks: start_ticks + 1, ..alive.clone() }), RunEnd::Killed);
         assert_eq!(end(RunRecord { boot_id: "a".to_owned(), ..alive.clone() }), RunEnd::HostWentDown);

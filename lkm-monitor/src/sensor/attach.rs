@@ -95,6 +95,8 @@ pub struct Programs {
     pub switched_off: SwitchedOff,
     /// The links could not be found: whether they stay is not seen.
     pub links_unwatched: bool,
+    /// Files that are not the kernel's own though they should be, a sentence each.
+    pub not_the_kernels: Vec<String>,
     /// Since when hooks do not report that should, in nanoseconds since boot, by program.
     pub(super) blind_since: BTreeMap<&'static str, u64>,
 }
@@ -151,6 +153,7 @@ pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]
         layout,
         switched_off: Switches::default().read(),
         links_unwatched: false,
+        not_the_kernels: Vec::new(),
         blind_since: BTreeMap::new(),
     })
 }

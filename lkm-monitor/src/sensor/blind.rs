@@ -24,6 +24,7 @@ impl Programs {
         if self.links_unwatched {
             add("whether hooks stay attached".to_owned());
         }
+        self.not_the_kernels.iter().cloned().for_each(&mut add);
         for attached in self.probes.iter().filter(|attached| self.cause(attached).is_some()) {
             add(attached.probe.lost.to_owned());
         }
