@@ -5,10 +5,10 @@ use crate::config::{
     tree::{Node, Value},
 };
 
-/// An address without path and query.
+/// An address up to the first character that no host and port have: it may be malformed, and still hold a secret.
 pub(super) fn without_path(address: &str) -> String {
     let host = address.find("://").map_or(0, |scheme| scheme + 3);
-    match address[host..].find(['/', '?', '#']) {
+    match address[host..].find(|c: char| !c.is_alphanumeric() && !".-_:[]".contains(c)) {
         Some(end) => format!("{}/...", &address[..host + end]),
         None => address.to_owned(),
     }
@@ -46,6 +46,11 @@ mod tests {
             ("https://a:1/services/T1/hush", "https://a:1/..."),
             ("https://a?token=hush", "https://a/..."),
             ("a/hush", "a/..."),
+            ("https://a\\hush", "https://a/..."),
+            ("https://a#hush", "https://a/..."),
+            ("https://a hush", "https://a/..."),
+            ("https://a%2Fhush", "https://a/..."),
+            ("https://[::1]:1/hush", "https://[::1]:1/..."),
             ("", ""),
         ] {
             assert_eq!(without_path(address), shown);

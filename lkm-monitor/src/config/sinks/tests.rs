@@ -121,6 +121,8 @@ fn an_address_that_is_a_secret_stands_in_a_file_and_is_not_told() {
         webhook(&in_file("ftp://a/hush")),
         ["url_file: `ftp://a/...`: it must begin with http:// or https:// and a host"]
     );
+    let malformed = webhook("url = 'https://a\\hush'\n");
+    assert!(malformed.len() == 1 && malformed[0].starts_with("url: `https://a/...`: "), "{malformed:?}");
     assert_eq!(webhook("url = 'https://a:0x/hush'\n"), ["url: `https://a:0x/...`: its port is none"]);
     let both = format!("url = 'https://a'\n{}tls = {{ ca_file = '/none' }}\n", in_file("https://a"));
     assert_eq!(webhook(&both), ["url and url_file are both set"]);
