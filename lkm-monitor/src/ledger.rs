@@ -5,8 +5,9 @@ use crate::{
     sensor::losses::Totals,
 };
 
-const REASONS: [LossReason; 17] = [
+const REASONS: [LossReason; 18] = [
     LossReason::RingFull,
+    LossReason::RingOverwritten,
     LossReason::ScratchExhausted,
     LossReason::InFlightFull,
     LossReason::ProbeSkipped,

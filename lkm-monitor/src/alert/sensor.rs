@@ -83,6 +83,7 @@ pub(super) fn render_state(state: &SensorState, clock: Clock) -> Value<'_> {
         SensorChange::Blinded => "Kernel module sensor blinded",
         SensorChange::Restored => "Kernel module sensor sees again",
         SensorChange::Detached => "Kernel module sensor's hooks lost",
+        SensorChange::TamperedWith => "Kernel module sensor tampered with",
     };
     let mut sensor = sight(state, clock);
     merge(&mut sensor, json!({ "probes": state.probes.iter().map(probe).collect::<Vec<_>>() }));
@@ -123,6 +124,7 @@ pub(super) fn sight(state: &SensorState, clock: Clock) -> Value<'_> {
         "blind": state.blind.iter().map(|sentence| readable(sentence.as_bytes())).collect::<Vec<_>>(),
         "blind_hooks": state.blind_hooks.iter().map(|hook| blind_hook(hook, clock)).collect::<Vec<_>>(),
         "lost_hooks": state.lost_hooks.iter().map(|hook| lost_hook(hook, clock)).collect::<Vec<_>>(),
+        "tampering": state.tampering.iter().map(|sentence| readable(sentence.as_bytes())).collect::<Vec<_>>(),
         "counters": Value::Object(counters.collect()),
     })
 }

@@ -182,6 +182,10 @@ fn state(change: SensorChange) -> SensorState {
             }],
             _ => Vec::new(),
         },
+        tampering: match change {
+            SensorChange::TamperedWith => vec!["ring FILES: events that were not read were written over".to_owned()],
+            _ => Vec::new(),
+        },
         counters: if change == SensorChange::Stopped {
             vec![("calls_entered", 7), ("documents", 5)]
         } else {
@@ -312,6 +316,13 @@ fn sensor_not_started() {
     let not_started = NotStarted { boot_ns: 7 * SECOND_NS, reason: "the kernel refuses the probes".to_owned() };
     let verdict = crate::assess::assess_not_started(&not_started);
     insta::assert_snapshot!(pretty(&parse(&renderer().render_not_started(&not_started, &verdict))));
+}
+
+#[test]
+fn sensor_tampered_with() {
+    let state = state(SensorChange::TamperedWith);
+    let verdict = crate::assess::assess_sensor(&state);
+    insta::assert_snapshot!(pretty(&parse(&renderer().render_state(&state, &verdict))));
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let of_files = FILE.into_iter().flatten().map(|detection| &detection.rule);
     let of_tools = TOOL.into_iter().flatten().map(|detection| &detection.rule);
     let of_objects = OBJECT.into_iter().flatten().map(|detection| &detection.rule);
-    let of_sensor = [&sensor::BLINDED, &sensor::HOOK_LOST, &sensor::NOT_STARTED];
+    let of_sensor = [&sensor::BLINDED, &sensor::HOOK_LOST, &sensor::NOT_STARTED, &sensor::TAMPERED_WITH];
     let others = [&spool::FAILED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
     let of_runs = [&runs::ENDED, &runs::UNREADABLE, &runs::PROGRAM, &runs::CONFIGURATION];
     of_calls.chain(of_files).chain(of_tools).chain(of_objects).chain(of_runs).chain(of_sensor).chain(others)

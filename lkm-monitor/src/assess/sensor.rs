@@ -43,15 +43,33 @@ pub fn assess_not_started(not_started: &NotStarted) -> Verdict {
     Verdict { findings: vec![finding], ..Verdict::default() }
 }
 
-/// The alert of a sensor that is made blind; nothing of one that starts or stops.
+pub(super) static TAMPERED_WITH: Rule = Rule {
+    code: 211,
+    id: "sensor-tampered-with",
+    name: "Kernel module sensor's rings or tables tampered with",
+    description: "What the sensor keeps in the kernel is not what it put there: a ring that its events come through, or a table of what is \
+                  watched. Nothing but an attack on the sensor does that.",
+    version: 1,
+    severity: Severity::Critical,
+    techniques: attack::GUARD_UNLOADING,
+};
+
+/// The alert of a sensor that is attacked; nothing of one that starts or stops.
 pub fn assess_sensor(state: &SensorState) -> Verdict {
-    if state.change == SensorChange::Detached {
-        let finding = Finding { rule: &HOOK_LOST, severity: HOOK_LOST.severity, reason: lost(state) };
-        return Verdict { findings: vec![finding], ..Verdict::default() };
-    }
-    if state.change != SensorChange::Blinded {
-        return Verdict::default();
-    }
+    let change = match state.change {
+        SensorChange::Blinded => Some((&BLINDED, blinded(state))),
+        SensorChange::Detached => Some((&HOOK_LOST, lost(state))),
+        _ => None,
+    };
+    // Perhaps not before it stops: whoever ends the daemon may have had something to hide.
+    let tampering = (!state.tampering.is_empty()).then(|| (&TAMPERED_WITH, state.tampering.join("; ")));
+    let found = change.into_iter().chain(tampering);
+    let findings = found.map(|(rule, reason)| Finding { rule, severity: rule.severity, reason });
+    Verdict { findings: findings.collect(), ..Verdict::default() }
+}
+
+/// `kernel.ftrace_enabled is 0: 2 hooks are silent; not seen: arguments`
+fn blinded(state: &SensorState) -> String {
     let silent: Vec<_> = state
         .probes
         .iter()
@@ -60,10 +78,7 @@ pub fn assess_sensor(state: &SensorState) -> Verdict {
         .collect();
     let mut causes: Vec<_> = silent.iter().map(|(cause, _)| *cause).collect();
     causes.dedup();
-    let reason =
-        format!("{}: {} hooks are silent; not seen: {}", causes.join(", "), silent.len(), state.blind.join("; "));
-    let finding = Finding { rule: &BLINDED, severity: BLINDED.severity, reason };
-    Verdict { findings: vec![finding], ..Verdict::default() }
+    format!("{}: {} hooks are silent; not seen: {}", causes.join(", "), silent.len(), state.blind.join("; "))
 }
 
 /// `2 links were lost up to 5000 ms ago; attached again: module_load (the kernel's word on a load)`
@@ -111,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_blinded_sensor_alerts() {
+    fn only_an_attacked_sensor_alerts() {
         let silent = ProbeState {
             hook: "__x64_sys_init_module".to_owned(),
             attached: true,
@@ -127,6 +142,7 @@ mod tests {
             blind: vec!["arguments".to_owned()],
             blind_hooks: Vec::new(),
             lost_hooks: vec![lost_hook("module_load", None), lost_hook("d_move", Some("refused"))],
+            tampering: Vec::new(),
             counters: Vec::new(),
         };
         let verdict = assess_sensor(&state(SensorChange::Blinded));
@@ -135,6 +151,12 @@ mod tests {
         let reason =
             "2 links were lost up to 5 ms ago; attached again: module_load (loads); still detached: d_move (loads)";
         assert_eq!((verdict.findings[0].rule.code, verdict.findings[0].reason.as_str()), (208, reason));
+        for change in [SensorChange::TamperedWith, SensorChange::Stopped] {
+            let tampering = vec!["ring FILES: moved".to_owned(), "map WATCHED_NAMES: changed".to_owned()];
+            let verdict = assess_sensor(&SensorState { tampering, ..state(change) });
+            let reason = "ring FILES: moved; map WATCHED_NAMES: changed";
+            assert_eq!((verdict.findings[0].rule.code, verdict.findings[0].reason.as_str()), (211, reason));
+        }
         for change in [SensorChange::Started, SensorChange::Stopped, SensorChange::Restored] {
             assert!(assess_sensor(&state(change)).findings.is_empty());
         }

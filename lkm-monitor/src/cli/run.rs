@@ -6,6 +6,7 @@ mod guard;
 mod not_started;
 mod publish;
 mod reload;
+mod tampering;
 mod watches;
 
 use std::{
@@ -28,6 +29,7 @@ use self::{
     guard::{Heart, LinkWatch},
     publish::Publisher,
     reload::Reloads,
+    tampering::TamperWatch,
     watches::{Closes, ToolWatch},
 };
 use crate::{
@@ -37,7 +39,7 @@ use crate::{
         contents::{Baseline, Contents},
     },
     lifecycle::{DRAIN, Shutdown, exit, notify::ServiceManager, privileges},
-    model::{Agent, Host, InstalledTool},
+    model::{Agent, Host, InstalledTool, LossReason},
     output::{Lines, Output},
     pipeline::{Counting, Delivery, Pipeline, boot_ns},
     prevalence::{Service, Settings, groups::KeyNames},
@@ -164,6 +166,7 @@ async fn watch(
     manager.ready(&announce(&programs));
 
     let mut switches = Switches::default();
+    let mut tampering = TamperWatch::default();
     let mut closes = Closes::default();
     let mut tools = ToolWatch { known: tools, looked: Instant::now() };
     let mut ticks = interval(TICK);
@@ -185,9 +188,14 @@ async fn watch(
             },
             _ = ticks.tick() => {
                 let totals = read_totals(&mut counters);
+                if let Some(totals) = &totals {
+                    rings.expect(totals.submitted);
+                }
+                pipeline.note_losses(&[(LossReason::RingOverwritten, rings.missing())]);
                 pipeline.tick(totals);
                 look_at_switches(&mut switches, &mut programs, &mut pipeline);
                 links.follow(&mut programs, &mut pipeline);
+                tampering.follow(&programs, &mut rings, &mut pipeline);
                 let carried = carriers.as_mut().map(|carriers| carriers.look_after(&mut pipeline)).transpose()?;
                 publisher.follow(&heart, &mut programs, &pipeline, totals.as_ref(), carried.as_ref());
                 let carried = carried.as_ref().map(carriers::metrics).unwrap_or_default();
@@ -228,10 +236,13 @@ async fn watch(
     drop(programs);
     let deadline = Instant::now() + DRAIN;
     pipeline.close_before(deadline);
+    let totals = read_totals(&mut counters);
+    rings.expect(totals.map_or(0, |totals| totals.submitted));
     while pipeline.read(&mut rings) {}
     pipeline.drain();
-    let totals = read_totals(&mut counters);
+    pipeline.note_losses(&[(LossReason::RingOverwritten, rings.missing())]);
     pipeline.tick(totals);
+    state.tampering = rings.take_tampering();
     state.boot_ns = boot_ns();
     state.counters = report::counters(totals.as_ref());
     // This document is one more.

@@ -53,6 +53,7 @@ fn snapshot(hook: &str, sink: &str) -> Snapshot {
         blind: vec!["loads".to_owned()],
         blind_hooks: vec![blind],
         lost_hooks: Vec::new(),
+        tampering: Vec::new(),
         counters: vec![("calls_entered", 70), ("calls_unseen", 2), ("ring_full", 0), ("submitted", 200)],
     };
     let mut latency = Latencies::default();

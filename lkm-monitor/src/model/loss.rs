@@ -19,6 +19,8 @@ pub struct Loss {
 pub enum LossReason {
     /// A probe found its ring full.
     RingFull,
+    /// It was in a ring, and never came out: somebody let the kernel write over it.
+    RingOverwritten,
     /// A probe found no free buffer to build the event in.
     ScratchExhausted,
     /// The kernel had no memory to follow a call.
@@ -58,6 +60,7 @@ impl LossReason {
     pub const fn name(self) -> &'static str {
         match self {
             Self::RingFull => "ring_full",
+            Self::RingOverwritten => "ring_overwritten",
             Self::ScratchExhausted => "scratch_exhausted",
             Self::InFlightFull => "in_flight_full",
             Self::ProbeSkipped => "probe_skipped",
@@ -81,6 +84,7 @@ impl LossReason {
     pub const fn stage(self) -> &'static str {
         match self {
             Self::RingFull
+            | Self::RingOverwritten
             | Self::ScratchExhausted
             | Self::InFlightFull
             | Self::ProbeSkipped

@@ -17,6 +17,8 @@ pub struct SensorState {
     pub blind_hooks: Vec<BlindHook>,
     /// Hooks whose links were lost, and that may have been attached again.
     pub lost_hooks: Vec<LostHook>,
+    /// What somebody did to what the sensor keeps in the kernel, and not by a call of bpf(2): one sentence each.
+    pub tampering: Vec<String>,
     /// Totals since the start, by name; empty when the sensor starts.
     pub counters: Vec<(&'static str, u64)>,
 }
@@ -31,6 +33,8 @@ pub enum SensorChange {
     Restored,
     /// Links were closed or replaced behind the daemon's back.
     Detached,
+    /// What the sensor keeps in the kernel was changed behind the daemon's back.
+    TamperedWith,
 }
 
 impl SensorChange {
@@ -42,6 +46,7 @@ impl SensorChange {
             Self::Blinded => "sensor-blinded",
             Self::Restored => "sensor-restored",
             Self::Detached => "sensor-hooks-lost",
+            Self::TamperedWith => "sensor-tampered-with",
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod probes;
 mod reattach;
 pub mod recording;
 pub mod report;
+mod ring;
 pub mod rings;
 pub mod switches;
 pub mod tool_files;

@@ -35,6 +35,11 @@ pub fn detached(programs: &Programs, lost_hooks: Vec<LostHook>, boot_ns: u64) ->
     SensorState { boot_ns, lost_hooks, ..state(programs, SensorChange::Detached) }
 }
 
+/// The sensor after somebody changed what it keeps in the kernel.
+pub fn tampered_with(programs: &Programs, tampering: Vec<String>, boot_ns: u64) -> SensorState {
+    SensorState { boot_ns, tampering, ..state(programs, SensorChange::TamperedWith) }
+}
+
 /// The sensor as it goes on, without the list of its probes.
 pub fn alive(programs: &Programs, totals: Option<&Totals>, boot_ns: u64) -> SensorState {
     let state = state(programs, SensorChange::Started);
@@ -101,6 +106,7 @@ fn state(programs: &Programs, change: SensorChange) -> SensorState {
         blind,
         blind_hooks: programs.blind_hooks(),
         lost_hooks: Vec::new(),
+        tampering: Vec::new(),
         counters: Vec::new(),
     }
 }

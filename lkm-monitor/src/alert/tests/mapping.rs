@@ -301,6 +301,7 @@ fn others() -> Vec<Document> {
         renderer.render_reload(&reload(ReloadOutcome::Rejected { problems: vec!["a.toml:1: wrong".to_owned()] })),
         renderer.render_state(&stopped, &Verdict::default()),
         renderer.render_state(&state(SensorChange::Detached), &Verdict::default()),
+        renderer.render_state(&state(SensorChange::TamperedWith), &Verdict::default()),
         renderer.render_succession(&succession(), &Verdict::default()),
         renderer.render_succession(&unreadable, &Verdict::default()),
         renderer.render_heartbeat(&heartbeat()),

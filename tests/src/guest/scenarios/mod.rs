@@ -24,6 +24,7 @@ mod rarity;
 mod reload;
 mod runs;
 mod settings;
+mod tampering;
 mod tools;
 mod unloads;
 
@@ -220,6 +221,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("protection::pinned_and_opened_by_name", protection::pinned_and_opened_by_name),
     once("protection::descriptor_taken", protection::descriptor_taken),
     once("protection::objects_of_others", protection::objects_of_others),
+    once("tampering::ring_written_over", tampering::ring_written_over),
     once("runs::alive_until_a_hook_is_taken_away", runs::alive_until_a_hook_is_taken_away),
     once("runs::after_a_kill", runs::after_a_kill),
     once("runs::record_that_is_a_pipe", runs::record_that_is_a_pipe),
