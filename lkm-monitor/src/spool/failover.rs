@@ -1,7 +1,7 @@
 //! What becomes of a spool whose file is damaged, or cannot be written: a new file, or memory until it can be written again.
 //!
-//! Whether a transaction is in the file whose commit failed only the file can say, and it may not open now. So the same is done in memory, and
-//! comes twice rather than never.
+//! Whether a transaction is in the file whose commit failed only the file can say, and it may not open now. So the same is done in memory:
+//! it comes twice rather than never.
 
 use std::{
     collections::BTreeMap,

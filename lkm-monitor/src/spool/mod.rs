@@ -1,8 +1,8 @@
 //! Documents on their way: durable before they are sent, kept until every sink's receiver has them.
 //!
-//! `store` is the file, `chunk` and `tables` its layout, `batch` what goes in and out, `retention` what leaves it, `failover` what takes its
-//! place, `handover` how far sinks have got then, `counts` what became of documents, `dead_letter` those that no receiver takes, `ask` what
-//! others want to know. This file is one [`Spool`] for the thread that brings documents in, and for those that carry them out.
+//! `store` is the file, `chunk` and `tables` its layout, `batch` what goes in and out, `retention` what leaves it, `failover` what takes
+//! its place, `handover` how far sinks have got then, `counts` what became of documents, `dead_letter` those that no receiver takes, `ask`
+//! what others want to know. This file is one [`Spool`] for the thread that brings documents in, and for those that carry them out.
 //!
 //! Promise: at least once, from the return of [`Spool::append`] to a receiver's acknowledgement. A spool that cannot be written goes on in
 //! memory, bounded and counted, and says so; it tries the file again.

@@ -72,8 +72,9 @@ fn runs(documents: &[Value]) -> Vec<Vec<&Value>> {
     runs
 }
 
-/// Runs that are not in order, or lack more documents than the losses come to that they tell of. What a run had not yet made durable when it
-/// was killed is missing at its end, and is no gap. What was given up is told once for each sink that missed it: losses may come to more.
+/// Runs that are not in order, or lack more documents than the losses come to that they tell of. What a run had not yet made durable when
+/// it was killed is missing at its end, and is no gap. What was given up is told once for each sink that missed it: losses may come to
+/// more.
 pub(crate) fn gaps(documents: &[Value]) -> Vec<String> {
     let number = |document: &&Value| document["event"]["sequence"].as_u64().expect("each document has a number");
     let mut gaps = Vec::new();

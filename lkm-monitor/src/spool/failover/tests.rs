@@ -11,6 +11,8 @@ use super::{
     *,
 };
 
+mod late;
+
 #[test]
 fn a_spool_that_cannot_be_written_goes_on_in_memory_and_comes_back() {
     let folder = tempfile::tempdir().unwrap();
