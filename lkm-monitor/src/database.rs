@@ -17,6 +17,8 @@ pub enum DatabaseError {
     Database { path: PathBuf, source: Box<redb::Error> },
     #[error("{path}: another process has been writing for too long")]
     Busy { path: PathBuf },
+    #[error("{path}: another daemon has it")]
+    Taken { path: PathBuf },
     #[error("{path}: it is of another version of lkm-monitor")]
     Format { path: PathBuf },
 }
@@ -55,15 +57,41 @@ pub(crate) fn builder(cache_bytes: usize) -> Builder {
 /// Opens the file, or makes it and its folder, for its owner alone.
 pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<(Database, Identity), DatabaseError> {
     let error = |source| DatabaseError::File { path: path.to_owned(), source };
-    if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(error)?;
-    }
     let file = regular(path).map_err(error)?;
     let facts = file.metadata().map_err(error)?;
     let named = |source: redb::Error| DatabaseError::new(path, source);
     let backend = FileBackend::new(file).map_err(|error| named(error.into()))?;
     let database = builder(cache_bytes).create_with_backend(backend).map_err(|error| named(error.into()))?;
     Ok((database, (facts.dev(), facts.ino())))
+}
+
+/// Claims a file for as long as this is kept: of those who do that one has it. Others may open it.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    path: PathBuf,
+    identity: Identity,
+    /// Of a file beside it: redb has locks of its own on the file itself.
+    _lock: fs::File,
+}
+
+impl Claim {
+    pub(crate) fn on(path: &Path) -> Result<Self, DatabaseError> {
+        let beside = with_suffix(path, ".lock");
+        let error = |source| DatabaseError::File { path: beside.clone(), source };
+        let lock = regular(&beside).map_err(error)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(fs::TryLockError::WouldBlock) => return Err(DatabaseError::Taken { path: path.to_owned() }),
+            Err(fs::TryLockError::Error(source)) => return Err(error(source)),
+        }
+        let facts = lock.metadata().map_err(error)?;
+        Ok(Self { identity: (facts.dev(), facts.ino()), path: beside, _lock: lock })
+    }
+
+    /// Whether nobody else can make the same claim.
+    pub(crate) fn is_in_force(&self) -> bool {
+        identity(&self.path) == Some(self.identity)
+    }
 }
 
 /// Which file has the name now.
@@ -73,15 +101,22 @@ pub(crate) fn identity(path: &Path) -> Option<Identity> {
 
 /// Renames a damaged file, so that a new one can be made. The last one that was damaged is kept; its new name.
 pub(crate) fn put_aside(path: &Path) -> Result<PathBuf, DatabaseError> {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".damaged");
-    let aside = PathBuf::from(name);
+    let aside = with_suffix(path, ".damaged");
     fs::rename(path, &aside).map_err(|source| DatabaseError::File { path: path.to_owned(), source })?;
     Ok(aside)
 }
 
-/// The file, made if it is not there. Nothing that makes who opens it wait, or that is known by another name.
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// The file, made with its folder if it is not there. Nothing that makes who opens it wait, or that is known by another name.
 fn regular(path: &Path) -> io::Result<fs::File> {
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let mut options = fs::OpenOptions::new();
     let file =

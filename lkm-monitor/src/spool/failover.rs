@@ -17,7 +17,7 @@ use super::{
     handover::{Left, Moved, UnderWay},
     store::Store,
 };
-use crate::database::{self, DatabaseError, Identity};
+use crate::database::{self, Claim, DatabaseError, Identity};
 
 /// Pages of the file that stay in memory, in bytes.
 const CACHE_BYTES: usize = 4 << 20;
@@ -109,11 +109,18 @@ impl Spool {
 
     /// Says that the file is no more what its name stands for, when that is so. It is used until a new one can take its place.
     pub(super) fn look_for_file(&self, inner: &mut Inner, settings: &Settings) {
-        if inner.failed.is_none() && inner.file != database::identity(&settings.path) {
-            let error = "its file was removed or replaced";
-            tracing::error!(error, path = %settings.path.display(), "what is in the spool will not survive the end");
-            inner.failed = Some((error.to_owned(), Instant::now()));
+        if inner.failed.is_some() {
+            return;
         }
+        let error = if inner.file != database::identity(&settings.path) {
+            "its file was removed or replaced"
+        } else if !inner.is_claimed() {
+            "the lock beside its file was removed or replaced: another daemon may use it"
+        } else {
+            return;
+        };
+        tracing::error!(error, path = %settings.path.display(), "what is in the spool may not survive the end");
+        inner.failed = Some((error.to_owned(), Instant::now()));
     }
 
     /// Goes back to the file, if it can be written again, and takes there what is kept elsewhere.
@@ -123,9 +130,24 @@ impl Spool {
             return;
         }
         *tried = Instant::now();
-        if let Err(error) = self.back_to_file(inner, settings) {
+        if let Err(error) = self.claim_and_use(inner, settings) {
             tracing::warn!(%error, "the spool still cannot be written");
         }
+    }
+
+    fn claim_and_use(&self, inner: &mut Inner, settings: &Settings) -> Result<(), DatabaseError> {
+        if !inner.is_claimed() {
+            inner.claim = Some(Claim::on(&settings.path)?);
+        }
+        if inner.file.is_none() || inner.file != database::identity(&settings.path) {
+            return self.back_to_file(inner, settings);
+        }
+        // The file has its name again, or only the lock was gone.
+        let counted = guarded(|| inner.store.go_on_counting(&inner.uncounted, &Counts::new()));
+        counted.map_err(|error| self.error(error))?;
+        inner.uncounted.clear();
+        inner.failed = None;
+        Ok(())
     }
 
     fn back_to_file(&self, inner: &mut Inner, settings: &Settings) -> Result<(), DatabaseError> {
@@ -159,6 +181,11 @@ impl Spool {
 }
 
 impl Inner {
+    /// Whether no other daemon can have the file.
+    fn is_claimed(&self) -> bool {
+        self.claim.as_ref().is_some_and(Claim::is_in_force)
+    }
+
     /// Lets this store take documents from now on. `file` is what it is in, if it is not in memory.
     fn replace(&mut self, store: Store, file: Option<Identity>) {
         self.store = store;

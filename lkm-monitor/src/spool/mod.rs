@@ -40,7 +40,7 @@ use self::{
     store::Store,
 };
 use crate::{
-    database::{DatabaseError, Identity},
+    database::{Claim, DatabaseError, Identity},
     latency::Latencies,
 };
 
@@ -92,6 +92,8 @@ impl Leave {
 
 struct Inner {
     store: Store,
+    /// A daemon's on the file: what its sinks have to get, another one would take for nobody's.
+    claim: Option<Claim>,
     /// What the store is in; nothing while it is in memory.
     file: Option<Identity>,
     /// Which store it is: numbers of one say nothing of another.
@@ -125,8 +127,13 @@ struct Inner {
 impl Spool {
     /// Opens the spool, or makes it. One that is damaged is put aside. Where there can be none, this one is in memory and says why.
     pub fn open(settings: Settings) -> Result<Self, DatabaseError> {
-        match open_file(&settings.path) {
-            Ok((store, file)) => Ok(Self::around(settings, store, Some(file), None)),
+        let opened = Claim::on(&settings.path).and_then(|claim| Ok((claim, open_file(&settings.path)?)));
+        match opened {
+            Ok((claim, (store, file))) => {
+                let spool = Self::around(settings, store, Some(file), None);
+                spool.inner().claim = Some(claim);
+                Ok(spool)
+            }
             Err(error) => {
                 tracing::error!(%error, "the spool cannot be opened: documents are kept in memory only");
                 let store = in_memory(&settings.path)?;
@@ -151,6 +158,7 @@ impl Spool {
             before: file.and_then(|_| guarded(|| store.told()).ok()),
             told: Counts::new(),
             store,
+            claim: None,
             file,
             generation: 0,
             stores: 0,

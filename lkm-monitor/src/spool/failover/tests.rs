@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{
     super::{
         Batch, Condition, DeadLetter, Leave,
-        tests::{documents, read, spool, try_again},
+        tests::{documents, read, settings, spool, try_again},
         total,
     },
     *,
@@ -36,6 +36,61 @@ fn a_spool_that_cannot_be_written_goes_on_in_memory_and_comes_back() {
     assert_eq!(read(&spool).1, ["d"]);
     let counts = spool.counts();
     assert_eq!((total(&counts, Count::Unspooled), total(&counts, Count::SpoolError)), (3, 0));
+}
+
+#[test]
+fn another_daemon_does_not_get_the_same_spool() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.redb");
+    let first = spool(&path);
+    first.append(&documents(&["a"]));
+    let second = spool(&path);
+    assert!(matches!(second.condition(), Condition::InMemory(reason) if reason.contains("another daemon")));
+    second.append(&documents(&["b"]));
+    assert_eq!((read(&first).1, read(&second).1), (vec!["a".to_owned()], vec!["b".to_owned()]));
+    try_again(&second);
+    assert_ne!(second.condition(), Condition::Durable);
+    // Who only looks is no daemon.
+    assert_eq!(Spool::open_existing(first.settings()).unwrap().acknowledged().unwrap().len(), 1);
+    drop(first);
+    try_again(&second);
+    assert_eq!(second.condition(), Condition::Durable);
+    assert_eq!(read(&second).1, ["a", "b"]);
+}
+
+#[test]
+fn who_takes_the_lock_away_is_seen() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.redb");
+    let first = spool(&path);
+    first.append(&documents(&["a"]));
+    fs::remove_file(folder.path().join("spool.redb.lock")).unwrap();
+    let second = Spool::open(settings(&path)).unwrap();
+    assert_eq!(second.condition(), Condition::Durable);
+    first.look_after();
+    assert!(matches!(first.condition(), Condition::InMemory(reason) if reason.contains("lock")));
+    try_again(&first);
+    assert_ne!(first.condition(), Condition::Durable);
+    first.append(&documents(&["b"]));
+    drop(second);
+    try_again(&first);
+    assert_eq!(first.condition(), Condition::Durable);
+    assert_eq!((read(&first).1, total(&first.counts(), Count::Unspooled)), (vec!["a".to_owned(), "b".to_owned()], 1));
+}
+
+#[test]
+fn a_file_that_has_its_name_again_is_used_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool.redb");
+    let spool = spool(&path);
+    spool.append(&documents(&["a"]));
+    fs::rename(&path, folder.path().join("other")).unwrap();
+    spool.look_after();
+    assert!(matches!(spool.condition(), Condition::InMemory(_)));
+    fs::rename(folder.path().join("other"), &path).unwrap();
+    try_again(&spool);
+    assert_eq!(spool.condition(), Condition::Durable);
+    assert_eq!(read(&spool).1, ["a"]);
 }
 
 #[test]
