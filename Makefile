@@ -17,7 +17,7 @@ build: ## Build the daemon, a static release binary
 dist: ## Make the packages: tar archive, .deb, .rpm
 demo: ## Show the daemon at work in a virtual machine
 test: ## Test on this machine and on four kernels
-bench: ## Count what the daemon costs other processes, in guest instructions
+bench: ## Count what the daemon costs other processes, in guest instructions, and how long documents take
 bench-hunt: ## Compare the hunt's speed with DuckDB's
 report-test: ## Try the hunt's report in a browser
 bench-store: ## Measure the prevalence store of a host

@@ -1,4 +1,4 @@
-//! What the daemon costs everybody else: counted in a machine whose clock counts instructions.
+//! What the daemon costs everybody else, and how long its documents take, in a machine whose clock counts instructions.
 
 use std::{
     fs,
@@ -60,10 +60,13 @@ fn recording(lines: &str) -> Result<Vec<u8>> {
     digits.chunks(2).map(byte).collect()
 }
 
+/// Each figure has one of these keys.
+const FIGURES: [&str; 4] = ["workload", "rss_kib", "latency", "counted"];
+
 /// The figures among the daemon's documents.
 fn figures(lines: &str) -> Result<Vec<Value>> {
     let values: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let is_figure = |value: &Value| value["workload"].is_string() || value["rss_kib"].is_number();
+    let is_figure = |value: &Value| FIGURES.iter().any(|key| !value[*key].is_null());
     Ok(values.into_iter().filter(is_figure).collect())
 }
 
@@ -78,8 +81,33 @@ fn print(figures: &[Value]) -> Result<()> {
         if let (Some(workload), Some(with)) = (figure["workload"].as_str(), figure["with"].as_str()) {
             let (each, bare) = (instructions(figure)?, bare(&figure["workload"])?);
             println!("{workload:26} {each:14.0} {with:>18} {:>+8.2}%", (each / bare - 1.0) * 100.0);
-        } else {
+        } else if figure["latency"].is_null() && figure["counted"].is_null() {
             println!("{figure}");
+        }
+    }
+    print_latencies(figures)
+}
+
+/// From calls to the lines of their documents in the sink's file, and what the calls take without the daemon.
+fn print_latencies(figures: &[Value]) -> Result<()> {
+    const COLUMNS: [&str; 5] = ["alone", "least", "median", "p99", "most"];
+    let us = |figure: &Value, name: &str| figure[format!("{name}_us")].as_f64().context("a latency without a number");
+    print!("\n{:26}", "microseconds from");
+    COLUMNS.iter().for_each(|column| print!(" {column:>10}"));
+    println!();
+    for figure in figures {
+        if let Some(kind) = figure["latency"].as_str() {
+            print!("{kind:26}");
+            for column in COLUMNS {
+                print!(" {:10.1}", us(figure, column)?);
+            }
+            println!();
+        } else if !figure["counted"].is_null() {
+            let [durable, acknowledged] = ["durable_mean", "acknowledged_mean"].map(|name| us(figure, name));
+            println!(
+                "  by the daemon's own count, on average: durable {:.0}, acknowledged {:.0}",
+                durable?, acknowledged?
+            );
         }
     }
     Ok(())

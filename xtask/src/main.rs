@@ -52,7 +52,7 @@ enum Chore {
     },
     /// Tests on this machine and on every kernel line
     Test(TestArguments),
-    /// Counts what the daemon costs other processes, in guest instructions
+    /// Counts what the daemon costs other processes, in guest instructions, and how long documents take
     Bench {
         /// Kernel line to boot
         #[arg(long, default_value = "6.1", value_parser = kernels::parse_line)]

@@ -1,6 +1,8 @@
 //! What common operations cost, with and without company. This machine's time stamp counter counts guest instructions (`-icount
 //! shift=0`), and hardly varies from run to run.
 
+mod latency;
+
 use std::{
     arch::x86_64::_rdtsc,
     ffi::CStr,
@@ -86,6 +88,7 @@ pub(crate) fn run() -> Tally {
         let _ = other.wait();
     }
     record();
+    latency::run();
     // Last, because the system calls keep some of the cost when the rules are gone.
     audit();
     measure_and_report("auditd rules");
@@ -166,9 +169,9 @@ pub(crate) fn workloads() {
     for Workload { repetitions, once, .. } in WORKLOADS {
         // The first run warms the caches of the kernel.
         let runs = (0..=RUNS).map(|_| {
-            let start = instructions();
+            let start = ticks();
             (0..repetitions).for_each(|_| once());
-            (instructions() - start) / u64::from(repetitions)
+            (ticks() - start) / u64::from(repetitions)
         });
         println!("{}", runs.skip(1).min().expect("there are runs"));
     }
@@ -227,8 +230,9 @@ fn report(line: &str) {
     mirror::write(format!("{line}\n").as_bytes());
 }
 
-/// The processor's own counter: kernels correct their clocks in the first seconds.
-fn instructions() -> u64 {
+/// The processor's own counter, of instructions and of nanoseconds without anything to do: kernels correct their clocks in the
+/// first seconds.
+fn ticks() -> u64 {
     // SAFETY: every x86-64 processor has the instruction.
     unsafe { _rdtsc() }
 }

@@ -19,6 +19,7 @@ mod expected;
 mod helper;
 mod io_uring;
 mod machine;
+mod metrics;
 mod mirror;
 mod module_file;
 mod process;

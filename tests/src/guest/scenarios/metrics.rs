@@ -1,29 +1,10 @@
 //! What the daemon serves to Prometheus. The scenario has a daemon of its own.
 
-use std::{
-    collections::BTreeMap,
-    io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
-};
+use std::collections::BTreeMap;
 
-use crate::{document::Document, sensor::Sensor, stage::Stage};
+use crate::{document::Document, metrics::fetch, sensor::Sensor, stage::Stage};
 
 const SOCKET: &str = "/run/metrics.sock";
-
-/// Samples by name and labels, as they are written.
-fn fetch() -> BTreeMap<String, f64> {
-    let mut stream = UnixStream::connect(SOCKET).expect("connect to the daemon");
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("ask");
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).expect("read the answer");
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
-    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
-    let samples = body.lines().filter(|line| !line.starts_with('#')).map(|line| {
-        let (name, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("no sample: {line}"));
-        (name.to_owned(), value.parse().unwrap_or_else(|_| panic!("no number: {line}")))
-    });
-    samples.collect()
-}
 
 fn beat(sensor: &mut Sensor) -> Document {
     sensor.begin_scenario();
@@ -58,7 +39,7 @@ pub(super) fn as_in_heartbeats(stage: &mut Stage) {
     // Published at the next look after this one, at the latest.
     let before = beat(&mut sensor);
     beat(&mut sensor);
-    let served = fetch();
+    let served = fetch(SOCKET);
     beat(&mut sensor);
     let after = beat(&mut sensor);
 
