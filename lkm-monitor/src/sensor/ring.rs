@@ -99,8 +99,8 @@ impl Ring {
         self.producer.position().load(SeqCst).wrapping_sub(self.position)
     }
 
-    /// Tells the kernel how far the ring is read. It wakes a reader only for a record at that place; in one order with the looks at what was
-    /// written, so that none comes in between unseen.
+    /// Tells the kernel how far the ring is read. It wakes a reader only for a record at that place; in one order with the looks at what
+    /// was written, so that none comes in between unseen.
     fn advance(&mut self, bytes: usize) {
         self.position = self.position.wrapping_add(bytes);
         self.consumer.position().store(self.position, SeqCst);
@@ -143,8 +143,8 @@ impl Mapping {
     fn copy(&self, at: usize, len: usize, to: &mut Vec<u8>) {
         to.clear();
         to.reserve(len);
-        // SAFETY: within the mapping, which holds the ring twice, and room for it. The kernel writes there only after somebody lied to it: then
-        // the bytes are of no use, and bytes all the same.
+        // SAFETY: within the mapping, which holds the ring twice, and room for it. The kernel writes there only after somebody lied to
+        // it: then the bytes are of no use, and bytes all the same.
         unsafe {
             ptr::copy_nonoverlapping(self.start.add(PAGE_BYTES + at), to.as_mut_ptr(), len);
             to.set_len(len);

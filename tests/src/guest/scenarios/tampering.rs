@@ -1,9 +1,7 @@
 //! Attacks on what the daemon keeps in the kernel that need no call of bpf(2) on it but to open it.
 
 use std::{
-    fs,
-    os::fd::AsRawFd as _,
-    ptr,
+    fs, ptr,
     sync::atomic::{AtomicU64, Ordering::SeqCst},
 };
 
@@ -56,12 +54,11 @@ pub(super) fn ring_written_over(stage: &mut Stage) {
     sensor.pause();
     forked(|| {
         let [read, written] = positions(id)?;
-        let begun = written.load(SeqCst);
+        let end = written.load(SeqCst) + u64::from(FILES_RING_BYTES);
         fs::write(HIDDEN, "install nosuch /tmp/x\n").expect("write what is to be hidden");
-        for number in 0.. {
-            if written.load(SeqCst) - begun > 2 * u64::from(FILES_RING_BYTES) {
-                break;
-            }
+        let mut number = 0;
+        while written.load(SeqCst) < end {
+            number += 1;
             fs::write(format!("/tmp/junk/{number}.ko"), "").expect("make something to be told");
             read.store(written.load(SeqCst), SeqCst);
         }
