@@ -71,7 +71,7 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let config = match config::load(args.config.as_deref()) {
         Ok(loaded) => loaded.config,
         Err(problems) => {
-            problems.0.iter().for_each(|problem| tracing::error!("{problem}"));
+            problems.lines().iter().for_each(|problem| tracing::error!("{problem}"));
             return Ok(ExitCode::from(exit::CONFIG));
         }
     };

@@ -45,7 +45,7 @@ use crate::{
     prevalence::{Service, Settings, groups::KeyNames},
     select::{Exclusions, WatchList},
     sensor::{
-        attach::{self, Programs, State},
+        attach::{self, AttachError, Programs, State},
         kernel::KernelSupport,
         losses::{Counters, Totals},
         recording::Recorder,
@@ -87,7 +87,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let loaded = match config::load(args.config.as_deref()) {
         Ok(loaded) => loaded,
         Err(problems) => {
-            problems.0.iter().for_each(|problem| tracing::error!("{problem}"));
+            problems.lines().iter().for_each(|problem| tracing::error!("{problem}"));
             // Other settings may name another spool, which is then no business of the service's.
             if args.config.is_none() && !args.stdout {
                 not_started::leave_word(&SpoolConfig::default(), &problems);
@@ -104,17 +104,13 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let exclusions = config.files.exclusions()?;
     let tools = inspect::installed_tools();
     let not_the_kernels = inspect::not_the_kernels();
-    let attached = attach::attach(&config.sensor, watch_list.filter(), &tools);
+    // The advice goes by what this thread may do, which is less below.
+    let attached = attach::attach(&config.sensor, watch_list.filter(), &tools).inspect_err(explain);
     // Before there are other threads, which get what this one has.
     let kept = privileges::keep_what_watching_needs();
     let mut programs = match attached {
         Ok(programs) => programs,
         Err(error) => {
-            tracing::error!(%error, "nothing can be watched on this host");
-            for advice in KernelSupport::read().advice() {
-                tracing::error!("{advice}");
-            }
-            tracing::error!("`lkm-monitor doctor` explains in full");
             let reasons = std::iter::once(error.to_string());
             let unseen = not_the_kernels.iter().map(|unseen| format!("not seen: {unseen}"));
             not_started::tell(args, config, &reasons.chain(unseen).collect::<Vec<_>>().join("; "));
@@ -128,6 +124,15 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         return Err(error.into());
     }
     runtime.block_on(watch(args, hangups, programs, watch_list, exclusions, tools, loaded))
+}
+
+/// Says in the log why nothing can be watched, and what to do about it.
+fn explain(error: &AttachError) {
+    tracing::error!(%error, "nothing can be watched on this host");
+    for advice in KernelSupport::read().advice() {
+        tracing::error!("{advice}");
+    }
+    tracing::error!("`lkm-monitor doctor` explains in full");
 }
 
 async fn watch(

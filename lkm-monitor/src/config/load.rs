@@ -10,7 +10,7 @@ use serde::Deserialize as _;
 use super::{
     Config, example,
     key::{Key, Step},
-    problem::{Invalid, Invalids, Problem, Problems},
+    problem::{Invalid, Invalids, MAX_TOLD, Problem, Problems},
     sinks::hide_paths,
     source::{DEFAULT_PATH, Sources},
     tree::Node,
@@ -73,7 +73,8 @@ pub fn load(named: Option<&Path>) -> Result<Loaded, Problems> {
 }
 
 pub(super) fn settle(sources: Sources) -> Result<Loaded, Problems> {
-    let Sources { files, mut problems, warnings } = sources;
+    let Sources { files, problems, warnings } = sources;
+    let mut problems: BTreeSet<_> = problems.into_iter().collect();
     let mut tree = Node::default();
     for (path, text) in &files {
         match Node::parse(text, Some(path)) {
@@ -89,17 +90,16 @@ pub(super) fn settle(sources: Sources) -> Result<Loaded, Problems> {
     if problems.is_empty() {
         return Ok(Loaded { config, effective: Effective::of(tree), warnings });
     }
-    problems.sort();
-    problems.dedup();
-    Err(Problems(problems))
+    Err(Problems::of(problems))
 }
 
 /// Finds everything that is wrong. One problem hides no other: what is wrong is taken out, and the rest is looked at again. Of one file among
-/// several only the types count, not what may become of it together with the others.
-fn sift(tree: &mut Node, whole: bool, problems: &mut Vec<Problem>) -> Config {
+/// several only the types count, not what may become of it together with the others. Each look may find one problem only, so it ends when
+/// there are more than are told.
+fn sift(tree: &mut Node, whole: bool, problems: &mut BTreeSet<Problem>) -> Config {
     // Where something was taken out, it is missed, which is no other problem.
     let mut holes = BTreeSet::new();
-    loop {
+    while problems.len() <= MAX_TOLD {
         let (invalids, fits) = match Config::deserialize(&*tree) {
             Ok(config) if !whole => return config,
             Ok(config) => match config.check() {
@@ -110,7 +110,7 @@ fn sift(tree: &mut Node, whole: bool, problems: &mut Vec<Problem>) -> Config {
                 let key = misfit.key();
                 let origin = tree.nearest(&key).0.origin.clone();
                 if whole && !holes.contains(&origin) {
-                    problems.push(Problem::of_key(origin, &key, &misfit));
+                    problems.insert(Problem::of_key(origin, &key, &misfit));
                 }
                 if !tree.remove(&key) {
                     return Config::default();
@@ -123,7 +123,7 @@ fn sift(tree: &mut Node, whole: bool, problems: &mut Vec<Problem>) -> Config {
         for Invalid { key, problem } in &invalids {
             let (node, place) = tree.nearest(key);
             if !(node.is_table() && holes.contains(&node.origin)) {
-                problems.push(Problem::of_key(node.origin.clone(), key, problem));
+                problems.insert(Problem::of_key(node.origin.clone(), key, problem));
             }
             wrong.insert(if fits { taken_out(place) } else { place });
         }
@@ -134,6 +134,7 @@ fn sift(tree: &mut Node, whole: bool, problems: &mut Vec<Problem>) -> Config {
             }
         }
     }
+    Config::default()
 }
 
 /// What goes with a value that is wrong: of a sink everything has been told at once, and what would be left of it is another sink.

@@ -1,6 +1,6 @@
 //! What is wrong with settings. All of it is told at once.
 
-use std::{fmt, path::Path};
+use std::{collections::BTreeSet, fmt, path::Path};
 
 use super::key::{Key, Origin};
 
@@ -78,13 +78,38 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Why there are no settings: everything that is wrong, by file and line. As text one line each.
+/// Problems that are told: more than somebody reads, and few enough for a log and a document.
+pub(super) const MAX_TOLD: usize = 200;
+
+/// Why there are no settings: what is wrong, by file and line. As text one line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problems(pub Vec<Problem>);
+pub struct Problems {
+    told: Vec<Problem>,
+    /// Others that were found. There may be more of them.
+    untold: usize,
+}
+
+impl Problems {
+    pub(super) fn of(all: BTreeSet<Problem>) -> Self {
+        let untold = all.len().saturating_sub(MAX_TOLD);
+        Self { told: all.into_iter().take(MAX_TOLD).collect(), untold }
+    }
+
+    /// A line for each that is told, and a last one where there are others.
+    pub fn lines(&self) -> Vec<String> {
+        let others = (self.untold > 0).then(|| format!("and at least {} more", self.untold));
+        self.told.iter().map(ToString::to_string).chain(others).collect()
+    }
+
+    /// How many were found.
+    pub const fn number(&self) -> usize {
+        self.told.len() + self.untold
+    }
+}
 
 impl fmt::Display for Problems {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&lines(&self.0))
+        formatter.write_str(&self.lines().join("\n"))
     }
 }
 

@@ -16,7 +16,7 @@ pub const DEFAULT_PATH: &str = "/etc/lkm-monitor/config.toml";
 /// The folder beside it, with more of them.
 const MORE: &str = "conf.d";
 
-/// Of one file: some ten thousand settings.
+/// Of all files together: some ten thousand settings. As a tree of values they take fifty times as much memory.
 const MAX_BYTES: u64 = 1024 * 1024;
 const MAX_FILES: usize = 256;
 
@@ -62,7 +62,8 @@ impl Sources {
     }
 
     fn add(&mut self, path: &Path, must_exist: bool) {
-        match read(path) {
+        let taken: usize = self.files.iter().map(|(_, text)| text.len()).sum();
+        match read(path, MAX_BYTES.saturating_sub(taken as u64)) {
             Ok((text, metadata)) => {
                 self.warn_of_others(path, &metadata);
                 self.files.push((path.to_owned(), text));
@@ -101,13 +102,14 @@ fn names(folder: &Path) -> io::Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-fn read(path: &Path) -> io::Result<(String, Metadata)> {
+/// A file of settings that has no more than `left` bytes.
+fn read(path: &Path, left: u64) -> io::Result<(String, Metadata)> {
     let (file, metadata) = regular::open(path)?;
     let mut content = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut content)?;
+    file.take(left + 1).read_to_end(&mut content)?;
     let wrong = |text: String| io::Error::new(io::ErrorKind::InvalidData, text);
-    if content.len() as u64 > MAX_BYTES {
-        return Err(wrong(format!("it has more than {MAX_BYTES} bytes")));
+    if content.len() as u64 > left {
+        return Err(wrong(format!("with it all files have more than {MAX_BYTES} bytes")));
     }
     let text = String::from_utf8(content).map_err(|error| {
         let line =
@@ -186,6 +188,20 @@ mod tests {
             assert!(problem.contains(wanted), "{problem}");
         }
         assert_eq!(sources.files.len(), 1);
+    }
+
+    #[test]
+    fn all_files_together_are_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let more = folder.path().join(MORE);
+        fs::create_dir(&more).unwrap();
+        for (name, bytes) in [("1", MAX_BYTES / 2), ("2", MAX_BYTES / 2 - 1), ("3", 2), ("4", 1)] {
+            write(&more.join(format!("{name}.toml")), "#".repeat(bytes as usize), 0o600);
+        }
+        let sources = Sources::around(&folder.path().join("config.toml"));
+        let problems = texts(&sources.problems);
+        assert!(problems.len() == 1 && problems[0].contains("3.toml: with it all files have more"), "{problems:?}");
+        assert_eq!(sources.files.len(), 3, "what fits is looked at");
     }
 
     #[test]

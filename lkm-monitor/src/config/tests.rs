@@ -10,7 +10,7 @@ fn load_text(text: &str) -> Result<Loaded, Vec<String>> {
     fs::write(&path, text).unwrap();
     load(Some(&path)).map_err(|problems| {
         let place = format!("{}/", folder.path().display());
-        problems.0.iter().map(|problem| problem.to_string().replace(&place, "")).collect()
+        problems.lines().iter().map(|problem| problem.replace(&place, "")).collect()
     })
 }
 
@@ -26,6 +26,13 @@ fn settings_are_taken() {
     assert_eq!(loaded.config.sensor.calls_ring_bytes, 65536);
     let shown = loaded.effective.to_toml();
     assert!(shown.contains("/config.toml:3\n") && shown.contains("truth_ring_bytes = 524288 # default\n"), "{shown}");
+}
+
+#[test]
+fn a_flood_of_problems_is_cut() {
+    let unknown: String = (0..1000).map(|number| format!("k{number} = 1\n")).collect();
+    let told = load_text(&unknown).unwrap_err();
+    assert_eq!((told.len(), told[200].as_str()), (201, "and at least 1 more"), "and it is not looked for all of them");
 }
 
 #[test]
@@ -149,7 +156,7 @@ fn load_files(files: &[(&str, &str)]) -> Result<Loaded, Vec<String>> {
     files.iter().for_each(|(name, text)| fs::write(folder.path().join(name), text).unwrap());
     load::settle(Sources::around(&folder.path().join("config.toml"))).map_err(|problems| {
         let place = format!("{}/", folder.path().display());
-        problems.0.iter().map(|problem| problem.to_string().replace(&place, "")).collect()
+        problems.lines().iter().map(|problem| problem.replace(&place, "")).collect()
     })
 }
 

@@ -63,8 +63,8 @@ fn put(usual: &SpoolConfig, reason: &str) -> anyhow::Result<()> {
 
 /// The first of them stands for all: the log has the others.
 fn summary(problems: &Problems) -> String {
-    let first = problems.0.first().map(ToString::to_string).unwrap_or_default();
-    match problems.0.len() {
+    let first = problems.lines().into_iter().next().unwrap_or_default();
+    match problems.number() {
         0 | 1 => first,
         number => format!("{first}, and {} more", number - 1),
     }

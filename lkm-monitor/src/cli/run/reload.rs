@@ -167,7 +167,7 @@ impl Reloads {
 
 fn rejected(error: &anyhow::Error) -> ReloadOutcome {
     let problems: Vec<String> = match error.downcast_ref::<Problems>() {
-        Some(problems) => problems.0.iter().map(ToString::to_string).collect(),
+        Some(problems) => problems.lines(),
         None => vec![format!("{error:#}")],
     };
     for problem in &problems {
