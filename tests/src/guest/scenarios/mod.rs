@@ -224,6 +224,8 @@ pub(crate) const ALL: &[Scenario] = &[
     once("tampering::ring_written_over", tampering::ring_written_over),
     once("runs::alive_until_a_hook_is_taken_away", runs::alive_until_a_hook_is_taken_away),
     once("runs::after_a_kill", runs::after_a_kill),
+    once("runs::under_a_forged_boot_id", runs::under_a_forged_boot_id),
+    once("runs::start_that_is_hindered", runs::start_that_is_hindered),
     once("runs::record_that_is_a_pipe", runs::record_that_is_a_pipe),
     once("runs::other_program_and_settings", runs::other_program_and_settings),
     once("runs::files_of_the_daemon_changed", runs::files_of_the_daemon_changed),

@@ -2,14 +2,17 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::{
+    fs::{CWD, FileType, Mode, mknodat},
+    mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount},
+};
 use serde_json::{Value, json};
 
 use crate::{
     bpf::held,
     document::Document,
     expected::sha256,
-    process::forked,
+    process::{forked, program},
     ptrace::call_in,
     sensor::{PROGRAM, Sensor},
     stage::Stage,
@@ -104,6 +107,37 @@ pub(super) fn after_a_kill(stage: &mut Stage) {
     assert!((1..300).contains(&unwatched), "{unwatched} s");
     assert!(told.text("lkm_monitor.run.before.last_seen") < told.text("@timestamp"), "{}", told.value());
     second.stop();
+}
+
+/// A boot id can be forged. That makes no restart of the host out of a kill.
+pub(super) fn under_a_forged_boot_id(stage: &mut Stage) {
+    const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+    let mut first = start(stage, "forged", "");
+    first.expect("a sign of life", |document| document.text("event.action") == "heartbeat");
+    first.kill();
+    fs::write("/tmp/forged/boot_id", "11111111-2222-4333-8444-555555555555\n").expect("write another boot id");
+    mount_bind("/tmp/forged/boot_id", BOOT_ID).expect("hide the kernel's boot id");
+    let mut second = start(stage, "forged", "");
+    unmount(BOOT_ID, UnmountFlags::DETACH).expect("give the kernel's boot id back");
+    succession(&second).contains(before("killed")).has_findings(&["sensor-ended-without-stop"]);
+    let started = second.expect("the start", |document| document.text("event.action") == "sensor-started");
+    let named = format!("the kernel's own {BOOT_ID}: something is mounted over it");
+    assert!(started.lists("lkm_monitor.sensor.blind", &named), "{}", started.value());
+    second.stop();
+}
+
+/// Where nothing can be watched, those who get the documents learn what is in the way.
+pub(super) fn start_that_is_hindered(_: &mut Stage) {
+    mount("tmpfs", "/sys/kernel/btf", "tmpfs", MountFlags::empty(), None).expect("hide the type information");
+    let ended = program(PROGRAM, ["run", "--stdout"]);
+    unmount("/sys/kernel/btf", UnmountFlags::DETACH).expect("give the type information back");
+    let output = ended.failed_with(69).output;
+    assert!(!output.contains("Run as root"), "advice by the rights that it gave up: {output}");
+    let documents: Vec<Value> = output.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let [told] = documents.as_slice() else { panic!("one document: {output}") };
+    assert_eq!((&told["event"]["action"], &told["event"]["severity"]), (&"sensor-not-started".into(), &73.into()));
+    let reason = told["event"]["reason"].as_str().expect("a reason");
+    assert!(reason.contains("/sys/kernel/btf/vmlinux: something is mounted over it"), "{reason}");
 }
 
 /// Whoever opens a pipe waits for its other end.
