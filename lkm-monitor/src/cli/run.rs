@@ -171,7 +171,7 @@ async fn watch(
     manager.ready(&announce(&programs));
 
     let mut switches = Switches::default();
-    let mut tampering = TamperWatch::default();
+    let mut tampering = TamperWatch::start();
     let mut closes = Closes::default();
     let mut tools = ToolWatch { known: tools, looked: Instant::now() };
     let mut ticks = interval(TICK);
@@ -199,8 +199,9 @@ async fn watch(
                 pipeline.note_losses(&[(LossReason::RingOverwritten, rings.missing())]);
                 pipeline.tick(totals);
                 look_at_switches(&mut switches, &mut programs, &mut pipeline);
-                links.follow(&mut programs, &mut pipeline);
-                tampering.follow(&programs, &mut rings, &mut pipeline);
+                let suspicious = pipeline.take_suspicion();
+                links.follow(suspicious, &mut programs, &mut pipeline);
+                tampering.follow(suspicious, &mut programs, &mut rings, &mut pipeline, &tools);
                 let carried = carriers.as_mut().map(|carriers| carriers.look_after(&mut pipeline)).transpose()?;
                 publisher.follow(&heart, &mut programs, &pipeline, totals.as_ref(), carried.as_ref());
                 let carried = carried.as_ref().map(carriers::metrics).unwrap_or_default();

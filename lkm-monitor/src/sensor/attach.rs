@@ -99,6 +99,8 @@ pub struct Programs {
     pub not_the_kernels: Vec<String>,
     /// Since when hooks do not report that should, in nanoseconds since boot, by program.
     pub(super) blind_since: BTreeMap<&'static str, u64>,
+    /// What the probes know of the sensor's own objects, as they took it in.
+    pub(super) own_objects: BTreeMap<u64, u64>,
 }
 
 /// Loads and attaches what `config` asks for and the kernel allows.
@@ -155,6 +157,7 @@ pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]
         links_unwatched: false,
         not_the_kernels: Vec::new(),
         blind_since: BTreeMap::new(),
+        own_objects: BTreeMap::new(),
     })
 }
 
@@ -364,8 +367,8 @@ impl Programs {
         Ok(answer.get(&0, 0)?)
     }
 
-    /// Tells the probes which names are watched now.
-    pub fn know_names(&mut self, names: &NameFilter) -> Result<(), FilterError> {
+    /// Tells the probes which names are watched now. Gives the maps that held something else.
+    pub fn know_names(&mut self, names: &NameFilter) -> Result<Vec<&'static str>, FilterError> {
         filter::install(&mut self.ebpf, names)
     }
 
@@ -383,8 +386,8 @@ impl Programs {
         (0..).zip(rings).filter_map(fill).collect()
     }
 
-    /// Tells the probes which files are module tools now.
-    pub fn know_tools(&mut self, tools: &[InstalledTool]) -> Result<(), ToolFilesError> {
+    /// Tells the probes which files are module tools now. Gives the maps that held something else.
+    pub fn know_tools(&mut self, tools: &[InstalledTool]) -> Result<Vec<&'static str>, ToolFilesError> {
         tool_files::install(&mut self.ebpf, tools)
     }
 

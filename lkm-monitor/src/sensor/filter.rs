@@ -52,37 +52,45 @@ pub fn check(filter: &NameFilter) -> Result<(), FilterError> {
 }
 
 /// Makes the probes report the names of `filter`, and no longer those of an earlier one. What is in both is reported all the while.
-pub fn install(ebpf: &mut Ebpf, filter: &NameFilter) -> Result<(), FilterError> {
+/// Gives the maps that held something else.
+pub fn install(ebpf: &mut Ebpf, filter: &NameFilter) -> Result<Vec<&'static str>, FilterError> {
     let Tables { watch, endings, names: wanted } = tables(filter)?;
     let names = ebpf.map_mut("WATCHED_NAMES").ok_or(Incomplete("WATCHED_NAMES"))?;
     let mut names: HashMap<_, Name, u32> = HashMap::try_from(names)?;
-    let old: Vec<Name> = names.keys().collect::<Result<_, _>>()?;
-    let gone: Vec<_> = old.into_iter().filter(|name| !wanted.contains_key(name)).collect();
+    let old: BTreeMap<Name, u32> = names.iter().collect::<Result<_, _>>()?;
+    let mut held_others = Vec::new();
+    if old != wanted {
+        held_others.push("WATCHED_NAMES");
+    }
+    let gone: Vec<_> = old.into_keys().filter(|name| !wanted.contains_key(name)).collect();
     // What is new comes before what is old goes, unless there is no room for both.
     let crowded = gone.len() + wanted.len() > WATCHED_NAMES as usize;
     if crowded {
         remove(&mut names, &gone)?;
     }
     wanted.iter().try_for_each(|(name, bits)| names.insert(name, bits, 0))?;
-    write_watch(ebpf, watch, &endings)?;
+    if write_watch(ebpf, watch, &endings)? {
+        held_others.push(WATCH_SECTION);
+    }
     if !crowded {
         let names = ebpf.map_mut("WATCHED_NAMES").ok_or(Incomplete("WATCHED_NAMES"))?;
         remove(&mut HashMap::try_from(names)?, &gone)?;
     }
-    Ok(())
+    Ok(held_others)
 }
 
 fn remove<T: BorrowMut<MapData>>(names: &mut HashMap<T, Name, u32>, gone: &[Name]) -> Result<(), MapError> {
     gone.iter().try_for_each(|name| names.remove(name))
 }
 
-/// The kernel copies it while the probes read it, byte by byte: so what stays must stay where it is.
-fn write_watch(ebpf: &mut Ebpf, mut watch: Watch, endings: &[Ending]) -> Result<(), FilterError> {
+/// The kernel copies it while the probes read it, byte by byte: so what stays must stay where it is. Whether it was another one.
+fn write_watch(ebpf: &mut Ebpf, mut watch: Watch, endings: &[Ending]) -> Result<bool, FilterError> {
     let map = ebpf.map_mut(WATCH_SECTION).ok_or(Incomplete(WATCH_SECTION))?;
     let mut map: Array<_, WatchValue> = Array::try_from(map)?;
-    watch.endings = placed(endings, map.get(&0, 0)?.0.endings);
+    let old = map.get(&0, 0)?.0;
+    watch.endings = placed(endings, old.endings);
     map.set(0, &WatchValue(watch), 0)?;
-    Ok(())
+    Ok(old != watch)
 }
 
 /// Endings in their places: those that were there before keep theirs.

@@ -23,5 +23,6 @@ pub mod report;
 mod ring;
 pub mod rings;
 pub mod switches;
+mod table;
 pub mod tool_files;
 pub mod tools;

@@ -14,6 +14,7 @@ use lkm_monitor_common::objects;
 use super::{
     attach::{Programs, State},
     object_access::Names,
+    table::{self, TableError},
 };
 use crate::model::ObjectKind;
 
@@ -26,9 +27,14 @@ pub enum OwnObjectsError {
     Link { fd: u32, source: std::io::Error },
     #[error("the program that learns of the sensor's objects does not run: {0}")]
     Run(#[from] ProgramError),
+    #[error(transparent)]
+    Table(#[from] TableError),
     #[error("the probes did not take in {0} of the sensor's objects")]
     Refused(usize),
 }
+
+/// The probes' map of the sensor's objects.
+const OWN_OBJECTS: &str = "OWN_OBJECTS";
 
 /// What the kernel says of a link that does not change as long as it is attached (`bpf_link_show_fdinfo`).
 const OF_LINK: [&str; 7] =
@@ -73,6 +79,7 @@ pub fn announce(programs: &mut Programs) -> Result<Names, OwnObjectsError> {
             names.insert((ObjectKind::Link, object.id()), (*name).to_owned());
         }
     }
+    programs.own_objects = table::read(&programs.ebpf, OWN_OBJECTS)?;
     if refused > 0 {
         return Err(OwnObjectsError::Refused(refused));
     }
@@ -80,6 +87,11 @@ pub fn announce(programs: &mut Programs) -> Result<Names, OwnObjectsError> {
         programs.run("bpf_returns_seen", [0; 3])?;
     }
     Ok(names)
+}
+
+/// Makes the probes know again what was [announced](announce). Whether they knew something else.
+pub fn remind(programs: &mut Programs) -> Result<bool, OwnObjectsError> {
+    Ok(table::fill(&mut programs.ebpf, OWN_OBJECTS, &programs.own_objects)?)
 }
 
 impl Links {

@@ -1,16 +1,19 @@
 //! Tells the probes which files are module tools. The maps can be filled anew while the probes run.
 
-use std::{borrow::BorrowMut, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use aya::{
     Ebpf, Pod,
-    maps::{Array, HashMap, MapData, MapError},
+    maps::{Array, MapError},
 };
 use lkm_monitor_common::watch::{
     TOOL_BUILD_AT, TOOL_BUILD_BYTES, TOOLS_SECTION, ToolBuild, ToolFile, ToolHints, name_bit, number_bit, tool_kinds,
 };
 
-use super::attach::Incomplete;
+use super::{
+    attach::Incomplete,
+    table::{self, TableError},
+};
 use crate::model::{
     InstalledTool, ToolKind,
     tool_run::{MANY_NAMES, TOOL_NAMES},
@@ -21,6 +24,8 @@ use crate::model::{
 pub enum ToolFilesError {
     #[error(transparent)]
     Incomplete(#[from] Incomplete),
+    #[error(transparent)]
+    Table(#[from] TableError),
     #[error(transparent)]
     Map(#[from] MapError),
 }
@@ -41,25 +46,34 @@ struct HintsValue(ToolHints);
 // SAFETY: as above.
 unsafe impl Pod for HintsValue {}
 
-/// Makes the probes know these installed tools, and no longer those of an earlier list.
-pub fn install(ebpf: &mut Ebpf, tools: &[InstalledTool]) -> Result<(), ToolFilesError> {
+/// Makes the probes know these installed tools, and no longer those of an earlier list. Gives the maps that held something else.
+pub fn install(ebpf: &mut Ebpf, tools: &[InstalledTool]) -> Result<Vec<&'static str>, ToolFilesError> {
     let mut names = BTreeMap::new();
     names.extend(TOOL_NAMES.map(|name| (comm(name), tool_kinds::TOOL)));
     names.extend(MANY_NAMES.map(|name| (comm(name), tool_kinds::MANY)));
-    replace::<[u8; 16]>(ebpf, "TOOL_NAMES", &names)?;
     let kind = |tool: &InstalledTool| match tool.kind {
         ToolKind::Tool => tool_kinds::TOOL,
         ToolKind::Many => tool_kinds::MANY,
         ToolKind::Interpreter => tool_kinds::INTERPRETER,
     };
     let files = tools.iter().map(|tool| (file(tool), kind(tool))).collect();
-    replace::<FileKey>(ebpf, "TOOL_FILES", &files)?;
     let builds: BTreeMap<_, _> = tools.iter().filter_map(|tool| Some((build(&tool.head)?, kind(tool)))).collect();
-    replace::<ToolBuild>(ebpf, "TOOL_BUILDS", &builds)?;
-    let hints = hints(names.keys(), tools, builds.keys());
+    let held_others = [
+        ("TOOL_NAMES", table::fill::<[u8; 16], _>(ebpf, "TOOL_NAMES", &names)?),
+        ("TOOL_FILES", table::fill::<FileKey, _>(ebpf, "TOOL_FILES", &files)?),
+        ("TOOL_BUILDS", table::fill::<ToolBuild, _>(ebpf, "TOOL_BUILDS", &builds)?),
+        (TOOLS_SECTION, write_hints(ebpf, hints(names.keys(), tools, builds.keys()))?),
+    ];
+    Ok(held_others.into_iter().filter_map(|(map, held_others)| held_others.then_some(map)).collect())
+}
+
+/// Whether they were others.
+fn write_hints(ebpf: &mut Ebpf, hints: ToolHints) -> Result<bool, ToolFilesError> {
     let map = ebpf.map_mut(TOOLS_SECTION).ok_or(Incomplete(TOOLS_SECTION))?;
     let mut map: Array<_, HintsValue> = Array::try_from(map)?;
-    Ok(map.set(0, &HintsValue(hints), 0)?)
+    let old = map.get(&0, 0)?.0;
+    map.set(0, &HintsValue(hints), 0)?;
+    Ok(old != hints)
 }
 
 /// What tells the probes quickly that a program is none of these.
@@ -75,27 +89,6 @@ fn hints<'a>(
         builds: all(&mut builds.map(|build| number_bit(first(build)))),
         names: all(&mut names.map(|name| name_bit(u32::from_le_bytes([name[0], name[1], name[2], name[3]])))),
     }
-}
-
-fn replace<K: Pod + Ord>(
-    ebpf: &mut Ebpf,
-    name: &'static str,
-    entries: &BTreeMap<K, u32>,
-) -> Result<(), ToolFilesError> {
-    let map = ebpf.map_mut(name).ok_or(Incomplete(name))?;
-    let mut map: HashMap<_, K, u32> = HashMap::try_from(map)?;
-    Ok(fill(&mut map, entries)?)
-}
-
-fn fill<T: BorrowMut<MapData>, K: Pod + Ord>(
-    map: &mut HashMap<T, K, u32>,
-    entries: &BTreeMap<K, u32>,
-) -> Result<(), MapError> {
-    let old: Vec<K> = map.keys().collect::<Result<_, _>>()?;
-    for key in old.iter().filter(|key| !entries.contains_key(key)) {
-        map.remove(key)?;
-    }
-    entries.iter().try_for_each(|(key, kind)| map.insert(key, kind, 0))
 }
 
 /// `task->comm` of a program of this name.

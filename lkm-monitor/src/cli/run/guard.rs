@@ -41,8 +41,8 @@ impl LinkWatch {
     }
 
     /// Looks whether links were lost, from time to time and on suspicion; attaches again, and tells.
-    pub(super) fn follow(&mut self, programs: &mut Programs, pipeline: &mut Pipeline) {
-        if !pipeline.take_suspicion() && self.looked.elapsed() < LINKS_EVERY {
+    pub(super) fn follow(&mut self, suspicious: bool, programs: &mut Programs, pipeline: &mut Pipeline) {
+        if !suspicious && self.looked.elapsed() < LINKS_EVERY {
             return;
         }
         self.looked = Instant::now();

@@ -81,7 +81,7 @@ impl ToolWatch {
             return;
         }
         match programs.know_tools(&tools) {
-            Ok(()) => self.known = tools,
+            Ok(_) => self.known = tools,
             Err(error) => tracing::error!(%error, "the probes do not know the host's new module tools"),
         }
     }

@@ -91,3 +91,40 @@ pub(super) fn ring_written_over(stage: &mut Stage) {
     fs::remove_file(TOLD).expect("clean up");
     sensor.stop();
 }
+
+/// A program of the attacker's own empties a map of the daemon's: no call of bpf(2) changes it.
+pub(super) fn map_changed_by_a_program(stage: &mut Stage) {
+    const PATH: &str = "/etc/modprobe.d/program.conf";
+    const NAME_BYTES: usize = 32;
+    const WATCHED: u32 = 256;
+    let is_of_names = |map: &&bpf::Held| {
+        map.number("key_size") == Some(NAME_BYTES as u32) && map.number("max_entries") == Some(WATCHED)
+    };
+    let maps = held(stage.sensor.pid(), "map_id");
+    let id = maps.iter().find(is_of_names).and_then(|map| map.number("map_id")).expect("the daemon has that map");
+    let folder = *b"modprobe.d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    forked(|| {
+        bpf::lift_limit();
+        let map = bpf::open(bpf::MAP_GET_FD_BY_ID, id)?;
+        bpf::load_and_run(&bpf::deletion(&map, &folder))
+    })
+    .succeeded();
+    stage
+        .sensor
+        .expect("an alert on what the map held", told_of_tampering)
+        .contains(json!({ "lkm_monitor": { "sensor": { "tampering": [
+            "map WATCHED_NAMES: it held something else than the daemon put there",
+        ] } } }))
+        .has_findings(&["sensor-tampered-with"]);
+    // It holds the folder again.
+    let later = forked(|| {
+        fs::create_dir_all("/etc/modprobe.d").expect("make a folder");
+        fs::write(PATH, "install nosuch /tmp/x\n").expect("write what is watched");
+        Ok(())
+    })
+    .succeeded();
+    stage
+        .sensor
+        .expect("what is done later", |document| document.text("file.path") == PATH && document.is_by(later.pid));
+    fs::remove_file(PATH).expect("clean up");
+}
