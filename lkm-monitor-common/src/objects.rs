@@ -50,7 +50,11 @@ pub mod command {
     pub const LINK_UPDATE: u32 = 29;
     pub const LINK_GET_FD_BY_ID: u32 = 30;
     pub const LINK_DETACH: u32 = 34;
+    pub const PROG_BIND_MAP: u32 = 35;
 }
+
+/// No command of its own: a map is put within reach of a program, whatever command does that (`bpf_map_inc`).
+pub const USE_MAP: u32 = 0x1001;
 
 /// No command of bpf(2): pidfd_getfd(2), which takes a descriptor out of another process.
 pub const PIDFD_GETFD: u32 = 0x1000;

@@ -11,7 +11,7 @@ use aya_ebpf::{
 };
 use lkm_monitor_common::{
     event::EventKind,
-    objects::{ObjectKind, PIDFD_GETFD, command, key_of_id},
+    objects::{ObjectKind, PIDFD_GETFD, USE_MAP, command, key_of_id},
     section::{ObjectAccess, Tag, object_access_flags::OUTCOME_UNKNOWN},
 };
 
@@ -131,12 +131,31 @@ fn target(operation: u32, attr: u64) -> Option<OwnObject> {
         command::PROG_DETACH => known(object_of(word(4))),
         // `bpf_fd`, behind the path
         command::OBJ_PIN => known(object_of(word(8))),
+        // `prog_bind_map.map_fd`
+        command::PROG_BIND_MAP => known(object_of(word(4))),
         // `batch.map_fd`
         command::MAP_UPDATE_BATCH | command::MAP_DELETE_BATCH | command::MAP_LOOKUP_AND_DELETE_BATCH => {
             known(object_of(word(36)))
         }
         _ => None,
     }
+}
+
+/// `void bpf_map_inc(struct bpf_map *map)`
+///
+/// Who loads a program holds the maps that its instructions name, by descriptor or by place in a list of descriptors, and so does a map of
+/// maps: from then on the program changes them without a call. What the thread was found to do with an object says more, if it does.
+#[fentry(function = "bpf_map_inc")]
+pub(crate) fn bpf_map_inc(ctx: FEntryContext) -> i32 {
+    // SAFETY: looked at, and not kept.
+    let is_known_call = unsafe { OBJECT_CALLS.get(&bpf_get_current_pid_tgid()) }.is_some();
+    if !by_daemon()
+        && !is_known_call
+        && let Some(object) = known(ctx.arg(0))
+    {
+        called(USE_MAP, object);
+    }
+    0
 }
 
 #[inline(always)]

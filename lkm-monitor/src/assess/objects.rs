@@ -22,9 +22,9 @@ pub(super) static DETECTIONS: &[Detection<ObjectAccess>] = &[
             code: 203,
             id: "sensor-object-changed",
             name: "Kernel module sensor's programs or maps changed",
-            description: "A process changed the content of the sensor's maps, ran its programs, or detached or replaced them. Nothing \
-                          but an attack on the sensor does that.",
-            version: 1,
+            description: "A process changed the content of the sensor's maps, loaded a program that can, ran its programs, or detached or \
+                          replaced them. Nothing but an attack on the sensor does that.",
+            version: 2,
             severity: Severity::Critical,
             techniques: attack::GUARD_UNLOADING,
         },
@@ -47,6 +47,8 @@ fn opened(access: &ObjectAccess, context: &Context<'_>) -> Option<Match> {
 fn changed(access: &ObjectAccess, context: &Context<'_>) -> Option<Match> {
     let severity = match access.outcome {
         AccessOutcome::Refused(_) => Severity::High,
+        // What the program does with it is seen by what the map holds then (210).
+        _ if access.operation == ObjectOperation::UseMap => Severity::High,
         AccessOutcome::Unknown | AccessOutcome::Succeeded => Severity::Critical,
     };
     access.operation.is_change().then(|| Match { severity, reason: sentence(access, context) })
@@ -112,6 +114,13 @@ mod tests {
                 assert_eq!((code, severity), (203, Severity::Critical), "{operation:?}");
             }
         }
+    }
+
+    #[test]
+    fn who_can_change_a_map_without_a_call_is_high() {
+        let (code, severity, reason) = found(ObjectOperation::UseMap, AccessOutcome::Succeeded);
+        assert_eq!((code, severity), (203, Severity::High));
+        assert!(reason.contains("were put within reach of a program of others by "), "{reason}");
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub enum ObjectOperation {
     DeleteFromMap,
     /// `BPF_MAP_FREEZE`.
     FreezeMap,
+    /// `BPF_PROG_LOAD` of a program that uses it, `BPF_PROG_BIND_MAP`, or a map of maps that it is put into: what the program then does
+    /// with it is no call of bpf(2).
+    UseMap,
     /// `BPF_PROG_TEST_RUN`.
     RunProgram,
     /// `BPF_PROG_LOAD` of one that traces this program, or takes the place of a function of it.
@@ -70,6 +73,7 @@ impl ObjectOperation {
             Self::UpdateMap => "update-map",
             Self::DeleteFromMap => "delete-from-map",
             Self::FreezeMap => "freeze-map",
+            Self::UseMap => "use-map",
             Self::RunProgram => "run-program",
             Self::ExtendProgram => "extend-program",
             Self::DetachProgram => "detach-program",
@@ -87,6 +91,7 @@ impl ObjectOperation {
             Self::UpdateMap | Self::UpdateLink => "changed",
             Self::DeleteFromMap => "emptied in part",
             Self::FreezeMap => "frozen",
+            Self::UseMap => "put within reach of a program of others",
             Self::RunProgram => "run",
             Self::ExtendProgram => "extended with code of others",
             Self::DetachProgram | Self::DetachLink => "detached",

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use lkm_monitor_common::{
-    objects::{self, PIDFD_GETFD, command},
+    objects::{self, PIDFD_GETFD, USE_MAP, command},
     section,
     section::object_access_flags::OUTCOME_UNKNOWN,
 };
@@ -148,6 +148,7 @@ fn operation(raw: u32) -> Option<ObjectOperation> {
         command::PROG_DETACH => ObjectOperation::DetachProgram,
         command::LINK_UPDATE => ObjectOperation::UpdateLink,
         command::LINK_DETACH => ObjectOperation::DetachLink,
+        command::PROG_BIND_MAP | USE_MAP => ObjectOperation::UseMap,
         PIDFD_GETFD => ObjectOperation::TakeDescriptor,
         _ => return None,
     })

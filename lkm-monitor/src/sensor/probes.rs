@@ -259,6 +259,7 @@ const FILES: [Probe; 23] = [
 ];
 
 const OBJECTS_LOST: &str = "other processes at the sensor's own programs, maps and links";
+const USED_LOST: &str = "programs of others that use the sensor's maps";
 const OUTCOME_LOST: &str = "whether the kernel let other processes do so, and objects that they opened by a path";
 const TAKEN_LOST: &str = "descriptors that other processes take from the daemon";
 
@@ -267,11 +268,15 @@ const fn object_probe(program: &'static str, set: Set, hook: Hook, lost: &'stati
     Probe { program, hook, set, minimum_kernel: "5.5", fallback, lost }
 }
 
-const OBJECTS: [Probe; 8] = [
+const OBJECTS: [Probe; 9] = [
     Probe { fallback: "none", ..object_probe("ring_fill", Set::Core, Hook::Run, "how full the rings are") },
     object_probe("own_object", Set::Core, Hook::Run, OBJECTS_LOST),
     object_probe("bpf_returns_seen", Set::Core, Hook::Run, OUTCOME_LOST),
     object_probe("security_bpf", Set::Core, Hook::Fentry("security_bpf"), OBJECTS_LOST),
+    Probe {
+        fallback: "a look at what the maps hold, each five seconds",
+        ..object_probe("bpf_map_inc", Set::Core, Hook::Fentry("bpf_map_inc"), USED_LOST)
+    },
     object_probe("x64_bpf_exit", Set::Core, Hook::Fexit("__x64_sys_bpf"), OUTCOME_LOST),
     object_probe("ia32_bpf_exit", Set::WhereThere, Hook::Fexit("__ia32_sys_bpf"), OUTCOME_LOST),
     object_probe("x64_pidfd_getfd_exit", Set::Core, Hook::Fexit("__x64_sys_pidfd_getfd"), TAKEN_LOST),

@@ -103,12 +103,18 @@ pub(super) fn map_changed_by_a_program(stage: &mut Stage) {
     let maps = held(stage.sensor.pid(), "map_id");
     let id = maps.iter().find(is_of_names).and_then(|map| map.number("map_id")).expect("the daemon has that map");
     let folder = *b"modprobe.d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    forked(|| {
+    let caller = forked(|| {
         bpf::lift_limit();
         let map = bpf::open(bpf::MAP_GET_FD_BY_ID, id)?;
         bpf::load_and_run(&bpf::deletion(&map, &folder))
     })
     .succeeded();
+    let used = stage.sensor.expect("the use of a map", |document| {
+        document.text("lkm_monitor.object.operation") == "use-map" && document.is_by(caller.pid)
+    });
+    used.contains(json!({ "event": { "kind": "alert", "severity": 73, "outcome": "success" } }))
+        .has_findings(&["sensor-object-changed"]);
+    assert_eq!(used.list("lkm_monitor.object.objects")[0]["name"], "WATCHED_NAMES", "{}", used.value());
     stage
         .sensor
         .expect("an alert on what the map held", told_of_tampering)
