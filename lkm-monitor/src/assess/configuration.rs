@@ -35,9 +35,9 @@ pub(super) static DETECTIONS: &[Detection<FileReport>] = &[
             code: 403,
             id: "kernel-module-setting-changed",
             name: "Kernel module setting changed",
-            description: "kernel.modprobe, the program that the kernel runs as root when it wants a module, or \
-                          kernel.modules_disabled was written.",
-            version: 1,
+            description: "kernel.modprobe, the program that the kernel runs as root when it wants a module, kernel.modules_disabled, or \
+                          kernel.ftrace_enabled, by which most hooks of the sensor are turned off, was written.",
+            version: 2,
             severity: Severity::High,
             techniques: attack::GUARD_SETTINGS,
         },
@@ -164,9 +164,11 @@ fn setting(report: &FileReport, context: &Context<'_>) -> Option<Match> {
         (None, Some(value)) => format!(": it is {} now", quoted(value)),
         _ => String::new(),
     };
-    // The kernel may have used another value until it had this one again.
-    let severity = if same { Severity::Medium } else { Severity::High };
-    Some(Match { severity, reason: format!("{}{change}", file_sentence(report, context)) })
+    let silences = report.change.path.absolute.ends_with(b"/kernel/ftrace_enabled");
+    let meanwhile = if silences { "; while it is 0 most hooks of the sensor are silent" } else { "" };
+    // The kernel may have used another value until it had this one again. Of what was done while hooks were silent there is no other word.
+    let severity = if same && !silences { Severity::Medium } else { Severity::High };
+    Some(Match { severity, reason: format!("{}{change}{meanwhile}", file_sentence(report, context)) })
 }
 
 fn quoted(value: &[u8]) -> String {
@@ -359,6 +361,18 @@ mod tests {
         let (code, severity, reason) = file_findings(&report).remove(0);
         assert_eq!((code, severity), (403, Severity::High));
         assert!(reason.ends_with(": it was \"/sbin/modprobe\" and is \"/tmp/x\" now"), "{reason}");
+    }
+
+    #[test]
+    fn hooks_that_were_silent_for_a_moment_count_as_silenced() {
+        let mut report = changed(Subject::Setting, "/proc/sys/kernel/ftrace_enabled");
+        (report.content.value_before, report.content.value) = (Some(b"1".to_vec()), Some(b"1".to_vec()));
+        report.content.status = ContentStatus::Read;
+        report.change.facts_before = report.change.facts.clone();
+        report.change.just_changed = true;
+        let (code, severity, reason) = file_findings(&report).remove(0);
+        assert_eq!((code, severity), (403, Severity::High));
+        assert!(reason.ends_with("\"1\"; while it is 0 most hooks of the sensor are silent"), "{reason}");
     }
 
     #[test]

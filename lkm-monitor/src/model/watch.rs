@@ -19,7 +19,7 @@ pub enum Subject {
     Pam,
     /// modules.dep and the other indexes that depmod writes.
     Index,
-    /// kernel.modprobe or kernel.modules_disabled below /proc/sys.
+    /// kernel.modprobe, kernel.modules_disabled or kernel.ftrace_enabled below /proc/sys.
     Setting,
     /// The daemon's own program, settings and units.
     Sensor,

@@ -67,7 +67,10 @@ static DEFAULTS: [(Subject, &[&str]); 9] = [
             "**/lib/modules/*/modules.symbols.bin",
         ],
     ),
-    (Subject::Setting, &["/proc/sys/kernel/modprobe", "/proc/sys/kernel/modules_disabled"]),
+    (
+        Subject::Setting,
+        &["/proc/sys/kernel/modprobe", "/proc/sys/kernel/modules_disabled", "/proc/sys/kernel/ftrace_enabled"],
+    ),
     (
         Subject::Sensor,
         &[
@@ -222,7 +225,7 @@ mod tests {
             ]
         );
         assert!(names(&list.filter.files).contains(&"modules.dep.bin".to_owned()));
-        assert_eq!(list.filter.files.len(), 13);
+        assert_eq!(list.filter.files.len(), 14);
     }
 
     #[test]
@@ -243,6 +246,7 @@ mod tests {
             ("/usr/lib/modules/6.1.0/modules.dep", Some(Subject::Index)),
             ("/lib/modules/6.1.0/modules.alias.bin", Some(Subject::Index)),
             ("/proc/sys/kernel/modprobe", Some(Subject::Setting)),
+            ("/proc/sys/kernel/ftrace_enabled", Some(Subject::Setting)),
             ("/usr/sbin/modprobe", None),
             ("/etc/lkm-monitor/config.toml", Some(Subject::Sensor)),
             ("/usr/bin/lkm-monitor", Some(Subject::Sensor)),

@@ -223,6 +223,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("protection::objects_of_others", protection::objects_of_others),
     once("tampering::ring_written_over", tampering::ring_written_over),
     once("tampering::map_changed_by_a_program", tampering::map_changed_by_a_program),
+    once("tampering::hooks_silent_for_a_moment", tampering::hooks_silent_for_a_moment),
     once("runs::alive_until_a_hook_is_taken_away", runs::alive_until_a_hook_is_taken_away),
     once("runs::after_a_kill", runs::after_a_kill),
     once("runs::under_a_forged_boot_id", runs::under_a_forged_boot_id),

@@ -134,3 +134,20 @@ pub(super) fn map_changed_by_a_program(stage: &mut Stage) {
         .expect("what is done later", |document| document.text("file.path") == PATH && document.is_by(later.pid));
     fs::remove_file(PATH).expect("clean up");
 }
+
+/// Off and on again between two looks of the daemon: nothing else tells of what was done meanwhile.
+pub(super) fn hooks_silent_for_a_moment(stage: &mut Stage) {
+    const FTRACE: &str = "/proc/sys/kernel/ftrace_enabled";
+    // Kernels that hold the hooks to be permanent refuse, and the attempt is told all the same.
+    let caller = forked(|| {
+        let _ = fs::write(FTRACE, "0");
+        let _ = fs::write(FTRACE, "1");
+        Ok(())
+    })
+    .succeeded();
+    stage
+        .sensor
+        .expect("the writing", |document| document.text("file.path") == FTRACE && document.is_by(caller.pid))
+        .contains(json!({ "event": { "kind": "alert", "severity": 73 } }))
+        .has_findings(&["kernel-module-setting-changed"]);
+}
