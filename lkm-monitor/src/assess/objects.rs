@@ -47,7 +47,7 @@ fn opened(access: &ObjectAccess, context: &Context<'_>) -> Option<Match> {
 fn changed(access: &ObjectAccess, context: &Context<'_>) -> Option<Match> {
     let severity = match access.outcome {
         AccessOutcome::Refused(_) => Severity::High,
-        // What the program does with it is seen by what the map holds then (210).
+        // What the program does with it is seen by what the map holds then (211).
         _ if access.operation == ObjectOperation::UseMap => Severity::High,
         AccessOutcome::Unknown | AccessOutcome::Succeeded => Severity::Critical,
     };
