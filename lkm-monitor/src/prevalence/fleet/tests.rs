@@ -2,6 +2,7 @@
 
 mod agents;
 mod counts;
+mod hostile;
 mod kernel_package;
 mod refused;
 mod server;
