@@ -77,7 +77,9 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     };
     // Checked when the settings were read.
     let watch_list = config.files.watch_list()?;
-    let mut attached = attach::attach(&config.sensor, watch_list.filter(), &inspect::installed_tools());
+    // What is diagnosed does not depend on the tools.
+    let tools = inspect::installed_tools().unwrap_or_default();
+    let mut attached = attach::attach(&config.sensor, watch_list.filter(), &tools);
     if let Ok(programs) = &mut attached {
         programs.not_the_kernels = inspect::not_the_kernels();
     }

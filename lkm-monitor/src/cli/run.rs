@@ -102,7 +102,11 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     // Checked when the settings were read.
     let watch_list = config.files.watch_list()?;
     let exclusions = config.files.exclusions()?;
-    let tools = inspect::installed_tools();
+    // Looked for again in a few seconds.
+    let tools = inspect::installed_tools().unwrap_or_else(|error| {
+        tracing::warn!(%error, "a module tool of this host cannot be read: no copy of one is recognized yet");
+        Vec::new()
+    });
     let not_the_kernels = inspect::not_the_kernels();
     // The advice goes by what this thread may do, which is less below.
     let attached = attach::attach(&config.sensor, watch_list.filter(), &tools).inspect_err(explain);

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     fs::{self, File},
-    io::Read as _,
+    io::{self, Read as _},
     os::unix::{
         ffi::OsStrExt as _,
         fs::{FileExt as _, MetadataExt as _},
@@ -22,12 +22,13 @@ const FOLDERS: [&str; 6] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/loca
 /// The header of an ELF file: as much as the probes compare, and some.
 const HEAD_BYTES: u64 = 64;
 
-/// The files behind the names of module tools, and those that load them, each once. Some stat calls and short reads.
-pub fn installed_tools() -> Vec<InstalledTool> {
+/// The files behind the names of module tools, and those that load them, each once. Some stat calls and short reads. An error when one of
+/// them cannot be read, which may be for want of descriptors: a list without it would say that it is gone.
+pub fn installed_tools() -> io::Result<Vec<InstalledTool>> {
     installed_in(&FOLDERS.map(Path::new))
 }
 
-fn installed_in(folders: &[&Path]) -> Vec<InstalledTool> {
+fn installed_in(folders: &[&Path]) -> io::Result<Vec<InstalledTool>> {
     let many = MANY_NAMES.map(|name| (name, ToolKind::Many));
     let tools = TOOL_NAMES.map(|name| (name, ToolKind::Tool));
     // A tool that is a link to a program of many is that program.
@@ -36,33 +37,41 @@ fn installed_in(folders: &[&Path]) -> Vec<InstalledTool> {
     let mut found: Vec<InstalledTool> = Vec::new();
     let mut interpreters = Vec::new();
     for (path, kind) in paths {
-        if add(&mut found, &path, kind) {
-            interpreters.extend(interpreter(&path));
+        if add(&mut found, &path, kind)? {
+            interpreters.extend(open(&path)?.and_then(|file| interpreter(&file)));
         }
     }
     for path in interpreters {
-        add(&mut found, &path, ToolKind::Interpreter);
+        add(&mut found, &path, ToolKind::Interpreter)?;
     }
-    found
+    Ok(found)
 }
 
 /// Whether there is a file with this path that was not found before.
-fn add(found: &mut Vec<InstalledTool>, path: &Path, kind: ToolKind) -> bool {
+fn add(found: &mut Vec<InstalledTool>, path: &Path, kind: ToolKind) -> io::Result<bool> {
     let known =
         |tool: &InstalledTool| found.iter().any(|other| (other.device, other.inode) == (tool.device, tool.inode));
-    let new = installed(path, kind).filter(|tool| !known(tool));
+    let new = installed(path, kind)?.filter(|tool| !known(tool));
     let is_new = new.is_some();
     found.extend(new);
-    is_new
+    Ok(is_new)
 }
 
-fn installed(path: &Path, kind: ToolKind) -> Option<InstalledTool> {
-    let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+fn installed(path: &Path, kind: ToolKind) -> io::Result<Option<InstalledTool>> {
+    let Some(metadata) = fs::metadata(path).ok().filter(fs::Metadata::is_file) else { return Ok(None) };
+    let Some(file) = open(path)? else { return Ok(None) };
     let mut head = Vec::new();
-    File::open(path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head)).ok()?;
+    file.take(HEAD_BYTES).read_to_end(&mut head)?;
     let device = metadata.dev();
     let device = (rustix::fs::major(device), rustix::fs::minor(device));
-    Some(InstalledTool { device, inode: metadata.ino(), head, kind })
+    Ok(Some(InstalledTool { device, inode: metadata.ino(), head, kind }))
+}
+
+fn open(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        opened => opened.map(Some),
+    }
 }
 
 /// elf(5): segments of this type hold the path of the program's dynamic loader.
@@ -70,9 +79,8 @@ const PT_INTERP: u64 = 3;
 const MAX_SEGMENTS: u64 = 64;
 const MAX_PATH_BYTES: u64 = 4096;
 
-/// The dynamic loader that the program with this path names. `None` for programs without one, and other than 64-bit ones.
-fn interpreter(path: &Path) -> Option<PathBuf> {
-    let file = File::open(path).ok()?;
+/// The dynamic loader that a program names. `None` for programs without one, and other than 64-bit ones.
+fn interpreter(file: &File) -> Option<PathBuf> {
     let read = |at: u64, len: u64| {
         let mut bytes = vec![0; usize::try_from(len).ok()?];
         file.read_exact_at(&mut bytes, at).ok().map(|()| bytes)
@@ -108,9 +116,17 @@ mod tests {
         std::os::unix::fs::symlink("kmod", file("modprobe")).unwrap();
         std::os::unix::fs::symlink("busybox", file("insmod")).unwrap();
         fs::create_dir(file("rmmod")).unwrap();
-        let found = installed_in(&[folder.path(), folder.path()]);
+        let found = installed_in(&[folder.path(), folder.path()]).unwrap();
         let heads: Vec<_> = found.iter().map(|tool| (tool.head.as_slice(), tool.kind)).collect();
         assert_eq!(heads, [(&b"busybox"[..], ToolKind::Many), (&b"kmod"[..], ToolKind::Tool)]);
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_not_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        // It can be opened, but nothing is mapped at its beginning.
+        std::os::unix::fs::symlink("/proc/self/mem", folder.path().join("kmod")).unwrap();
+        assert!(installed_in(&[folder.path()]).is_err());
     }
 
     /// A program of one segment, which names its loader.
@@ -131,7 +147,7 @@ mod tests {
         fs::write(folder.path().join("kmod"), program(&loader)).unwrap();
         fs::write(folder.path().join("modprobe"), [program(&loader), b"another".to_vec()].concat()).unwrap();
         fs::write(&loader, "loader").unwrap();
-        let found = installed_in(&[folder.path()]);
+        let found = installed_in(&[folder.path()]).unwrap();
         let kinds: Vec<_> = found.iter().map(|tool| tool.kind).collect();
         assert_eq!(kinds, [ToolKind::Tool, ToolKind::Tool, ToolKind::Interpreter]);
         assert_eq!(found[2].head, b"loader");
@@ -149,7 +165,7 @@ mod tests {
             ([&whole[..0x40], &[0; 0x40]].concat(), None),
         ] {
             fs::write(&path, content).unwrap();
-            assert_eq!(interpreter(&path), loader);
+            assert_eq!(interpreter(&File::open(&path).unwrap()), loader);
         }
     }
 }

@@ -76,10 +76,14 @@ impl ToolWatch {
             return;
         }
         self.looked = std::time::Instant::now();
-        let tools = inspect::installed_tools();
-        if tools == self.known {
-            return;
-        }
+        let tools = match inspect::installed_tools() {
+            Ok(tools) if tools == self.known => return,
+            Ok(tools) => tools,
+            Err(error) => {
+                tracing::warn!(%error, "a module tool of this host cannot be read: those known before are watched on");
+                return;
+            }
+        };
         match programs.know_tools(&tools) {
             Ok(_) => self.known = tools,
             Err(error) => tracing::error!(%error, "the probes do not know the host's new module tools"),
