@@ -4,9 +4,7 @@ use super::{
     json::{Value, digits, json, merge},
     rarity,
 };
-use crate::model::{Finding, Technique, Verdict, verdict::ATTACK_VERSION};
-
-const ATTACK: &str = "https://attack.mitre.org";
+use crate::model::{AttackEntry, Finding, Technique, Verdict, verdict::ATTACK_VERSION};
 
 /// What the rules say, and how often, and where, things like it happened.
 pub(super) fn render(verdict: &Verdict) -> Value<'_> {
@@ -35,7 +33,7 @@ fn alert(verdict: &Verdict) -> Value<'_> {
             "name": lead.rule.name,
             "description": lead.rule.description,
             "version": digits(lead.rule.version),
-            "reference": lead.rule.techniques.first().map(technique_url),
+            "reference": lead.rule.techniques.first().map(|first| first.subtechnique.unwrap_or(first.technique).reference),
             "ruleset": "lkm-monitor",
         },
         "threat": threat(&techniques),
@@ -59,23 +57,17 @@ fn finding(finding: &Finding) -> Value<'_> {
 /// The techniques of all findings, each once, those of the leading one first. Id, name and reference of one technique have
 /// the same place in their arrays.
 fn threat(techniques: &[&Technique]) -> Value<'static> {
-    let tactics = techniques.iter().map(|technique| {
-        let url = format!("{ATTACK}/tactics/{}/", technique.tactic_id);
-        (technique.tactic_id, technique.tactic_name, url)
-    });
-    let whole = techniques.iter().map(|technique| (technique.id, technique.name, url_of(technique.id)));
-    let parts = techniques.iter().filter_map(|technique| technique.subtechnique);
-    let parts = parts.map(|(id, name)| (id, name, url_of(id)));
-
-    let mut technique = columns(whole);
-    merge(&mut technique, json!({ "subtechnique": columns(parts) }));
-    json!({ "framework": "MITRE ATT&CK", "tactic": columns(tactics), "technique": technique })
+    let mut technique = columns(techniques.iter().map(|technique| technique.technique));
+    let parts = columns(techniques.iter().filter_map(|technique| technique.subtechnique));
+    merge(&mut technique, json!({ "subtechnique": parts }));
+    let tactic = columns(techniques.iter().map(|technique| technique.tactic));
+    json!({ "framework": "MITRE ATT&CK", "tactic": tactic, "technique": technique })
 }
 
-/// Rows of id, name and reference as three arrays, every id once.
-fn columns(rows: impl Iterator<Item = (&'static str, &'static str, String)>) -> Value<'static> {
+/// Ids, names and references as three arrays, every id once.
+fn columns(entries: impl Iterator<Item = AttackEntry>) -> Value<'static> {
     let (mut ids, mut names, mut references) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, name, reference) in rows {
+    for AttackEntry { id, name, reference } in entries {
         if !ids.contains(&id) {
             ids.push(id);
             names.push(name);
@@ -83,12 +75,4 @@ fn columns(rows: impl Iterator<Item = (&'static str, &'static str, String)>) -> 
         }
     }
     json!({ "id": ids, "name": names, "reference": references })
-}
-
-fn technique_url(technique: &Technique) -> String {
-    url_of(technique.subtechnique.map_or(technique.id, |(id, _)| id))
-}
-
-fn url_of(id: &str) -> String {
-    format!("{ATTACK}/techniques/{}/", id.replace('.', "/"))
 }

@@ -2,69 +2,73 @@
 //!
 //! [`ATTACK_VERSION`]: crate::model::verdict::ATTACK_VERSION
 
-use crate::model::Technique;
+use crate::model::{AttackEntry, Technique};
 
-const fn kernel_modules(tactic_id: &'static str, tactic_name: &'static str) -> Technique {
+macro_rules! tactic {
+    ($id:literal, $name:literal) => {
+        AttackEntry { id: $id, name: $name, reference: concat!("https://attack.mitre.org/tactics/", $id, "/") }
+    };
+}
+
+macro_rules! technique {
+    ($id:literal, $name:literal) => {
+        AttackEntry { id: $id, name: $name, reference: concat!("https://attack.mitre.org/techniques/", $id, "/") }
+    };
+    ($id:literal . $part:literal, $name:literal) => {
+        AttackEntry {
+            id: concat!($id, ".", $part),
+            name: $name,
+            reference: concat!("https://attack.mitre.org/techniques/", $id, "/", $part, "/"),
+        }
+    };
+}
+
+const PERSISTENCE_TACTIC: AttackEntry = tactic!("TA0003", "Persistence");
+const ESCALATION_TACTIC: AttackEntry = tactic!("TA0004", "Privilege Escalation");
+const STEALTH_TACTIC: AttackEntry = tactic!("TA0005", "Stealth");
+const IMPAIRMENT_TACTIC: AttackEntry = tactic!("TA0112", "Defense Impairment");
+
+const fn kernel_modules(tactic: AttackEntry) -> Technique {
     Technique {
-        tactic_id,
-        tactic_name,
-        id: "T1547",
-        name: "Boot or Logon Autostart Execution",
-        subtechnique: Some(("T1547.006", "Kernel Modules and Extensions")),
+        tactic,
+        technique: technique!("T1547", "Boot or Logon Autostart Execution"),
+        subtechnique: Some(technique!("T1547"."006", "Kernel Modules and Extensions")),
     }
 }
 
-const PERSISTENCE: Technique = kernel_modules("TA0003", "Persistence");
-const ESCALATION: Technique = kernel_modules("TA0004", "Privilege Escalation");
+const PERSISTENCE: Technique = kernel_modules(PERSISTENCE_TACTIC);
+const ESCALATION: Technique = kernel_modules(ESCALATION_TACTIC);
 
 const ROOTKIT: Technique =
-    Technique { tactic_id: "TA0005", tactic_name: "Stealth", id: "T1014", name: "Rootkit", subtechnique: None };
+    Technique { tactic: STEALTH_TACTIC, technique: technique!("T1014", "Rootkit"), subtechnique: None };
 
-const REFLECTIVE_LOADING: Technique = Technique {
-    tactic_id: "TA0005",
-    tactic_name: "Stealth",
-    id: "T1620",
-    name: "Reflective Code Loading",
-    subtechnique: None,
-};
+const REFLECTIVE_LOADING: Technique =
+    Technique { tactic: STEALTH_TACTIC, technique: technique!("T1620", "Reflective Code Loading"), subtechnique: None };
 
 const PTRACE: Technique = Technique {
-    tactic_id: "TA0005",
-    tactic_name: "Stealth",
-    id: "T1055",
-    name: "Process Injection",
-    subtechnique: Some(("T1055.008", "Ptrace System Calls")),
+    tactic: STEALTH_TACTIC,
+    technique: technique!("T1055", "Process Injection"),
+    subtechnique: Some(technique!("T1055"."008", "Ptrace System Calls")),
 };
 
-const ESCAPE_TO_HOST: Technique = Technique {
-    tactic_id: "TA0004",
-    tactic_name: "Privilege Escalation",
-    id: "T1611",
-    name: "Escape to Host",
-    subtechnique: None,
-};
+const ESCAPE_TO_HOST: Technique =
+    Technique { tactic: ESCALATION_TACTIC, technique: technique!("T1611", "Escape to Host"), subtechnique: None };
 
 const RENAMED_UTILITY: Technique = Technique {
-    tactic_id: "TA0005",
-    tactic_name: "Stealth",
-    id: "T1036",
-    name: "Masquerading",
-    subtechnique: Some(("T1036.003", "Rename Legitimate Utilities")),
+    tactic: STEALTH_TACTIC,
+    technique: technique!("T1036", "Masquerading"),
+    subtechnique: Some(technique!("T1036"."003", "Rename Legitimate Utilities")),
 };
 
 const PAM: Technique = Technique {
-    tactic_id: "TA0003",
-    tactic_name: "Persistence",
-    id: "T1556",
-    name: "Modify Authentication Process",
-    subtechnique: Some(("T1556.003", "Pluggable Authentication Modules")),
+    tactic: PERSISTENCE_TACTIC,
+    technique: technique!("T1556", "Modify Authentication Process"),
+    subtechnique: Some(technique!("T1556"."003", "Pluggable Authentication Modules")),
 };
 
 const DISABLE_TOOLS: Technique = Technique {
-    tactic_id: "TA0112",
-    tactic_name: "Defense Impairment",
-    id: "T1685",
-    name: "Disable or Modify Tools",
+    tactic: IMPAIRMENT_TACTIC,
+    technique: technique!("T1685", "Disable or Modify Tools"),
     subtechnique: None,
 };
 

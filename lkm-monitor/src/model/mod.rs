@@ -58,7 +58,7 @@ pub use state::{
     BlindHook, ClockStep, Coverage, LostHook, NotStarted, ProbeState, SensorChange, SensorState, SyscallHooks,
 };
 pub use tool_run::{InstalledTool, ToolEnd, ToolKind, ToolMatch, ToolOperation, ToolRun};
-pub use verdict::{Finding, Rule, Severity, Technique, Verdict};
+pub use verdict::{AttackEntry, Finding, Rule, Severity, Technique, Verdict};
 pub use watch::{Excluded, NameFilter, Subject};
 
 /// Something that the sensor observed, complete or with what is missing named.

@@ -69,11 +69,18 @@ pub struct Rule {
 /// An ATT&CK technique or sub-technique with one of its tactics.
 #[derive(Debug, PartialEq)]
 pub struct Technique {
-    pub tactic_id: &'static str,
-    pub tactic_name: &'static str,
+    pub tactic: AttackEntry,
+    pub technique: AttackEntry,
+    pub subtechnique: Option<AttackEntry>,
+}
+
+/// A tactic, a technique or a sub-technique.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttackEntry {
     pub id: &'static str,
     pub name: &'static str,
-    pub subtechnique: Option<(&'static str, &'static str)>,
+    /// Its page.
+    pub reference: &'static str,
 }
 
 /// All findings of one observation, the most severe first. Empty: telemetry.
