@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{process, workspace};
 
-const MEMORY_MIB: &str = "1024";
+/// The program of the tests keeps all documents, of which a flood makes ten thousand.
+const MEMORY_MIB: &str = "2048";
 const PROCESSORS: &str = "2";
 /// Newer models panic kernels 6.12 and later under QEMU 7.2's emulation (5-level page tables). The features that are
 /// taken away are those that emulation lacks, and would warn about.
