@@ -72,16 +72,36 @@ fn runs(documents: &[Value]) -> Vec<Vec<&Value>> {
     runs
 }
 
+fn number(document: &Value) -> u64 {
+    document["event"]["sequence"].as_u64().expect("each document has a number")
+}
+
+/// Whether documents came in the order of their numbers, each once. What lay in the spool's file when that could no more be written comes
+/// when it can be again.
+fn is_in_order(run: &[&Value]) -> bool {
+    let failed = run.iter().find(|document| action(document) == "spool-failed").map_or(0, |failed| number(failed));
+    let mut highest = 0;
+    let (in_time, late): (Vec<u64>, Vec<u64>) = run.iter().map(|document| number(document)).partition(|number| {
+        let is_in_time = *number >= highest;
+        highest = highest.max(*number);
+        is_in_time
+    });
+    let is_ascending = |numbers: &[u64]| numbers.is_sorted_by(|before, after| before < after);
+    is_ascending(&in_time)
+        && is_ascending(&late)
+        && late.iter().all(|number| *number < failed && !in_time.contains(number))
+}
+
 /// Runs that are not in order, or lack more documents than the losses come to that they tell of. What a run had not yet made durable when
 /// it was killed is missing at its end, and is no gap. What was given up is told once for each sink that missed it: losses may come to
 /// more.
 pub(crate) fn gaps(documents: &[Value]) -> Vec<String> {
-    let number = |document: &&Value| document["event"]["sequence"].as_u64().expect("each document has a number");
     let mut gaps = Vec::new();
     for run in runs(documents) {
-        let numbers: Vec<u64> = run.iter().map(number).collect();
-        let is_in_order = numbers.is_sorted_by(|before, after| before < after);
-        let missing = numbers.last().map_or(0, |last| last.saturating_sub(numbers.len() as u64));
+        let numbers: Vec<u64> = run.iter().map(|document| number(document)).collect();
+        let is_in_order = is_in_order(&run);
+        let highest = numbers.iter().max().copied().unwrap_or_default();
+        let missing = highest.saturating_sub(numbers.len() as u64);
         let explained: u64 = run.iter().map(|document| lost_documents(document)).sum();
         if !is_in_order || missing > explained {
             let name = &run[0]["agent"]["ephemeral_id"];
@@ -133,6 +153,15 @@ mod tests {
         let lost = |number| loss("a", number, "output_full", 9);
         assert_eq!(gaps(&[lost(2), document("a", 1, "x")]).len(), 1, "order");
         assert_eq!(gaps(&[lost(1), document("a", 1, "x")]).len(), 1, "twice");
+    }
+
+    #[test]
+    fn what_lay_in_the_file_of_a_spool_that_failed_may_come_late() {
+        let late = |number| [document("a", 1, "x"), document("a", 3, "spool-failed"), document("a", number, "x")];
+        assert!(gaps(&late(2)).is_empty());
+        assert_eq!(gaps(&late(1)).len(), 1, "twice");
+        let after = [document("a", 5, "x"), document("a", 4, "x")];
+        assert_eq!(gaps(&[late(2).as_slice(), &after].concat()).len(), 1, "it was not there before the spool failed");
     }
 
     #[test]
