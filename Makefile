@@ -3,7 +3,7 @@
 # rustup's default place, for shells that were open before it was installed.
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
-CHORES := setup build dist demo test bench bench-hunt bench-store bench-fleet report-test service-test lint
+CHORES := setup build dist demo test bench bench-hunt bench-store bench-fleet report-test service-test fuzz lint
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 .DEFAULT_GOAL := help
@@ -23,6 +23,7 @@ report-test: ## Try the hunt's report in a browser
 bench-store: ## Measure the prevalence store of a host
 bench-fleet: ## Let ten thousand hosts install a kernel package, with one Redis
 service-test: ## Install the package on a real Debian, and try the service there
+fuzz: ## Give readers of hostile bytes what a fuzzer makes up
 lint: ## Check format, clippy, dependencies, spelling
 
 # More arguments go through ARGS: make test ARGS='--kernel 6.1'

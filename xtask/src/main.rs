@@ -8,10 +8,12 @@ mod bench_prevalence;
 mod build;
 mod demo;
 mod dist;
+mod fuzz;
 mod lint;
 mod packages;
 mod process;
 mod report_test;
+mod rpm;
 mod service_test;
 mod setup;
 mod syslog_ng;
@@ -83,6 +85,12 @@ enum Chore {
         #[command(flatten)]
         limits: Limits,
     },
+    /// Gives readers of hostile bytes what a fuzzer makes up
+    Fuzz {
+        /// Inputs for each reader
+        #[arg(long, default_value_t = fuzz::RUNS)]
+        runs: u32,
+    },
     /// Format, clippy, dependencies, spelling
     Lint,
 }
@@ -153,6 +161,12 @@ fn run(chore: Chore) -> Result<ExitCode> {
             return report_test::test();
         }
         Chore::ServiceTest { kernel, limits } => return service_test::test(kernel, limits.deadline()),
+        Chore::Fuzz { runs } => {
+            setup::setup(&[])?;
+            let fuzz::Outcome { verdict, failures, .. } = fuzz::run(runs)?;
+            failures.iter().for_each(|failure| eprintln!("{failure}"));
+            return Ok(if verdict.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
         Chore::Lint => lint::lint()?,
     }
     Ok(ExitCode::SUCCESS)

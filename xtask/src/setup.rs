@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use anyhow::Result;
 
 use crate::{
-    packages, process, syslog_ng,
+    packages, process, rpm, syslog_ng,
     vm::kernels::{self, KernelLine},
     workspace,
 };
@@ -24,6 +24,7 @@ pub(crate) fn setup(lines: &[&'static KernelLine]) -> Result<()> {
     packages::ensure(&wanted)?;
     if !lines.is_empty() {
         syslog_ng::fetch()?;
+        rpm::fetch()?;
     }
     install_tool(
         "bpf-linker",

@@ -12,8 +12,9 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    build, packages, process, report_test, service_test, setup, syslog_ng,
+    build, fuzz, packages, process, report_test, rpm, service_test, setup, syslog_ng,
     vm::{self, Mode, Request, Verdict, kernels::KernelLine},
+    workspace,
 };
 
 pub(crate) struct Selection {
@@ -38,10 +39,12 @@ pub(crate) fn test(selection: &Selection) -> Result<ExitCode> {
     setup::setup(lines)?;
     packages::ensure(&[packages::TESTS])?;
     syslog_ng::fetch()?;
+    rpm::fetch()?;
     let mut rows = Vec::new();
     if selection.host {
         rows.push(host()?);
         rows.push(report()?);
+        rows.push(hostile_bytes()?);
     }
     if selection.machines {
         build::daemon()?;
@@ -87,6 +90,8 @@ fn host() -> Result<Row> {
     let start = Instant::now();
     println!("test on this machine");
     let mut command = process::cargo(["test", "--workspace", "--exclude", "lkm-monitor-ebpf", "--no-fail-fast"]);
+    // The tests that read databases of rpm let it make some.
+    command.env("LKM_MONITOR_RPM", workspace::tools().join("rpm"));
     let mut child = command.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
     let output = child.stdout.take().context("cargo has no output")?;
     let mut total = Verdict::default();
@@ -112,6 +117,12 @@ fn host() -> Result<Row> {
 fn report() -> Result<Row> {
     let report_test::Outcome { verdict, failures, elapsed } = report_test::run()?;
     Ok(Row { name: "report".to_owned(), result: Ok(verdict), failures, elapsed })
+}
+
+/// Readers of hostile bytes.
+fn hostile_bytes() -> Result<Row> {
+    let fuzz::Outcome { verdict, failures, elapsed } = fuzz::run(fuzz::RUNS)?;
+    Ok(Row { name: "fuzz".to_owned(), result: Ok(verdict), failures, elapsed })
 }
 
 /// From the line that closes each test program: `test result: ok. 9 passed; 0 failed; 0 ignored; ...`.
