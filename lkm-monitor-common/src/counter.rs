@@ -22,11 +22,13 @@ pub enum Counter {
     NameChangesFull = 7,
     /// Runs of module tools that could not be followed to their end.
     ToolRunsFull = 8,
+    /// Module images that were not captured up to their limit: their ring was full, or their memory could not be read.
+    ImagesCut = 9,
 }
 
 impl Counter {
     /// Entries of the `COUNTERS` map.
-    pub const COUNT: u32 = 9;
+    pub const COUNT: u32 = 10;
 
     /// All counters, in index order.
     pub const ALL: [Self; Self::COUNT as usize] = [
@@ -39,5 +41,6 @@ impl Counter {
         Self::WritersUnfollowed,
         Self::NameChangesFull,
         Self::ToolRunsFull,
+        Self::ImagesCut,
     ];
 }

@@ -7,6 +7,7 @@
 
 pub mod counter;
 pub mod event;
+pub mod image;
 pub mod limits;
 pub mod objects;
 pub mod offsets;

@@ -59,6 +59,20 @@ pub const TRUTH_RING_BYTES: u32 = 512 * 1024;
 /// Default size of the ring for files and tools, in bytes.
 pub const FILES_RING_BYTES: u32 = 2 * 1024 * 1024;
 
+/// Default size of the ring for module images, in bytes. An image is put there as a whole while its reader has no chance to keep up.
+pub const IMAGES_RING_BYTES: u32 = 32 * 1024 * 1024;
+
+/// Bytes of an image in one piece, as long as so many are left; and in each that follows, a page, of which the last one may be used in part.
+/// The verifier looks at every piece that there may be, so few are large; most modules are small, and would waste the ring.
+pub const LARGE_PIECE_BYTES: usize = 256 * 1024;
+pub const PIECE_BYTES: usize = 4096;
+
+/// Bytes that are kept of an image, at the most.
+pub const MAX_IMAGE_BYTES: u32 = 64 * 1024 * 1024;
+
+/// The same, unless somebody wants more or less.
+pub const IMAGE_BYTES: u32 = 16 * 1024 * 1024;
+
 /// Files whose writers are followed at one time: those that root opened, and those of all others.
 pub const ROOT_WRITTEN_FILES: u32 = 1792;
 pub const USER_WRITTEN_FILES: u32 = 256;

@@ -217,6 +217,10 @@ pub struct Image {
     /// One of the constants below.
     pub source: u32,
     pub reserved: u32,
+    /// When it was read, in nanoseconds since boot: with the thread, the name of its [pieces](crate::image).
+    pub id: u64,
+    /// Bytes that reached the ring for pieces, from the image's first one on.
+    pub captured_bytes: u64,
 }
 
 impl Image {

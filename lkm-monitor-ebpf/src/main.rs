@@ -14,6 +14,7 @@ mod calls;
 mod event;
 mod exec_records;
 mod files;
+mod images;
 mod kernel;
 mod maps;
 mod path;

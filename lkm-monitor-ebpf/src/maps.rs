@@ -6,7 +6,7 @@ use aya_ebpf::{
 };
 use lkm_monitor_common::{
     counter::Counter,
-    limits::{self, CALLS_IN_FLIGHT, CALLS_RING_BYTES, FILES_RING_BYTES, TRUTH_RING_BYTES},
+    limits::{self, CALLS_IN_FLIGHT, CALLS_RING_BYTES, FILES_RING_BYTES, IMAGES_RING_BYTES, TRUTH_RING_BYTES},
     section::ExecRecord,
     watch::{Name, ToolBuild, ToolFile},
 };
@@ -35,6 +35,10 @@ pub(crate) static TRUTH: RingBuf = RingBuf::with_byte_size(TRUTH_RING_BYTES, 0);
 /// this ring; what other users do to files goes to [`CALLS`].
 #[map]
 pub(crate) static FILES: RingBuf = RingBuf::with_byte_size(FILES_RING_BYTES, 0);
+
+/// Module images, in pieces. Nothing else is in here, so that images and events cannot push each other out.
+#[map]
+pub(crate) static IMAGES: RingBuf = RingBuf::with_byte_size(IMAGES_RING_BYTES, 0);
 
 /// Buffers that events are built in. Shared by all CPUs: a probe owns its slot from `pop` to `push` of a free list, so
 /// preemption and migration cannot make two probes share one, as they can with per-CPU scratch memory.

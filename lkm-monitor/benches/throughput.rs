@@ -54,7 +54,7 @@ fn main() -> Result<()> {
         Contents::start(Baseline { folders: Vec::new(), files: Vec::new(), subject: Box::new(|_| None) })?;
     let (watch, exclusions) = (WatchList::new(Vec::new())?, Exclusions::new(Vec::new())?);
     let delivery = Delivery { output, with_events: true };
-    let mut pipeline = Pipeline::new(delivery, watch, exclusions, contents, (host, agent), None)?;
+    let mut pipeline = Pipeline::new(delivery, watch, exclusions, (contents, None), (host, agent), None)?;
     // Who brings documents waits for room, instead of giving them up.
     pipeline.close_before(Instant::now() + Duration::from_secs(24 * 60 * 60));
 

@@ -5,7 +5,7 @@ use crate::{
     sensor::losses::Totals,
 };
 
-const REASONS: [LossReason; 18] = [
+const REASONS: [LossReason; 21] = [
     LossReason::RingFull,
     LossReason::RingOverwritten,
     LossReason::ScratchExhausted,
@@ -14,6 +14,9 @@ const REASONS: [LossReason; 18] = [
     LossReason::WriterNotFollowed,
     LossReason::LinkNotFollowed,
     LossReason::ToolNotFollowed,
+    LossReason::ImageCut,
+    LossReason::ImageNotExamined,
+    LossReason::EvidenceLost,
     LossReason::DecodeError,
     LossReason::JoinEvicted,
     LossReason::NotLookedAt,
@@ -67,6 +70,7 @@ impl Ledger {
         self.entry(LossReason::WriterNotFollowed).total = totals.writers_unfollowed;
         self.entry(LossReason::LinkNotFollowed).total = totals.name_changes_full;
         self.entry(LossReason::ToolNotFollowed).total = totals.tool_runs_full;
+        self.entry(LossReason::ImageCut).total = totals.images_cut;
         // A call goes unseen because both its events found no room: no buffer, or else in the ring, as a rule.
         let no_buffer =
             totals.scratch_exhausted > self.seen.scratch_exhausted && totals.ring_full == self.seen.ring_full;

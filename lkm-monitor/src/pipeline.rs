@@ -7,6 +7,8 @@
 //!
 //! Nothing is dropped without a counter, and every counter that grows becomes a document.
 
+mod evidence;
+mod images;
 mod looks;
 mod order;
 mod standings;
@@ -16,21 +18,22 @@ use std::{path::Path, time::Instant};
 
 use lkm_monitor_common::event::EventKind;
 
+pub use self::{evidence::Evidence, images::Examining, standings::Counting, teller::Delivery};
 use self::{
+    images::Images,
     looks::Looks,
     order::{Order, Ticket},
     standings::{Next, Standings, Weighable},
     teller::{EXCLUDED_EVERY_NS, Teller},
 };
-pub use self::{standings::Counting, teller::Delivery};
 use crate::{
     assess::{self, Context},
     fold::{Fold, Folded},
     inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},
     metrics::Waiting,
     model::{
-        Agent, Content, FileChange, FileReport, Heartbeat, Host, LossReason, Metric, NameFilter, Observation, Reload,
-        SensorState, SpoolChange, Succession, SystemMount, Verdict,
+        Agent, Content, ExaminedImage, FileChange, FileReport, Heartbeat, Host, LossReason, Metric, ModuleCall,
+        NameFilter, Observation, Reload, SensorState, SpoolChange, Succession, SystemMount, Verdict,
     },
     output::Output,
     prevalence::{Answered, Thresholds},
@@ -76,6 +79,8 @@ pub struct Selection {
 pub enum StageAnswer {
     /// What was found where a file changed.
     Content(u64, Box<Content>),
+    /// What was loaded.
+    Image(u64, Box<ExaminedImage>),
     /// How often, and where, things like an event happened.
     Standing(Answered),
 }
@@ -88,6 +93,7 @@ pub struct Pipeline {
     tools: Tools,
     accesses: Accesses,
     looks: Looks,
+    images: Images,
     standings: Standings,
     order: Order<(Observation, Verdict)>,
     fold: Fold,
@@ -104,7 +110,7 @@ impl Pipeline {
         delivery: Delivery,
         watch: WatchList,
         exclusions: Exclusions,
-        contents: Contents,
+        (contents, examining): (Contents, Option<Examining>),
         (host, agent): (Host, Agent),
         counting: Option<Counting>,
     ) -> Result<Self, HostError> {
@@ -114,6 +120,7 @@ impl Pipeline {
             tools: Tools::default(),
             accesses: Accesses::default(),
             looks: Looks::new(watch, exclusions, inspect::mounts::of_host(), contents),
+            images: Images::new(examining),
             standings: Standings::new(counting),
             order: Order::default(),
             fold: Fold::default(),
@@ -154,7 +161,10 @@ impl Pipeline {
             self.changed(change);
         }
         for looked_at in self.looks.expire(boot_ns()) {
-            self.weighed_alone(looked_at);
+            self.looked_at(looked_at);
+        }
+        for examined in self.images.expire(boot_ns()) {
+            self.weighed_alone(examined);
         }
         for run in self.tools.expire(read_to_ns) {
             self.observed(Observation::Tool(Box::new(run)));
@@ -171,9 +181,10 @@ impl Pipeline {
 
     /// The next answer that something waits for. `None` when those who answer have ended.
     pub async fn answer(&mut self) -> Option<StageAnswer> {
-        let Self { looks, standings, .. } = self;
+        let Self { looks, images, standings, .. } = self;
         tokio::select! {
             biased;
+            (id, image) = images.answer() => Some(StageAnswer::Image(id, image)),
             answered = standings.answer() => Some(StageAnswer::Standing(answered)),
             content = looks.answer() => content.map(|(id, content)| StageAnswer::Content(id, Box::new(content))),
         }
@@ -184,7 +195,12 @@ impl Pipeline {
         match answer {
             StageAnswer::Content(id, content) => {
                 if let Some(looked_at) = self.looks.take(id, *content) {
-                    self.weighed_alone(looked_at);
+                    self.looked_at(looked_at);
+                }
+            }
+            StageAnswer::Image(id, image) => {
+                if let Some(examined) = self.images.take(id, image) {
+                    self.weighed_alone(examined);
                 }
             }
             StageAnswer::Standing(answered) => {
@@ -265,6 +281,7 @@ impl Pipeline {
             self.tools.next_deadline_ns(),
             self.accesses.next_deadline_ns(),
             self.looks.next_deadline_ns(),
+            self.images.next_deadline_ns(),
             self.standings.next_deadline_ns(),
             self.fold.next_deadline_ns(),
         ];
@@ -278,6 +295,8 @@ impl Pipeline {
             self.teller.observe(totals, self.join.evicted() + self.tools.evicted());
         }
         self.teller.ledger.set(LossReason::NotLookedAt, self.looks.not_looked_at());
+        self.teller.ledger.set(LossReason::ImageNotExamined, self.images.not_examined());
+        self.teller.ledger.set(LossReason::EvidenceLost, self.images.evidence_lost());
         self.teller.ledger.set(LossReason::NotCounted, self.standings.not_counted());
         self.teller.ledger.set(LossReason::GroupEvicted, self.standings.evicted());
         self.teller.tell_losses();
@@ -333,7 +352,8 @@ impl Pipeline {
             Metric { name: "lost", labels, value }
         });
         let own = self.counters().map(|(name, value)| Metric { name, labels: Vec::new(), value });
-        lost.chain(own).collect()
+        let kept = self.images.evidence().map(Evidence::metrics).unwrap_or_default();
+        lost.chain(own).chain(kept).collect()
     }
 
     /// From now on nothing more comes in, and the output gets until `deadline` to take what there is.
@@ -353,7 +373,14 @@ impl Pipeline {
             self.take_answer(StageAnswer::Content(id, Box::new(content)));
         }
         for looked_at in self.looks.expire(u64::MAX) {
-            self.weighed_alone(looked_at);
+            self.looked_at(looked_at);
+        }
+        let last = Images::last_deadline(deadline);
+        while let Some((id, image)) = self.images.answer_before(last) {
+            self.take_answer(StageAnswer::Image(id, image));
+        }
+        for examined in self.images.expire(u64::MAX) {
+            self.weighed_alone(examined);
         }
         for run in self.tools.drain() {
             self.observed(Observation::Tool(Box::new(run)));
@@ -369,6 +396,7 @@ impl Pipeline {
         }
         let folded = self.fold.drain();
         self.told(folded);
+        self.images.finish(Images::last_deadline(deadline));
         self.teller.tell_excluded(&self.looks.excluded(), 0);
     }
 
@@ -418,16 +446,23 @@ impl Pipeline {
         self.weighed_alone(Pending::of(Observation::File(Box::new(report))));
     }
 
-    /// Takes an observation in. A load waits for a look at its file.
+    /// Takes an observation in. A load waits for a look at its file, and then at its image.
     fn observed(&mut self, observation: Observation) {
         match observation {
             Observation::Call(call) => {
                 let ticket = self.order.place();
                 if let Some(pending) = self.looks.look_at_load(call, ticket, &self.host, boot_ns()) {
-                    self.weighed_alone(pending);
+                    self.looked_at(pending);
                 }
             }
             observation => self.weighed_alone(Pending::of(observation)),
+        }
+    }
+
+    /// Takes in what needs no more looks at files. A load waits until somebody knows what was loaded.
+    fn looked_at(&mut self, pending: Pending) {
+        if let Some(pending) = self.images.ask(pending, &self.host, boot_ns()) {
+            self.weighed_alone(pending);
         }
     }
 
@@ -472,11 +507,21 @@ impl Pipeline {
                 self.told(folded);
             }
             Observation::Call(_) => {
-                for (observation, verdict) in self.order.come(ticket, (observation, verdict)) {
+                for (mut observation, verdict) in self.order.come(ticket, (observation, verdict)) {
+                    self.judge_image(&mut observation, &verdict);
                     self.tell(&observation, &verdict);
                 }
             }
             observation => self.tell(&observation, &verdict),
+        }
+    }
+
+    /// Before it is told, so that the document says whether its image was kept.
+    fn judge_image(&mut self, observation: &mut Observation, verdict: &Verdict) {
+        if let Observation::Call(call) = observation {
+            let (clock, accounts) = (self.teller.clock(), self.accounts.refresh());
+            let record = |call: &ModuleCall| evidence::record(call, verdict, (&self.host, clock), accounts);
+            self.images.judge(call, verdict, record);
         }
     }
 

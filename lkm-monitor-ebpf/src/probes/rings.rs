@@ -5,7 +5,7 @@ use aya_ebpf::{
 };
 
 use crate::{
-    maps::{CALLS, FILES, TRUTH},
+    maps::{CALLS, FILES, IMAGES, TRUTH},
     stream::answer,
 };
 
@@ -18,7 +18,8 @@ pub(crate) fn ring_fill(ctx: RawTracePointContext) -> i32 {
     answer(match ctx.arg::<u64>(0) {
         0 => unread(&TRUTH),
         1 => unread(&FILES),
-        _ => unread(&CALLS),
+        2 => unread(&CALLS),
+        _ => unread(&IMAGES),
     });
     0
 }

@@ -1,7 +1,7 @@
 //! Loads and unloads.
 
 use super::{
-    file,
+    file, image,
     json::{Value, json, long, merge},
     process, request,
     scene::Scene,
@@ -49,6 +49,9 @@ pub(super) fn render<'a>(call: &'a ModuleCall, scene: &Scene<'a>) -> Value<'a> {
             "lkm_monitor": { "load": { "content": looked.then(|| call.content.status.name()) } },
         });
         merge(&mut document, looks);
+    }
+    if let Some((image, capture)) = call.image.as_ref().zip(call.capture.as_ref()) {
+        merge(&mut document, image::render(image, capture));
     }
     if let Some(tree) = &call.process {
         merge(&mut document, process::render(tree, scene));

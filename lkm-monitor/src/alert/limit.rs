@@ -10,7 +10,9 @@ use crate::model::text::shorten;
 pub const MAX_DOCUMENT_BYTES: usize = 16 * 1024;
 
 /// What is given up, least evidence first; nothing is, as long as the document fits.
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 10] = [
+    drop_sections,
+    drop_description,
     drop_ancestors_arguments,
     drop_distant_ancestors,
     shorten_arguments,
@@ -25,6 +27,7 @@ const STEPS: [Step; 8] = [
 type Step = fn(&mut Value<'_>, &mut BTreeSet<String>);
 
 const ANCESTORS: &str = "lkm_monitor.ancestors";
+const ARGUMENTS: [&str; 2] = ["args", "command_line"];
 const KEPT_ANCESTORS: usize = 2;
 const KEPT_ARGUMENTS: usize = 32;
 const KEPT_ARGUMENT_BYTES: usize = 256;
@@ -68,19 +71,36 @@ fn name_cut_fields(document: &mut Value<'_>, cut: &BTreeSet<String>) {
     merge(document, json!({ "lkm_monitor": { "truncated": Value::from_iter(all) } }));
 }
 
+/// They are evidence where the image is what an alert is about, and there an analyst has the image.
+fn drop_sections(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
+    drop_members(document, "file.elf", &["sections"], cut);
+}
+
+/// Lists that who built the module can fill with whatever they like.
+fn drop_description(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
+    let lists = ["aliases", "authors", "descriptions", "firmware", "namespaces", "parameters", "softdeps"];
+    drop_members(document, "lkm_monitor.modinfo", &lists, cut);
+}
+
 fn drop_ancestors_arguments(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
     let ancestors = document.field_mut(ANCESTORS).and_then(Value::as_array_mut);
     for ancestor in ancestors.into_iter().flatten() {
-        drop_arguments(ancestor, "lkm_monitor.ancestors", cut);
+        remove(ancestor, "lkm_monitor.ancestors", &ARGUMENTS, cut);
     }
-    if let Some(parent) = document.field_mut("process.parent") {
-        drop_arguments(parent, "process.parent", cut);
+    drop_members(document, "process.parent", &ARGUMENTS, cut);
+}
+
+/// Drops these members of the object at `field`.
+fn drop_members(document: &mut Value<'_>, field: &str, keys: &[&str], cut: &mut BTreeSet<String>) {
+    if let Some(object) = document.field_mut(field) {
+        remove(object, field, keys, cut);
     }
 }
 
-fn drop_arguments(process: &mut Value<'_>, field: &str, cut: &mut BTreeSet<String>) {
-    let Value::Object(members) = process else { return };
-    for key in ["args", "command_line"] {
+/// The same of an object that stands at `field`.
+fn remove(object: &mut Value<'_>, field: &str, keys: &[&str], cut: &mut BTreeSet<String>) {
+    let Value::Object(members) = object else { return };
+    for key in keys {
         if members.remove(key).is_some() {
             cut.insert(format!("{field}.{key}"));
         }

@@ -13,6 +13,7 @@ mod file;
 mod file_change;
 mod finding;
 mod heartbeat;
+mod image;
 mod json;
 pub mod limit;
 mod object_access;
@@ -30,8 +31,8 @@ mod tool_run;
 use std::cell::{Cell, RefCell};
 
 use crate::model::{
-    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, NotStarted, Observation,
-    Reload, SensorState, Severity, SpoolChange, Succession, Verdict,
+    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, ModuleCall, NotStarted,
+    Observation, Reload, SensorState, Severity, SpoolChange, Succession, Verdict,
 };
 use common::Common;
 use event_id::EventKey;
@@ -43,6 +44,9 @@ pub const ECS_VERSION: &str = "9.4.0";
 
 /// `event.dataset` and `data_stream.dataset`.
 pub const DATASET: &str = "lkm_monitor.events";
+
+/// Fields that hold a hash, for `related.hash`. The file's and the image's are the same as a rule.
+const HASHES: [&str; 3] = ["file.hash.sha256", "lkm_monitor.image.sha256", "lkm_monitor.image.unpacked_sha256"];
 
 /// One rendered document.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,11 @@ pub struct Renderer {
     sequence: Cell<u64>,
     /// Where a document is written, until its length is known. It stays as long as the longest one.
     line: RefCell<Vec<u8>>,
+}
+
+/// `event.id` of the document on a call.
+pub fn call_id(call: &ModuleCall, boot_id: &str) -> String {
+    EventKey::of_call(call).id(boot_id)
 }
 
 impl Renderer {
@@ -164,7 +173,8 @@ impl Renderer {
         self.sequence.set(self.sequence.get() + 1);
         let id = key.id(&self.host.boot_id);
         let Common { ecs, data_stream, host, agent, observer } = &self.common;
-        let hash = document.field("file.hash.sha256").and_then(Value::as_text).cloned();
+        let mut hashes: Vec<_> = HASHES.iter().filter_map(|field| document.field(field)?.as_text().cloned()).collect();
+        hashes.dedup();
         let mut whole = json!({
             "@timestamp": scene::timestamp(self.clock, key.boot_ns),
             "ecs": ecs,
@@ -181,7 +191,7 @@ impl Renderer {
             "related": {
                 "user": scene::user_names(&document),
                 "hosts": [&self.host.hostname],
-                "hash": Value::from_iter(hash),
+                "hash": Value::from_iter(hashes),
             },
         });
         merge(&mut whole, document);

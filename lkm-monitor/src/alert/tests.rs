@@ -2,6 +2,7 @@
 
 mod arbitrary;
 mod files;
+mod images;
 mod mapping;
 
 use proptest::prelude::*;

@@ -1,7 +1,7 @@
 //! What the load itself shows: force, taints, failure, and evidence that changed or is missing.
 
-use super::{Context, Detection, Match, attack, phrase::sentence};
-use crate::model::{LoadStage, ModuleCall, Operation, Rule, Severity, taint};
+use super::{Context, Detection, Match, attack, image::lowered, phrase::sentence};
+use crate::model::{ImageExtent, LoadStage, ModuleCall, Operation, Part, Rule, Severity, taint};
 
 pub(super) static DETECTIONS: &[Detection] = &[
     Detection {
@@ -120,6 +120,8 @@ fn tainted(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     let serious = call.module.is_tainted(taint::UNSIGNED | taint::FORCED_LOAD);
     let detail = format!(" with taints {} ({})", call.module.taint_flags(), words.join(", "));
     let severity = if serious { Severity::High } else { Severity::Medium };
+    // Nobody packages force.
+    let severity = if call.module.is_tainted(taint::FORCED_LOAD) { severity } else { lowered(severity, call) };
     Some(Match { severity, reason: sentence(call, context, &detail) })
 }
 
@@ -152,14 +154,40 @@ fn evidence_mismatch(call: &ModuleCall, context: &Context<'_>) -> Option<Match> 
 
 fn incomplete(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     let mut missing: Vec<_> = call.missing.iter().map(|part| part.name()).collect();
+    if lacks_bytes(call) && !call.missing.contains(&Part::Image) {
+        missing.push(Part::Image.name());
+    }
     if call.process.as_ref().is_none_or(|tree| tree.incomplete) {
         missing.push("process");
     }
-    if missing.is_empty() {
+    // The kernel could, or there would be nothing that runs.
+    let problem = call.image.as_ref().and_then(|image| image.module.as_ref()?.problem.as_ref());
+    if let Some(problem) = problem
+        && call.stage.init_ran() == Some(true)
+        && extent(call) == Some(ImageExtent::Whole)
+    {
+        missing.push(problem.kind.what());
+    }
+    let is_longer = extent(call) == Some(ImageExtent::FirstPart);
+    if missing.is_empty() && !is_longer {
         return None;
     }
+    let severity = if missing.is_empty() { Severity::Low } else { Severity::Medium };
+    if is_longer {
+        missing.push("the rest of a long image");
+    }
     let reason = format!("{}; of this load the sensor lacks {}", sentence(call, context, ""), missing.join(", "));
-    Some(Match { severity: Severity::Medium, reason })
+    Some(Match { severity, reason })
+}
+
+/// A probe told of the image of a module that may have run, and its bytes did not all arrive, or nobody could look at them.
+fn lacks_bytes(call: &ModuleCall) -> bool {
+    let is_refused = call.stage.init_ran() == Some(false);
+    !is_refused && matches!(extent(call), Some(ImageExtent::Cut | ImageExtent::NotExamined))
+}
+
+fn extent(call: &ModuleCall) -> Option<ImageExtent> {
+    call.capture.and(call.image.as_ref()).map(|image| image.extent)
 }
 
 #[cfg(test)]
@@ -167,7 +195,9 @@ mod tests {
     use super::*;
     use crate::{
         assess::samples::{self, finding, load},
-        model::{ModuleFacts, Part, errno_name},
+        model::{
+            Capture, ExaminedImage, ImageName, ImageProblem, ImageProblemKind, ModuleFacts, ModuleImage, errno_name,
+        },
     };
 
     fn with_taints(taints: u64) -> ModuleCall {
@@ -245,5 +275,36 @@ mod tests {
         stuffed.process.as_mut().unwrap().incomplete = true;
         assert!(finding(&stuffed, 112).is_some());
         assert!(finding(&load(), 112).is_none());
+    }
+    #[test]
+    fn an_image_without_its_bytes_is_a_missing_part() {
+        let with = |extent| {
+            let capture = Capture { name: ImageName { id: 1, tid: 901 }, image_bytes: 8192, captured_bytes: 64 };
+            let image = Some(Box::new(ExaminedImage { extent, ..ExaminedImage::default() }));
+            ModuleCall { capture: Some(capture), image, ..load() }
+        };
+        for extent in [ImageExtent::Cut, ImageExtent::NotExamined] {
+            let (severity, reason) = finding(&with(extent), 112).unwrap();
+            assert_eq!(severity, Severity::Medium);
+            assert!(reason.ends_with("; of this load the sensor lacks image"), "{extent:?}: {reason}");
+            // Nothing is captured of what no probe has seen.
+            assert!(finding(&ModuleCall { capture: None, ..with(extent) }, 112).is_none(), "{extent:?}");
+        }
+        assert!(finding(&with(ImageExtent::Whole), 112).is_none());
+        let (severity, reason) = finding(&with(ImageExtent::FirstPart), 112).unwrap();
+        assert_eq!(severity, Severity::Low, "drivers of graphics cards are that long");
+        assert!(reason.ends_with("lacks the rest of a long image"), "{reason}");
+        // It did not come in.
+        assert!(finding(&samples::refused(with(ImageExtent::Cut), libc::EEXIST), 112).is_none());
+        // It runs, so the kernel could read it.
+        let problem = Some(ImageProblem { kind: ImageProblemKind::TooLarge, detail: String::new() });
+        let mut unread = with(ImageExtent::Whole);
+        unread.image.as_mut().unwrap().module = Some(ModuleImage { problem, ..ModuleImage::default() });
+        assert!(finding(&unread, 112).unwrap().1.ends_with("lacks what is packed in its image"));
+        assert!(finding(&samples::refused(unread, libc::ENOEXEC), 112).is_none(), "nor could the kernel");
+        // Nobody has looked yet.
+        assert!(finding(&ModuleCall { image: None, ..with(ImageExtent::Cut) }, 112).is_none());
+        let twice = ModuleCall { missing: vec![Part::Image, Part::Exit], ..with(ImageExtent::Cut) };
+        assert!(finding(&twice, 112).unwrap().1.ends_with("lacks image, exit"));
     }
 }

@@ -6,6 +6,7 @@ mod attack;
 mod autoload;
 mod configuration;
 mod files;
+mod image;
 mod integrity;
 mod loader;
 mod objects;
@@ -53,7 +54,8 @@ struct Match {
     reason: String,
 }
 
-static LOAD: [&[Detection]; 4] = [origin::DETECTIONS, integrity::DETECTIONS, loader::DETECTIONS, autoload::DETECTIONS];
+static LOAD: [&[Detection]; 5] =
+    [origin::DETECTIONS, integrity::DETECTIONS, image::DETECTIONS, loader::DETECTIONS, autoload::DETECTIONS];
 static UNLOAD: [&[Detection]; 1] = [unload::DETECTIONS];
 static FILE: [&[Detection<FileReport>]; 2] = [files::DETECTIONS, configuration::DETECTIONS];
 static TOOL: [&[Detection<ToolRun>]; 1] = [tools::DETECTIONS];
@@ -109,7 +111,7 @@ mod tests {
         let codes: HashSet<_> = rules().map(|rule| rule.code).collect();
         let ids: HashSet<_> = rules().map(|rule| rule.id).collect();
         assert_eq!((codes.len(), ids.len()), (rules().count(), rules().count()));
-        assert_eq!(codes.len(), 41);
+        assert_eq!(codes.len(), 49);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod baseline;
 mod config;
 mod doctor;
+mod evidence;
 mod generate;
 mod hunt;
 mod run;
@@ -41,6 +42,8 @@ enum Command {
     Baseline(baseline::BaselineArgs),
     /// Look after documents that wait for their receivers, and those that were refused
     Spool(spool::SpoolArgs),
+    /// List, export and check the images of modules that alerts were about
+    Evidence(evidence::EvidenceArgs),
     /// Show documents the way people read them
     Show(show::ShowArgs),
     /// Write the manual page, or what a shell needs to complete the command line
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Hunt(args) => hunt::run(args),
         Command::Baseline(args) => baseline::run(args),
         Command::Spool(args) => spool::run(args),
+        Command::Evidence(args) => evidence::run(args),
         Command::Show(args) => show::run(args),
         Command::Generate(args) => generate::run(&args),
     };

@@ -3,6 +3,7 @@
 mod carriers;
 mod finish;
 mod guard;
+mod images;
 mod not_started;
 mod publish;
 mod reload;
@@ -157,9 +158,10 @@ async fn watch(
     let in_force = InForce::of(&effective);
     let mut reloads = Reloads::new(hangups, args.config.as_deref(), in_force, known, host.kernel_release.clone());
     let counting = counting(&config.rarity, &agent)?;
+    let (images, examining) = images::start(&config, &host, &mut programs)?;
     let mut heart = Heart::start(&config, reloads.configuration_sha256(), &host, &agent);
     let publisher = Publisher::start(&config.metrics)?;
-    let mut pipeline = Pipeline::new(delivery, watch_list, exclusions, contents, (host, agent), counting)?;
+    let mut pipeline = Pipeline::new(delivery, watch_list, exclusions, (contents, examining), (host, agent), counting)?;
     // Before maps are taken out: their names go with them.
     let mut links = LinkWatch::start(&mut programs, &mut pipeline);
     let mut counters = Counters::open(&mut programs)?;
@@ -205,7 +207,7 @@ async fn watch(
                 look_at_switches(&mut switches, &mut programs, &mut pipeline);
                 let suspicious = pipeline.take_suspicion();
                 links.follow(suspicious, &mut programs, &mut pipeline);
-                tampering.follow(suspicious, &mut programs, &mut rings, &mut pipeline, &tools);
+                tampering.follow(suspicious, &mut programs, (&mut rings, images.as_ref()), &mut pipeline, &tools);
                 let carried = carriers.as_mut().map(|carriers| carriers.look_after(&mut pipeline)).transpose()?;
                 publisher.follow(&heart, &mut programs, &pipeline, totals.as_ref(), carried.as_ref());
                 let carried = carried.as_ref().map(carriers::metrics).unwrap_or_default();
@@ -253,6 +255,7 @@ async fn watch(
     pipeline.note_losses(&[(LossReason::RingOverwritten, rings.missing())]);
     pipeline.tick(totals);
     state.tampering = rings.take_tampering();
+    state.tampering.extend(images.iter().flat_map(|reader| reader.images().take_tampering()));
     state.boot_ns = boot_ns();
     state.counters = report::counters(totals.as_ref());
     // This document is one more.

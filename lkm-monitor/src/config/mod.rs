@@ -8,6 +8,7 @@
 
 mod change;
 mod de;
+mod evidence;
 mod example;
 mod files;
 mod heartbeat;
@@ -17,6 +18,7 @@ mod metrics;
 mod problem;
 mod rarity;
 mod secret;
+mod signatures;
 pub mod sinks;
 mod source;
 mod spool;
@@ -25,10 +27,12 @@ mod tree;
 use std::collections::BTreeMap;
 
 pub use change::InForce;
+pub use evidence::EvidenceConfig;
 pub use example::DEFAULT_FILE;
 pub use files::FilesConfig;
 pub use heartbeat::{HeartbeatConfig, RUN_RECORD};
 pub use key::{Key, Origin};
+use lkm_monitor_common::limits;
 pub use load::{Effective, Loaded, load};
 pub use metrics::MetricsConfig;
 pub use problem::{Invalid, Invalids, Problem, Problems};
@@ -37,6 +41,7 @@ pub use rarity::{RarityConfig, STORE};
 pub(crate) use secret::secret_file;
 pub use secret::{Secret, SecretError};
 use serde::Deserialize;
+pub use signatures::SignaturesConfig;
 pub use source::DEFAULT_PATH;
 pub use spool::SpoolConfig;
 
@@ -64,6 +69,8 @@ pub struct Config {
     pub rarity: RarityConfig,
     pub heartbeat: HeartbeatConfig,
     pub metrics: MetricsConfig,
+    pub signatures: SignaturesConfig,
+    pub evidence: EvidenceConfig,
     pub spool: SpoolConfig,
     /// By their names. Without any there is one, `file`.
     pub sinks: BTreeMap<String, SinkConfig>,
@@ -80,15 +87,21 @@ pub struct SensorConfig {
     pub truth_ring_bytes: u32,
     /// Bytes of the ring for what root does to watched files, and the module tools that it runs.
     pub files_ring_bytes: u32,
+    /// Bytes of the ring for module images.
+    pub images_ring_bytes: u32,
+    /// Bytes that are captured of an image; 0 for none.
+    pub image_bytes: u32,
 }
 
 impl Default for SensorConfig {
     fn default() -> Self {
         Self {
             syscall_hooks: SyscallHooks::default(),
-            calls_ring_bytes: lkm_monitor_common::limits::CALLS_RING_BYTES,
-            truth_ring_bytes: lkm_monitor_common::limits::TRUTH_RING_BYTES,
-            files_ring_bytes: lkm_monitor_common::limits::FILES_RING_BYTES,
+            calls_ring_bytes: limits::CALLS_RING_BYTES,
+            truth_ring_bytes: limits::TRUTH_RING_BYTES,
+            files_ring_bytes: limits::FILES_RING_BYTES,
+            images_ring_bytes: limits::IMAGES_RING_BYTES,
+            image_bytes: limits::IMAGE_BYTES,
         }
     }
 }
@@ -104,6 +117,8 @@ impl Config {
         self.rarity.fleet()?;
         self.heartbeat.check()?;
         self.metrics.listen()?;
+        self.signatures.sources("")?;
+        self.evidence.settings()?;
         self.spool.settings()?;
         self.plans()?;
         Ok(())
@@ -132,12 +147,20 @@ impl SensorConfig {
             ("calls_ring_bytes", self.calls_ring_bytes),
             ("truth_ring_bytes", self.truth_ring_bytes),
             ("files_ring_bytes", self.files_ring_bytes),
+            ("images_ring_bytes", self.images_ring_bytes),
         ] {
             let (min, max) = (64 * 1024, 1 << 30);
             if !value.is_power_of_two() || !(min..=max).contains(&value) {
                 let problem = format!("it is {value}, but must be a power of two from {min} to {max}");
                 return Err(Invalid::new(Key::from("sensor").key(key), problem));
             }
+        }
+        // An image that fills its ring has no room for the heads of its pieces, nor for another one beside it.
+        let max = limits::MAX_IMAGE_BYTES.min(self.images_ring_bytes / 2);
+        if self.image_bytes > max {
+            let problem =
+                format!("it is {}, but must be at most {max}: half of sensor.images_ring_bytes", self.image_bytes);
+            return Err(Invalid::new(Key::from("sensor").key("image_bytes"), problem));
         }
         Ok(())
     }

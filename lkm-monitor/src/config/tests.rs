@@ -87,10 +87,26 @@ deadline_ms = 5
             "config.toml:23: rarity.files.keys: these events have no `args`",
             "config.toml:25: rarity.redis.addresses: `http://a`: Redis URL did not parse - InvalidClientConfig",
             "config.toml:26: rarity.redis.deadline_ms: it is 5, but must be from 10 to 10000",
-            "config.toml:27: else: there is no such key; there are `sensor`, `files`, `rarity`, `heartbeat`, `metrics`, `spool`, \
-             `sinks`",
+            "config.toml:27: else: there is no such key; there are `sensor`, `files`, `rarity`, `heartbeat`, `metrics`, \
+             `signatures`, `evidence`, `spool`, `sinks`",
         ]
     );
+}
+
+#[test]
+fn two_images_have_room_in_their_ring() {
+    let with =
+        |ring: u32, image: u32| load_text(&format!("[sensor]\nimages_ring_bytes = {ring}\nimage_bytes = {image}\n"));
+    let sensor = with(65536, 32768).unwrap().config.sensor;
+    assert_eq!((sensor.images_ring_bytes, sensor.image_bytes), (65536, 32768));
+    assert_eq!(with(65536, 0).unwrap().config.sensor.image_bytes, 0, "none are captured");
+    let said = with(65536, 32769).unwrap_err();
+    assert_eq!(
+        said,
+        ["config.toml:3: sensor.image_bytes: it is 32769, but must be at most 32768: half of sensor.images_ring_bytes"]
+    );
+    let said = load_text("[sensor]\nimages_ring_bytes = 65536\n").unwrap_err();
+    assert_eq!(said.len(), 1, "what nobody has set is too much for a ring that somebody has made small: {said:?}");
 }
 
 #[test]

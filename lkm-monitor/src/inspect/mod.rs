@@ -5,6 +5,7 @@ pub mod agent;
 pub mod arguments;
 pub mod contents;
 pub mod host;
+pub mod images;
 pub mod mounts;
 pub mod os_release;
 pub mod own_usage;

@@ -21,6 +21,7 @@ impl Snapshot {
         self.write_daemon(page)?;
         self.write_sensor(page)?;
         self.write_fates(page)?;
+        self.write_evidence(page)?;
         self.carried.as_ref().map_or(Ok(()), |carried| write_carried(carried, page))
     }
 
@@ -115,11 +116,10 @@ impl Snapshot {
 
     /// What became of events and documents.
     fn write_fates(&self, page: &mut Page<'_>) -> fmt::Result {
-        let lost = self.heartbeat.metrics.iter().filter(|metric| metric.name == "lost");
         page.counter(
             "lkm_monitor_lost",
             "Events and documents that were lost, since the daemon was started; each is told by a document lost-events",
-            &lost.map(|Metric { labels, value, .. }| (labels.clone(), *value as f64)).collect(),
+            &self.rows("lost"),
         )?;
         let mut fates: Rows<f64> = ["documents", "folded", "excluded"]
             .into_iter()
@@ -131,6 +131,27 @@ impl Snapshot {
             "Documents by what became of them: in the daemon since it was started, in the spool and at the sinks since the spool was made",
             &fates,
         )
+    }
+
+    /// Of images that are kept, where any are.
+    fn write_evidence(&self, page: &mut Page<'_>) -> fmt::Result {
+        page.counter(
+            "lkm_monitor_evidence",
+            "Images of modules that alerts were about, and those in the store of evidence, by what became of them, since the daemon was started",
+            &self.rows("evidence"),
+        )?;
+        page.gauge(
+            "lkm_monitor_evidence_bytes",
+            "Bytes of images and their records in the store of evidence",
+            &self.rows("evidence_bytes"),
+        )?;
+        page.gauge("lkm_monitor_evidence_images", "Images in the store of evidence", &self.rows("evidence_images"))
+    }
+
+    /// All of this name that heartbeats tell.
+    fn rows(&self, name: &str) -> Rows<f64> {
+        let found = self.heartbeat.metrics.iter().filter(|metric| metric.name == name);
+        found.map(|Metric { labels, value, .. }| (labels.clone(), *value as f64)).collect()
     }
 
     /// A counter of the pipeline, or of the record.

@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     dispatch::Status,
+    evidence::Count as Fate,
     latency::Latencies,
     ledger::Ledger,
     model::{BlindHook, Coverage, Heartbeat, LossReason, Metric, RingFill, SensorChange, SensorState, SyscallHooks},
@@ -37,6 +38,10 @@ fn snapshot(hook: &str, sink: &str) -> Snapshot {
         .collect();
     let own = [("documents", 90), ("folded", 4), ("excluded", 5), ("run_record_failed", 1)];
     metrics.extend(own.map(|(name, value)| metric(name, &[], value)));
+    let of_image =
+        |(number, fate): (u64, Fate)| metric("evidence", &[("stage", "evidence"), ("reason", fate.name())], number);
+    metrics.extend((10..).zip(Fate::ALL).map(of_image));
+    metrics.extend([("evidence_bytes", 4096), ("evidence_images", 2)].map(|(name, value)| metric(name, &[], value)));
     let blind = BlindHook {
         hook: hook.to_owned(),
         probe: "module_load".to_owned(),
@@ -141,6 +146,12 @@ fn every_value_arrives() {
         assert_eq!(documents("spool", "spooled", None), 90.0);
         assert_eq!(documents("sink", "acked", Some("siem")), 80.0);
         assert_eq!(documents("sink", "acked", Some("of old")), 7.0);
+        for (number, fate) in (10..).zip(Fate::ALL) {
+            let labels = [("stage", "evidence"), ("reason", fate.name())];
+            assert_eq!(value("lkm_monitor_evidence_total", &labels), f64::from(number), "{fate:?}");
+        }
+        assert_eq!(value("lkm_monitor_evidence_bytes", &[]), 4096.0);
+        assert_eq!(value("lkm_monitor_evidence_images", &[]), 2.0);
         assert_eq!(value("lkm_monitor_spool_bytes", &[]), 2048.0);
         assert_eq!(value("lkm_monitor_spool_max_bytes", &[]), f64::from(1 << 28));
         assert_eq!(value("lkm_monitor_spool_durable", &[]), 1.0);
@@ -206,6 +217,21 @@ fn without_a_spool_there_is_the_rest() {
     assert_eq!(page.value("lkm_monitor_calls_total", &[]), Some(70.0));
     assert!(page.names().iter().all(|name| !name.contains("spool") && !name.contains("sink")), "{page:?}");
     assert_eq!(page.rows("lkm_monitor_documents_total").len(), 3);
+}
+
+/// Where nothing is kept, or nothing can be.
+#[test]
+fn without_evidence_there_is_the_rest() {
+    let mut snapshot = snapshot("a", "siem");
+    snapshot.heartbeat.metrics.retain(|metric| !metric.name.starts_with("evidence"));
+    for format in [Format::OpenMetrics, Format::Prometheus] {
+        let page = read(snapshot.clone(), format);
+        assert_eq!(page.value("lkm_monitor_documents_total", &[("stage", "daemon"), ("reason", "told")]), Some(90.0));
+        assert!(page.names().iter().all(|name| !name.contains("evidence")), "{page:?}");
+        let lost = LossReason::EvidenceLost;
+        let lost = [("stage", lost.stage()), ("reason", lost.name())];
+        assert_eq!(page.value("lkm_monitor_lost_total", &lost), Some(0.0));
+    }
 }
 
 proptest! {

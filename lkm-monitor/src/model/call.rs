@@ -1,6 +1,6 @@
 //! A module system call, whatever probes saw of it.
 
-use super::{Bytes, Content, FileFacts, ModuleRequest, ProcessTree};
+use super::{Bytes, Capture, Content, ExaminedImage, FileFacts, ModuleRequest, ProcessTree};
 
 /// What was asked of the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,6 +181,10 @@ pub struct ModuleCall {
     /// Bytes that the kernel read.
     pub image_bytes: Option<u64>,
     pub image_source: Option<ImageSource>,
+    /// What a probe copied of them.
+    pub capture: Option<Capture>,
+    /// What that is, when somebody has looked.
+    pub image: Option<Box<ExaminedImage>>,
     /// The file that the kernel read, or, when it read none, the one behind the caller's descriptor.
     pub file: Option<FileFacts>,
     /// What the file holds, where it was looked at after the load.

@@ -33,6 +33,12 @@ pub enum LossReason {
     LinkNotFollowed,
     /// Too many module tools were running: their end was not seen.
     ToolNotFollowed,
+    /// The ring for module images was full: what was loaded is not known whole.
+    ImageCut,
+    /// What a captured image is could not be found out in time, or its bytes were given up before.
+    ImageNotExamined,
+    /// An image that was to be kept as evidence was not.
+    EvidenceLost,
     /// An event could not be understood.
     DecodeError,
     /// A call was given up before all its parts had come.
@@ -67,6 +73,9 @@ impl LossReason {
             Self::WriterNotFollowed => "writer_not_followed",
             Self::LinkNotFollowed => "link_not_followed",
             Self::ToolNotFollowed => "tool_not_followed",
+            Self::ImageCut => "image_cut",
+            Self::ImageNotExamined => "image_not_examined",
+            Self::EvidenceLost => "evidence_lost",
             Self::DecodeError => "decode_error",
             Self::JoinEvicted => "join_evicted",
             Self::NotLookedAt => "not_looked_at",
@@ -90,8 +99,11 @@ impl LossReason {
             | Self::ProbeSkipped
             | Self::WriterNotFollowed
             | Self::LinkNotFollowed
-            | Self::ToolNotFollowed => "kernel",
-            Self::DecodeError
+            | Self::ToolNotFollowed
+            | Self::ImageCut => "kernel",
+            Self::ImageNotExamined
+            | Self::EvidenceLost
+            | Self::DecodeError
             | Self::JoinEvicted
             | Self::NotLookedAt
             | Self::NotCounted

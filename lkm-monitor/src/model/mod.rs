@@ -1,12 +1,17 @@
 //! What happened, as plain data. Nothing here knows the kernel's layouts, ECS, or any other stage.
 
 pub mod burst;
+pub mod bytes;
 pub mod call;
+pub mod capability;
+pub mod capture;
 pub mod class;
 pub mod configuration;
 pub mod container;
 pub mod content;
 pub mod errno;
+pub mod evidence;
+pub mod examined_image;
 pub mod file;
 pub mod file_change;
 pub mod file_report;
@@ -15,15 +20,18 @@ pub mod heartbeat;
 pub mod host;
 pub mod loss;
 pub mod module_config;
+pub mod module_image;
 pub mod object_access;
 pub mod origin;
 pub mod path;
 pub mod process;
+pub mod provenance;
 pub mod rarity;
 pub mod request;
 pub mod run;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod signature;
 pub mod spool_change;
 pub mod state;
 pub mod taint;
@@ -33,12 +41,17 @@ pub mod verdict;
 pub mod watch;
 
 pub use burst::FileBurst;
+pub use bytes::Bytes;
 pub use call::{Abi, CallOutcome, CallerText, ImageSource, LoadStage, ModuleCall, ModuleFacts, Operation, Part};
+pub use capability::{Capability, SymbolOfInterest};
+pub use capture::{Capture, ImageName};
 pub use class::Class;
 pub use configuration::{Reload, ReloadOutcome, SettingChange};
 pub use container::Container;
 pub use content::{Content, ContentStatus, FileState, Look};
 pub use errno::errno_name;
+pub use evidence::{EvidenceCause, KeptImage, KeptLoad};
+pub use examined_image::{ExaminedImage, ImageExtent, KernelPolicy, KernelsWord};
 pub use file::{FileFacts, FileTime};
 pub use file_change::{FileAction, FileChange, Writing};
 pub use file_report::FileReport;
@@ -46,13 +59,19 @@ pub use group::GroupKey;
 pub use heartbeat::{Heartbeat, Metric, RingFill};
 pub use host::{Accounts, Agent, Clock, Host, OperatingSystem, SystemMount};
 pub use loss::{Loss, LossReason};
+pub use module_image::{
+    Compression, CompressionFormat, ElfFacts, ImageMarks, ImageProblem, ImageProblemKind, Imports, ModInfo,
+    ModInfoPair, ModuleImage, ModuleParameter, SectionFacts,
+};
 pub use object_access::{AccessOutcome, ObjectAccess, ObjectKind, ObjectOperation, OwnObject};
 pub use origin::{NameSource, Origin};
 pub use path::SeenPath;
 pub use process::{ArgumentsSource, Ids, Namespaces, Process, ProcessTree, Tty};
+pub use provenance::{DigestCheck, Manager, Problem, Provenance};
 pub use rarity::{Answer, KeyPart, Kind, Rarity, Scope, Standing, Threshold};
 pub use request::ModuleRequest;
 pub use run::{Moment, Predecessor, RunEnd, RunRecord, Succession};
+pub use signature::{KeyFacts, KeySource, ListedKey, SignatureFacts, SignatureVerdict, Signer};
 pub use spool_change::SpoolChange;
 pub use state::{
     BlindHook, ClockStep, Coverage, LostHook, NotStarted, ProbeState, SensorChange, SensorState, SyscallHooks,
@@ -74,19 +93,4 @@ pub enum Observation {
     Tool(Box<ToolRun>),
     /// A process reached for objects of the sensor's own.
     Object(Box<ObjectAccess>),
-}
-
-/// A byte string from the kernel or a process: not text, and perhaps cut.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bytes {
-    pub bytes: Vec<u8>,
-    /// Cut at a documented limit.
-    pub truncated: bool,
-}
-
-impl Bytes {
-    /// Uncut bytes.
-    pub fn whole(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { bytes: bytes.into(), truncated: false }
-    }
 }

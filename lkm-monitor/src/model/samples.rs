@@ -59,6 +59,8 @@ pub(crate) fn load_from(file: &str) -> ModuleCall {
         offered_bytes: None,
         image_bytes: Some(8192),
         image_source: Some(ImageSource::File),
+        capture: None,
+        image: None,
         file: Some(FileFacts {
             path: path(file),
             device_major: 254,

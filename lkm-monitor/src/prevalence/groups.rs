@@ -204,14 +204,19 @@ fn path(observation: &Observation) -> String {
     if tree.is_empty() { path } else { format!("{tree}*/{}", &path[path.len() - below..]) }
 }
 
+/// Of what the kernel loaded, in the form in which it read it: a file that is compressed has the same hash by itself. Where the image is not
+/// known whole it is the file's, as it is looked at after the load; who exchanges the file meanwhile is in the file's group.
 fn sha256(observation: &Observation) -> Option<String> {
-    let content = match observation {
-        Observation::Call(call) => &call.content,
+    let hash = match observation {
+        Observation::Call(call) => {
+            let loaded = call.image.as_ref().and_then(|image| image.sha256);
+            loaded.or_else(|| call.content.own_sha256())
+        }
         // Without the inode of the event nothing says that it is its file that was read.
-        Observation::File(report) => report.change.facts.as_ref().map(|_| &report.content)?,
-        Observation::Request(_) | Observation::Tool(_) | Observation::Object(_) => return None,
+        Observation::File(report) => report.change.facts.as_ref().and_then(|_| report.content.own_sha256()),
+        Observation::Request(_) | Observation::Tool(_) | Observation::Object(_) => None,
     };
-    content.own_sha256().map(|hash| hex(&hash))
+    hash.map(|hash| hex(&hash))
 }
 
 /// Arguments of a run, as the threshold counts them.

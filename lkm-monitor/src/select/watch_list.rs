@@ -76,6 +76,7 @@ static DEFAULTS: [(Subject, &[&str]); 9] = [
         &[
             "/etc/lkm-monitor/*",
             "/etc/lkm-monitor/conf.d/*",
+            "/etc/lkm-monitor/certificates/*",
             "/etc/systemd/system/lkm-monitor.service",
             "/etc/systemd/system/lkm-monitor.service.d/*",
             "/run/systemd/system/lkm-monitor.service",
@@ -214,6 +215,7 @@ mod tests {
         assert_eq!(
             names(&list.filter.folders),
             [
+                "certificates",
                 "conf.d",
                 "depmod.d",
                 "dracut.conf.d",

@@ -10,8 +10,8 @@ use super::{
     join::Parts,
 };
 use crate::model::{
-    CallOutcome, CallerText, Content, ImageSource, LoadStage, ModuleCall, ModuleFacts, ModuleRequest, Operation, Part,
-    ProcessTree,
+    CallOutcome, CallerText, Capture, Content, ImageName, ImageSource, LoadStage, ModuleCall, ModuleFacts,
+    ModuleRequest, Operation, Part, ProcessTree,
 };
 
 /// The call that `parts` tell of.
@@ -40,6 +40,9 @@ pub fn call(parts: &Parts) -> ModuleCall {
         offered_bytes: arguments.filter(|_| operation == Operation::InitModule).map(|call| call.image_bytes),
         image_bytes: image.map(|image| image.size),
         image_source: image_source(image, operation),
+        // What was in the file, where the kernel unpacks that.
+        capture: parts.packed.as_ref().or(parts.image.as_ref()).and_then(capture),
+        image: None,
         file: read_file.or(offered_file).cloned(),
         content: Content::default(),
         file_swapped: match (offered_file, read_file) {
@@ -94,6 +97,11 @@ fn image_source(image: Option<Image>, operation: Operation) -> Option<ImageSourc
         (None, Operation::InitModule) => Some(ImageSource::Memory),
         (None, _) => None,
     }
+}
+
+fn capture(event: &Event) -> Option<Capture> {
+    let Image { size, id, captured_bytes, .. } = event.image?;
+    Some(Capture { name: ImageName { id, tid: event.thread.tid }, image_bytes: size, captured_bytes })
 }
 
 /// delete_module's argument: read at the enter, or at the exit when its page was not present before.
@@ -161,7 +169,8 @@ fn missing(happened: u32, parts: &Parts) -> Vec<Part> {
     let absent = happened & !parts.bits();
     [
         (Part::Enter, EventKind::CallEnter, parts.enter.is_none()),
-        (Part::Image, EventKind::ImageRead, false),
+        // No module is linked that was not read. A kernel that can be preempted in a probe skips it for who comes then.
+        (Part::Image, EventKind::ImageRead, happened & EventKind::ModuleLoaded.bit() != 0 && parts.image.is_none()),
         (Part::Parameters, EventKind::Parameters, false),
         (Part::Loaded, EventKind::ModuleLoaded, false),
         (Part::Freed, EventKind::ModuleFreed, false),

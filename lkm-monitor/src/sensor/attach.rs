@@ -122,6 +122,8 @@ pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]
         .map_max_entries("CALLS_SLOTS", slots.calls)
         .map_max_entries("TRUTH_SLOTS", slots.truth)
         .map_max_entries("FILES_SLOTS", slots.files)
+        .override_global("IMAGE_LIMIT_BYTES", &config.image_bytes, true)
+        .map_max_entries("IMAGES", config.images_ring_bytes)
         .map_max_entries("CALLS", config.calls_ring_bytes)
         .map_max_entries("FILES", config.files_ring_bytes)
         .map_max_entries("TRUTH", config.truth_ring_bytes)
@@ -378,6 +380,7 @@ impl Programs {
             ("truth", config.truth_ring_bytes),
             ("files", config.files_ring_bytes),
             ("calls", config.calls_ring_bytes),
+            ("images", config.images_ring_bytes),
         ];
         let fill = |(number, (name, size_bytes))| {
             let used_bytes = self.run("ring_fill", [number]).ok()?;

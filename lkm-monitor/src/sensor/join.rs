@@ -12,7 +12,7 @@ mod requests;
 
 use std::collections::{HashMap, VecDeque};
 
-use lkm_monitor_common::event::EventKind;
+use lkm_monitor_common::{event::EventKind, section::Image};
 
 use self::{loose::Loose, requests::Requests};
 use super::{assemble, decode::Event};
@@ -70,6 +70,8 @@ type Key = (u32, u64);
 pub struct Parts {
     pub enter: Option<Event>,
     pub image: Option<Event>,
+    /// The same image before the kernel unpacked it.
+    pub packed: Option<Event>,
     pub parameters: Option<Event>,
     pub loaded: Option<Event>,
     pub freed: Option<Event>,
@@ -97,6 +99,10 @@ impl Parts {
     /// Takes a part in. Of two alike the later one counts: newer kernels report a compressed image as they read it and
     /// again unpacked.
     fn put(&mut self, event: Event) {
+        let is_packed = |image: &Event| image.image.is_some_and(|image| image.source == Image::FROM_COMPRESSED_FILE);
+        if is_packed(&event) {
+            self.packed = Some(event.clone());
+        }
         if let Some(slot) = self.slot(event.kind)
             && slot.as_ref().is_none_or(|other| other.boot_ns <= event.boot_ns)
         {

@@ -27,6 +27,8 @@ pub struct Totals {
     pub name_changes_full: u64,
     /// Runs of module tools that could not be followed.
     pub tool_runs_full: u64,
+    /// Module images that were not captured up to their limit.
+    pub images_cut: u64,
     /// Runs of a probe that the kernel skipped because the same probe was running on that CPU (5.12 and later tell).
     pub probe_skipped: u64,
 }
@@ -71,6 +73,7 @@ impl Counters {
                 Counter::WritersUnfollowed => totals.writers_unfollowed = total,
                 Counter::NameChangesFull => totals.name_changes_full = total,
                 Counter::ToolRunsFull => totals.tool_runs_full = total,
+                Counter::ImagesCut => totals.images_cut = total,
             }
         }
         Ok(totals)

@@ -10,6 +10,7 @@ pub mod btf;
 pub mod decode;
 pub mod files;
 pub mod filter;
+pub mod images;
 pub mod join;
 pub mod kernel;
 pub mod losses;

@@ -59,6 +59,7 @@ pub fn counters(totals: Option<&Totals>) -> Vec<(&'static str, u64)> {
         ("writer_not_followed", totals.writers_unfollowed),
         ("link_not_followed", totals.name_changes_full),
         ("tool_not_followed", totals.tool_runs_full),
+        ("image_cut", totals.images_cut),
         ("submitted", totals.submitted),
     ]
 }

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     ptr,
     sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
 };
@@ -107,6 +107,12 @@ impl Ring {
     }
 }
 
+impl AsFd for Ring {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.map.as_fd()
+    }
+}
+
 impl AsRawFd for Ring {
     fn as_raw_fd(&self) -> RawFd {
         self.map.as_raw_fd()
@@ -119,6 +125,9 @@ struct Mapping {
     start: *mut u8,
     len: usize,
 }
+
+// SAFETY: whoever has the mapping is its only owner, and the pages are the process's, not a thread's.
+unsafe impl Send for Mapping {}
 
 impl Mapping {
     fn of(map: &OwnedFd, offset: usize, len: usize, rights: ProtFlags) -> io::Result<Self> {

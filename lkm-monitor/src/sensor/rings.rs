@@ -150,15 +150,19 @@ fn is_of_probes(event: &[u8]) -> bool {
 }
 
 fn ring(programs: &mut Programs, name: &'static str) -> Result<AsyncFd<Ring>, RingError> {
+    let ring = open(programs, name)?;
+    // SAFETY: the ring owns its map's descriptor, keeps it open as long as it lives, and always returns the same one.
+    let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+    Ok(registered.map_err(std::io::Error::from)?)
+}
+
+/// Takes a ring out of `programs`.
+pub(super) fn open(programs: &mut Programs, name: &'static str) -> Result<Ring, RingError> {
     let Some(Map::RingBuf(map)) = programs.ebpf.take_map(name) else {
         return Err(Incomplete(name).into());
     };
     let size_bytes = map.info()?.max_entries();
-    let ring =
-        map.fd().as_fd().try_clone_to_owned().and_then(|map| Ring::open(map, size_bytes)).map_err(RingError::Map)?;
-    // SAFETY: the ring owns its map's descriptor, keeps it open as long as it lives, and always returns the same one.
-    let registered = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
-    Ok(registered.map_err(std::io::Error::from)?)
+    map.fd().as_fd().try_clone_to_owned().and_then(|map| Ring::open(map, size_bytes)).map_err(RingError::Map)
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 
 use crate::model::{
-    Answer, Bytes, Content, ContentStatus, FileState, Ids, LoadStage, ModuleCall, ModuleFacts, ModuleRequest,
-    Operation, Part, Process, ProcessTree, Rarity, Scope, SeenPath, Standing, Tty, samples,
+    Answer, Bytes, Capture, Content, ContentStatus, FileState, Ids, ImageName, LoadStage, ModuleCall, ModuleFacts,
+    ModuleRequest, Operation, Part, Process, ProcessTree, Rarity, Scope, SeenPath, Standing, Tty, samples,
 };
 
 pub(super) fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -83,8 +83,16 @@ pub(super) fn any_call() -> impl Strategy<Value = ModuleCall> {
         Just(Operation::DeleteModule),
         Just(Operation::UnknownLoad),
     ];
-    (any_tree(), any_tree(), any_path(), [any_bytes(), any_bytes(), any_bytes()], any::<u64>(), stage, operation)
-        .prop_map(|(tree, asking, path, [name, parameters, version], number, stage, operation)| {
+    (
+        any_tree(),
+        any_tree(),
+        any_path(),
+        [any_bytes(), any_bytes(), any_bytes(), any_bytes()],
+        any::<u64>(),
+        stage,
+        operation,
+    )
+        .prop_map(|(tree, asking, path, [name, parameters, version, image], number, stage, operation)| {
             let mut call = samples::load();
             call.operation = operation;
             call.stage = stage;
@@ -111,6 +119,9 @@ pub(super) fn any_call() -> impl Strategy<Value = ModuleCall> {
             let status = if number % 2 == 0 { ContentStatus::Read } else { ContentStatus::Gone };
             call.content = Content { status, after: Some(after), ..Content::default() };
             call.missing = vec![Part::Enter, Part::Image, Part::Parameters, Part::Exit];
+            let name = ImageName { id: number, tid: 1 };
+            call.capture = Some(Capture { name, image_bytes: number, captured_bytes: number });
+            call.image = (number % 4 != 0).then(|| Box::new(super::images::full_of(&image)));
             call
         })
 }

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{CLOCK, SECOND_NS, files, load_from_tmp, parse, process, render, renderer, request, state, tree};
+use super::{CLOCK, SECOND_NS, files, images, load_from_tmp, parse, process, render, renderer, request, state, tree};
 use crate::{
     alert::Document,
     model::{
@@ -35,7 +35,8 @@ static MAPPING: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
 });
 
 fn collect(path: &str, mapping: &Value, types: &mut HashMap<String, String>) {
-    if let Some(kind) = mapping["type"].as_str() {
+    // One of many that are found each by itself, with members as any other.
+    if let Some(kind) = mapping["type"].as_str().filter(|kind| *kind != "nested") {
         types.insert(path.to_owned(), kind.to_owned());
     }
     for (name, member) in mapping["properties"].as_object().into_iter().flatten() {
@@ -140,12 +141,14 @@ fn calls() -> Vec<Observation> {
     }
     (path.mount_unknown, odd.file.as_mut().unwrap().unlinked) = (true, true);
     let thread = ProcessTree { caller: Process { kernel_thread: true, ..odd_process() }, ..ProcessTree::default() };
-    vec![
-        Observation::Call(Box::new(odd)),
-        Observation::Call(Box::new(ModuleCall { process: Some(thread), ..load_from_tmp() })),
-        Observation::Call(Box::new(samples::refused(load_from_tmp(), libc::EPERM))),
-        Observation::Request(Box::new(request())),
-    ]
+    let mut calls = vec![
+        odd,
+        ModuleCall { process: Some(thread), ..load_from_tmp() },
+        samples::refused(load_from_tmp(), libc::EPERM),
+    ];
+    calls.extend(images::calls());
+    let calls = calls.into_iter().map(|call| Observation::Call(Box::new(call)));
+    calls.chain([Observation::Request(Box::new(request()))]).collect()
 }
 
 /// The same of changes of files.

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::watches::ToolWatch;
 use crate::{
     pipeline::{Pipeline, boot_ns},
-    sensor::{attach::Programs, own_objects, report, rings::Rings},
+    sensor::{attach::Programs, images::ImageReader, own_objects, report, rings::Rings},
 };
 
 /// How often the tables are looked at.
@@ -34,7 +34,7 @@ impl TamperWatch {
         &mut self,
         suspicious: bool,
         programs: &mut Programs,
-        rings: &mut Rings,
+        (rings, images): (&mut Rings, Option<&ImageReader>),
         pipeline: &mut Pipeline,
         tools: &ToolWatch,
     ) {
@@ -51,6 +51,7 @@ impl TamperWatch {
         }
         let mut found = std::mem::take(&mut self.found);
         found.extend(rings.take_tampering());
+        found.extend(images.into_iter().flat_map(|reader| reader.images().take_tampering()));
         if found.is_empty() {
             return;
         }

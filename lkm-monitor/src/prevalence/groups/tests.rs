@@ -1,6 +1,7 @@
 use super::*;
 use crate::model::{
-    Bytes, Content, ContentStatus, FileAction, FileChange, FileState, Ids, LoadStage, ToolOperation, samples,
+    Bytes, Content, ContentStatus, ExaminedImage, FileAction, FileChange, FileState, Ids, ImageExtent, LoadStage,
+    ToolOperation, samples,
 };
 
 fn content(status: ContentStatus) -> Content {
@@ -100,6 +101,46 @@ fn a_module_is_known_by_name_and_content() {
     assert!(load(ModuleCall { stage: LoadStage::InitFailed, ..call.clone() }).is_some(), "its code ran");
     assert!(load(samples::unload()).is_none());
     assert!(load(ModuleCall { content: Content::default(), ..call }).unwrap().not_all_known);
+}
+
+/// A load of an image with this hash, from a file that was read afterwards.
+fn load_of(extent: ImageExtent, sha256: Option<[u8; 32]>, status: ContentStatus) -> Grouped {
+    let image = Some(Box::new(ExaminedImage { extent, sha256, ..ExaminedImage::default() }));
+    load(ModuleCall { image, content: content(status), ..samples::load() }).unwrap()
+}
+
+#[test]
+fn a_module_is_known_by_what_was_loaded_and_not_by_what_its_file_holds_afterwards() {
+    let grouped = load_of(ImageExtent::Whole, Some([0xcd; 32]), ContentStatus::Read);
+    assert_eq!(grouped.name.parts(), ["foo", &"cd".repeat(32)]);
+    for status in [ContentStatus::Gone, ContentStatus::Replaced, ContentStatus::ChangedSince, ContentStatus::NotWanted]
+    {
+        let other = load_of(ImageExtent::Whole, Some([0xcd; 32]), status);
+        assert_eq!((&other.name, other.not_all_known), (&grouped.name, false), "{status:?}");
+    }
+}
+
+#[test]
+fn a_file_that_nobody_exchanged_keeps_its_group_when_images_are_captured() {
+    let before = load(ModuleCall { content: content(ContentStatus::Read), ..samples::load() }).unwrap();
+    let image = ExaminedImage {
+        sha256: Some([0xab; 32]),
+        // It is compressed: what was packed in it has another hash, as it always had.
+        unpacked_sha256: Some([0xcd; 32]),
+        ..ExaminedImage::default()
+    };
+    let call = ModuleCall { image: Some(Box::new(image)), content: content(ContentStatus::Read), ..samples::load() };
+    assert_eq!(load(call).unwrap(), before);
+}
+
+#[test]
+fn of_an_image_that_is_not_known_whole_the_file_tells() {
+    for extent in [ImageExtent::FirstPart, ImageExtent::Cut, ImageExtent::NotExamined] {
+        let grouped = load_of(extent, None, ContentStatus::Read);
+        assert_eq!((grouped.name.parts()[1].as_str(), grouped.not_all_known), ("ab".repeat(32).as_str(), false));
+        let grouped = load_of(extent, None, ContentStatus::ChangedSince);
+        assert_eq!((grouped.name.parts()[1].as_str(), grouped.not_all_known), ("", true), "{extent:?}");
+    }
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn exit(call_id: u64, ret: i64, parts: &[EventKind]) -> Event {
 
 fn image(call_id: u64) -> Event {
     Event {
-        image: Some(Image { size: 4711, source: Image::FROM_FILE, reserved: 0 }),
+        image: Some(Image { size: 4711, source: Image::FROM_FILE, reserved: 0, id: 0, captured_bytes: 0 }),
         ..event(EventKind::ImageRead, call_id, call_id + 10)
     }
 }
@@ -199,7 +199,7 @@ fn a_call_that_hangs_before_it_is_decided_is_passed_on_with_what_comes_later() {
 fn an_image_that_is_read_packed_and_unpacked_is_one() {
     let mut join = Join::default();
     let mut packed = image(1);
-    packed.image = Some(Image { size: 99, source: Image::FROM_COMPRESSED_FILE, reserved: 0 });
+    packed.image = Some(Image { size: 99, source: Image::FROM_COMPRESSED_FILE, reserved: 0, id: 0, captured_bytes: 0 });
     packed.boot_ns = 5;
     for order in [[packed.clone(), image(1)], [image(1), packed]] {
         let [first, second] = order;

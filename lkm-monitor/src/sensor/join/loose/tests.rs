@@ -14,7 +14,10 @@ fn exit(syscall: Syscall, ret: i64, boot_ns: u64) -> Event {
 }
 
 fn image(source: u32, boot_ns: u64) -> Event {
-    Event { image: Some(Image { size: 1, source, reserved: 0 }), ..part(EventKind::ImageRead, boot_ns) }
+    Event {
+        image: Some(Image { size: 1, source, reserved: 0, id: 0, captured_bytes: 0 }),
+        ..part(EventKind::ImageRead, boot_ns)
+    }
 }
 
 /// The kinds in each call that `events` are cut into.

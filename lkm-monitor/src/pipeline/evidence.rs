@@ -1,0 +1,114 @@
+//! Which images are kept, and handing them to who keeps them.
+
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
+
+use crate::{
+    alert,
+    evidence::{Count, Service, ServiceError, Totals},
+    model::{
+        Accounts, Clock, EvidenceCause, Host, KeptImage, KeptLoad, Metric, ModuleCall, Origin, Verdict, text::text,
+    },
+};
+
+/// Who keeps images, and what of.
+#[derive(Debug)]
+pub struct Evidence {
+    /// None where the store cannot be opened, and at the end: every image that is to be kept is a loss.
+    service: Option<Service>,
+    /// What the service counts.
+    totals: Option<Arc<Totals>>,
+    keep: BTreeSet<EvidenceCause>,
+    /// Images that did not get to the service, or that it gave up.
+    lost: u64,
+}
+
+impl Evidence {
+    pub fn new(service: Option<Service>, keep: BTreeSet<EvidenceCause>) -> Self {
+        let totals = service.as_ref().map(Service::totals);
+        Self { service, totals, keep, lost: 0 }
+    }
+
+    /// Whether the image of a call with this verdict is to be kept.
+    pub(super) fn wants(&self, call: &ModuleCall, verdict: &Verdict) -> bool {
+        // A module that is there already came in by another load.
+        let is_there = call.errno() == Some(libc::EEXIST);
+        !verdict.findings.is_empty() && !is_there && self.keep.iter().any(|cause| applies(*cause, call))
+    }
+
+    /// Hands over what there is of an image. Whether it got there.
+    pub(super) fn keep(&mut self, bytes: Option<Arc<Vec<u8>>>, image_bytes: u64, load: KeptLoad) -> bool {
+        let kept = bytes.zip(self.service.as_ref()).is_some_and(|(bytes, service)| {
+            // What was lost in the queue the service counts.
+            service.keep(KeptImage { content: bytes, size: image_bytes }, load).is_ok()
+        });
+        self.lost += u64::from(!kept);
+        kept
+    }
+
+    /// Images that were to be kept and are not, since the start.
+    pub(super) fn lost(&self) -> u64 {
+        self.lost + self.totals.as_ref().map_or(0, |totals| totals.get(Count::Failed) + totals.get(Count::Refused))
+    }
+
+    /// What became of images since the start, and what there is.
+    pub(super) fn metrics(&self) -> Vec<Metric> {
+        let Some(totals) = &self.totals else { return Vec::new() };
+        let fate = |count: Count| Metric {
+            name: "evidence",
+            labels: vec![("stage", "evidence".to_owned()), ("reason", count.name().to_owned())],
+            value: totals.get(count),
+        };
+        let plain = |name, value| Metric { name, labels: Vec::new(), value };
+        let held = [plain("evidence_bytes", totals.bytes()), plain("evidence_images", totals.images())];
+        Count::ALL.map(fate).into_iter().chain(held).collect()
+    }
+
+    /// Waits until everything that was handed over is kept, at the longest until `deadline`.
+    pub(super) fn finish(&mut self, deadline: Instant) {
+        if let Some(Err(error)) = self.service.take().map(|service| service.finish(deadline)) {
+            let ServiceError::Stuck { waiting_images, .. } = error;
+            self.lost += waiting_images;
+            tracing::error!(%error, "evidence is lost");
+        }
+    }
+}
+
+fn applies(cause: EvidenceCause, call: &ModuleCall) -> bool {
+    let image = call.image.as_deref();
+    match cause {
+        EvidenceCause::Alert => true,
+        // The kernel's own modules are where they are installed, too.
+        EvidenceCause::Memory => {
+            matches!(call.origin(), Origin::Memory | Origin::Memfd | Origin::Anonymous | Origin::Deleted)
+                && image.is_none_or(|image| !image.is_of_kernels_build())
+        }
+        EvidenceCause::Unsigned => image.is_none_or(|image| !image.is_signed(call.module.taints)),
+        EvidenceCause::Unpackaged => image.is_none_or(|image| !image.is_packaged()),
+    }
+}
+
+/// What is put on record of a load.
+pub(super) fn record(
+    call: &ModuleCall,
+    verdict: &Verdict,
+    (host, clock): (&Host, Clock),
+    accounts: &Accounts,
+) -> KeptLoad {
+    let caller = call.process.as_ref().map(|tree| &tree.caller);
+    let uid = caller.and_then(|caller| caller.ids).map(|ids| ids.uid);
+    KeptLoad {
+        at: jiff::Timestamp::from_nanosecond(clock.realtime_ns(call.boot_ns)).unwrap_or_default(),
+        event_id: alert::call_id(call, &host.boot_id),
+        boot_id: host.boot_id.clone(),
+        module_name: call.best_name().map(|(name, _)| name).unwrap_or_default(),
+        path: call.file.as_ref().map(|file| file.path.seen.clone()),
+        pid: caller.map_or(0, |caller| caller.pid),
+        uid,
+        user: uid.and_then(|uid| accounts.users.get(&uid)).map(|name| text(name)),
+        ran: call.stage.init_ran() != Some(false),
+        rules: verdict.findings.iter().map(|finding| finding.rule.id.to_owned()).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,199 @@
+use std::time::Duration;
+
+use super::*;
+use crate::{
+    evidence::{Archive, samples as kept},
+    model::{
+        DigestCheck, ExaminedImage, FileFacts, Finding, ImageSource, KernelPolicy, KeyFacts, KeySource, ListedKey,
+        Manager, Operation, Provenance, Severity, SignatureFacts, SignatureVerdict, samples, taint,
+    },
+};
+
+const CAUSES: [EvidenceCause; 4] =
+    [EvidenceCause::Memory, EvidenceCause::Unsigned, EvidenceCause::Unpackaged, EvidenceCause::Alert];
+
+fn alert() -> Verdict {
+    let rule = crate::assess::rules().find(|rule| rule.id == "unsigned-module").unwrap();
+    let findings = vec![Finding { rule, severity: Severity::Medium, reason: String::new() }];
+    Verdict { findings, ..Verdict::default() }
+}
+
+fn key() -> KeyFacts {
+    KeyFacts {
+        subject: "CN=Build key".to_owned(),
+        serial: "0a".to_owned(),
+        subject_key_id: None,
+        algorithm: "rsa-4096".to_owned(),
+        not_before_s: 0,
+        not_after_s: 1,
+        sha256: [7; 32],
+        source: KeySource::KernelImage("/boot/vmlinuz".into()),
+        revoked: false,
+        in_kernel: Some(true),
+    }
+}
+
+fn signed(verdict: SignatureVerdict) -> ExaminedImage {
+    let signature = SignatureFacts { verdict, signature_bytes: 1, signer: None, signers: 1 };
+    ExaminedImage { signature: Some(signature), host_keys: 1, ..ExaminedImage::default() }
+}
+
+fn of_package(manager: Manager, digest: DigestCheck) -> ExaminedImage {
+    let provenance =
+        Provenance { manager, package: None, version: None, architecture: None, digest, problems: Vec::new() };
+    ExaminedImage { provenance: Some(provenance), ..ExaminedImage::default() }
+}
+
+fn load_of(image: ExaminedImage) -> ModuleCall {
+    ModuleCall { image: Some(Box::new(image)), ..samples::load() }
+}
+
+/// The load of a module from its file, which a key of this host signed and a package brought.
+fn ordinary() -> ModuleCall {
+    let provenance = of_package(Manager::Dpkg, DigestCheck::Matches).provenance;
+    load_of(ExaminedImage { provenance, ..signed(SignatureVerdict::Valid { key: key() }) })
+}
+
+fn keeping(causes: &[EvidenceCause]) -> Evidence {
+    Evidence::new(None, causes.iter().copied().collect())
+}
+
+fn is_cause(cause: EvidenceCause, call: &ModuleCall) -> bool {
+    keeping(&[cause]).wants(call, &alert())
+}
+
+#[test]
+fn without_an_alert_nothing_is_kept() {
+    let call = ModuleCall { operation: Operation::InitModule, image: None, ..samples::load() };
+    assert!(CAUSES.iter().all(|cause| is_cause(*cause, &call)));
+    assert!(!keeping(&CAUSES).wants(&call, &Verdict::default()));
+    assert!(!keeping(&[]).wants(&call, &alert()), "nobody wants any");
+}
+
+#[test]
+fn what_an_alert_is_about_is_kept_for_its_cause_only() {
+    let applying = |call: &ModuleCall| CAUSES.map(|cause| is_cause(cause, call));
+    assert_eq!(applying(&ordinary()), [false, false, false, true]);
+    let from_memory = ModuleCall { operation: Operation::InitModule, ..ordinary() };
+    assert_eq!(applying(&from_memory), [false, false, false, true], "it is the kernel's own");
+    let of_file = SignatureVerdict::Valid { key: KeyFacts { source: KeySource::File("/etc/keys/a".into()), ..key() } };
+    let provenance = of_package(Manager::Dpkg, DigestCheck::Matches).provenance;
+    let image = ExaminedImage { provenance, ..signed(of_file) };
+    let from_memory = ModuleCall { operation: Operation::InitModule, ..load_of(image) };
+    assert_eq!(applying(&from_memory), [true, false, false, true]);
+    let unpackaged = load_of(signed(SignatureVerdict::Valid { key: key() }));
+    assert_eq!(applying(&unpackaged), [false, false, true, true]);
+    let unsigned = load_of(of_package(Manager::Rpm, DigestCheck::Matches));
+    assert_eq!(applying(&unsigned), [false, true, false, true]);
+    // One cause is enough.
+    assert!(keeping(&[EvidenceCause::Memory, EvidenceCause::Unsigned]).wants(&unsigned, &alert()));
+}
+
+#[test]
+fn what_no_file_has_comes_from_memory() {
+    let from = |change: &dyn Fn(&mut FileFacts)| {
+        let mut call = ModuleCall { image: None, ..ordinary() };
+        change(call.file.as_mut().unwrap());
+        is_cause(EvidenceCause::Memory, &call)
+    };
+    assert!(!from(&|_| {}));
+    assert!(from(&|file| file.unlinked = true));
+    assert!(from(&|file| file.path.anonymous = true));
+    assert!(from(&|file| file.kernel_mount = true));
+    let read = |image_source| ModuleCall { image_source, image: None, ..ordinary() };
+    assert!(is_cause(EvidenceCause::Memory, &read(Some(ImageSource::Memory))));
+}
+
+#[test]
+fn what_no_key_of_this_host_signed_is_unsigned() {
+    let is_unsigned = |image| is_cause(EvidenceCause::Unsigned, &load_of(image));
+    for verdict in [
+        SignatureVerdict::Absent,
+        SignatureVerdict::Malformed("it is cut".to_owned()),
+        SignatureVerdict::Mismatch { key: key() },
+        SignatureVerdict::UnknownKey { listed: None },
+        SignatureVerdict::Valid { key: KeyFacts { revoked: true, ..key() } },
+    ] {
+        assert!(is_unsigned(signed(verdict.clone())), "{verdict:?}");
+    }
+    let listed = Some(ListedKey { name: "Vendor: key".to_owned(), id: None });
+    for verdict in [SignatureVerdict::Valid { key: key() }, SignatureVerdict::UnknownKey { listed }] {
+        assert!(!is_unsigned(signed(verdict.clone())), "{verdict:?}");
+    }
+    // The kernel may know better.
+    let kernel_policy = KernelPolicy { enforces_signatures: Some(false), lockdown: None };
+    for verdict in [
+        SignatureVerdict::Valid { key: key() },
+        SignatureVerdict::UnknownKey { listed: None },
+        SignatureVerdict::Unsupported("it is odd".to_owned()),
+    ] {
+        let mut call = load_of(ExaminedImage { kernel_policy, ..signed(verdict.clone()) });
+        assert!(!is_cause(EvidenceCause::Unsigned, &call), "{verdict:?}");
+        call.module.taints = Some(taint::UNSIGNED);
+        assert!(is_cause(EvidenceCause::Unsigned, &call), "{verdict:?}");
+    }
+    // Nobody could look.
+    assert!(is_unsigned(ExaminedImage::default()));
+    assert!(is_cause(EvidenceCause::Unsigned, &ModuleCall { image: None, ..samples::load() }));
+}
+
+#[test]
+fn what_no_record_of_a_package_has_is_unpackaged() {
+    for (manager, digest, expected) in [
+        (Manager::Dpkg, DigestCheck::Matches, false),
+        (Manager::Rpm, DigestCheck::Matches, false),
+        (Manager::Dpkg, DigestCheck::Differs, true),
+        (Manager::Rpm, DigestCheck::NotRecorded, true),
+        (Manager::Dkms, DigestCheck::Matches, true),
+        (Manager::None, DigestCheck::NotRecorded, true),
+    ] {
+        let call = load_of(of_package(manager, digest));
+        assert_eq!(is_cause(EvidenceCause::Unpackaged, &call), expected, "{manager:?} {digest:?}");
+    }
+    assert!(is_cause(EvidenceCause::Unpackaged, &ModuleCall { image: None, ..samples::load() }));
+}
+
+#[test]
+fn what_is_not_kept_is_a_loss() {
+    let place = tempfile::tempdir().unwrap();
+    let bytes = || Some(Arc::new(b"\x7fELF".to_vec()));
+    let mut nowhere = keeping(&CAUSES);
+    assert!(!nowhere.keep(bytes(), 4, kept::load(1)), "there is no store");
+    assert_eq!((nowhere.lost(), nowhere.metrics()), (1, Vec::new()));
+
+    let service = Service::start(kept::settings(place.path()), 4).unwrap();
+    let mut evidence = Evidence::new(Some(service), CAUSES.into());
+    assert!(!evidence.keep(None, 4, kept::load(1)), "the bytes did not arrive");
+    assert!(!evidence.keep(Some(Arc::new(vec![0; 5])), 5, kept::load(1)), "the queue has no room for them");
+    assert_eq!(evidence.lost(), 2);
+    assert!(evidence.keep(bytes(), 8, kept::load(1)));
+    assert_eq!(evidence.lost(), 2);
+    evidence.finish(Instant::now() + Duration::from_secs(60));
+    let archive = Archive::open(&place.path().join("evidence")).unwrap();
+    assert_eq!(archive.digests().unwrap().len(), 1);
+}
+
+#[test]
+fn a_record_says_what_was_loaded_by_whom_and_why_it_is_kept() {
+    let clock = Clock { realtime_offset_ns: 1_700_000_000_000_000_000 };
+    let host = samples::host();
+    let call = ModuleCall { boot_ns: 5_000_000_000, ..samples::load_from("/tmp/foo.ko") };
+    let load = record(&call, &alert(), (&host, clock), &samples::accounts());
+    let expected = KeptLoad {
+        at: jiff::Timestamp::from_second(1_700_000_005).unwrap(),
+        event_id: alert::call_id(&call, &host.boot_id),
+        boot_id: host.boot_id.clone(),
+        module_name: b"foo".to_vec(),
+        path: Some(b"/tmp/foo.ko".to_vec()),
+        pid: 901,
+        uid: Some(0),
+        user: Some("root".to_owned()),
+        rules: vec!["unsigned-module".to_owned()],
+        ran: true,
+    };
+    assert_eq!(load, expected);
+    let blind = ModuleCall { process: None, file: None, ..call };
+    let load = record(&blind, &Verdict::default(), (&host, clock), &samples::accounts());
+    let unknown = KeptLoad { path: None, pid: 0, uid: None, user: None, rules: Vec::new(), ..expected };
+    assert_eq!(load, unknown);
+}
