@@ -45,6 +45,9 @@ const REQUIRED_OF_ALERTS: [&str; 9] = [
     "lkm_monitor.findings",
 ];
 
+/// Objects in an array, each by itself.
+const NESTED: &str = "nested";
+
 /// The severities that Elastic Security maps.
 const SEVERITIES: [u64; 4] = [21, 47, 73, 99];
 
@@ -91,6 +94,12 @@ fn walk(path: &str, value: &Value, violations: &mut Vec<String>) {
     }
     let own = path == OWN_FIELDS || path.strip_prefix(OWN_FIELDS).is_some_and(|rest| rest.starts_with('.'));
     match (FIELDS.get(path), value) {
+        (Some(&(NESTED, true)), Value::Array(elements)) => {
+            let members = elements.iter().filter_map(Value::as_object).flatten();
+            members.for_each(|(name, member)| walk(&format!("{path}.{name}"), member, violations));
+            let others = elements.iter().filter(|element| !element.is_object());
+            violations.extend(others.map(|element| format!("{path}: {element} is no object")));
+        }
         (Some(&field), _) => check_field(path, field, value, violations),
         (None, Value::Object(members)) => {
             for (name, member) in members {

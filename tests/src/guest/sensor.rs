@@ -164,7 +164,10 @@ impl Sensor {
         // What differs from another daemon's run is no matter here, unless a scenario is about it.
         let record = format!("[heartbeat]\nrun_record = \"/run/{name}.json\"\n");
         let record = if settings.contains("[heartbeat]") { "" } else { &record };
-        fs::write(&config, own + record + settings).expect("write a config");
+        // A folder of evidence has one daemon.
+        let evidence = format!("\n[evidence]\npath = \"/run/{name}.evidence\"\nmin_free_bytes = 0\n");
+        let evidence = if settings.contains("[evidence]") { "" } else { &evidence };
+        fs::write(&config, own + record + settings + evidence).expect("write a config");
         Self::launch_by(wrapper, &[arguments, &["--config", &config]].concat(), None)
     }
 

@@ -101,6 +101,8 @@ pub(crate) fn write(kernel: &Kernel, guests: &[Guest]) -> Result<PathBuf> {
     }
     modules(&mut archive, kernel)?;
     tree(&mut archive, kernel)?;
+    // It holds the key that signed the modules. A scenario puts it where distributions have it.
+    archive.file("/fixtures/vmlinuz", 0o644, &read(&kernel.image)?);
     let path = workspace::machine(kernel.line).join("initramfs.cpio");
     fs::write(&path, archive.finish()).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)

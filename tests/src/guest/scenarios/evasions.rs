@@ -49,14 +49,17 @@ fn plant(root: &str) {
 /// For the time of one load, /usr is another one. The names say nothing then.
 pub(super) fn mount_over_usr(stage: &mut Stage) {
     plant("/tmp/false");
+    // By the time the daemon gets to look, the host has no such file.
+    stage.sensor.pause();
     mount_bind("/tmp/false/usr", "/usr").expect("hide the system's programs");
     let loader = program("/usr/bin/kmod", ["load", &in_tree("")]);
     unmount("/usr", UnmountFlags::DETACH).expect("give the system's programs back");
+    stage.sensor.resume();
     let loader = loader.succeeded();
     stage
         .load_by(loader.pid)
         .contains(json!({ "file": { "path": in_tree("") }, "process": { "executable": "/usr/bin/kmod" } }))
-        .has_findings(&["load-from-nonstandard-path", "unusual-loader"]);
+        .has_findings(&["load-from-nonstandard-path", "module-file-swapped", "unusual-loader"]);
 }
 
 /// A root directory on a mount that is in no mount table.
@@ -258,10 +261,11 @@ pub(super) fn another_usr_in_a_mount_namespace(stage: &mut Stage) {
         mount_bind("/false/usr", "/usr")?;
         finish(&program("/usr/bin/kmod", ["load", &in_tree("")]))
     });
+    // The daemon finds the file where the host has it.
+    let document = stage.load_of("dummy");
     fs::remove_dir_all("/false").expect("take the false system away");
     let _ = loader.succeeded();
-    stage
-        .load_of("dummy")
+    document
         .contains(json!({ "file": { "path": in_tree("") }, "process": { "executable": "/usr/bin/kmod" } }))
         .has_findings(&["load-from-nonstandard-path", "unusual-loader"]);
 }

@@ -11,7 +11,7 @@ fn beat(sensor: &mut Sensor) -> Document {
     sensor.expect("a sign of life", |document| document.text("event.action") == "heartbeat")
 }
 
-/// The counters of a heartbeat that have no more than a name, and losses.
+/// The counters of a heartbeat that have no more than a name, losses, and what became of images.
 fn counters(beat: &Document) -> BTreeMap<String, f64> {
     let row = |row: &serde_json::Value| {
         let text = |key: &str| row[key].as_str().unwrap_or_default();
@@ -20,6 +20,10 @@ fn counters(beat: &Document) -> BTreeMap<String, f64> {
                 format!("lkm_monitor_lost_total{{stage=\"{}\",reason=\"{}\"}}", text("stage"), text("reason"))
             }
             "run_record_failed" => "lkm_monitor_run_record_failures_total".to_owned(),
+            "evidence" => {
+                format!("lkm_monitor_evidence_total{{stage=\"{}\",reason=\"{}\"}}", text("stage"), text("reason"))
+            }
+            name @ ("evidence_bytes" | "evidence_images") => format!("lkm_monitor_{name}"),
             "documents" => "lkm_monitor_documents_total{stage=\"daemon\",reason=\"told\"}".to_owned(),
             name => format!("lkm_monitor_documents_total{{stage=\"daemon\",reason=\"{name}\"}}"),
         };

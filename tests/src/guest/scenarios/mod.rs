@@ -12,6 +12,7 @@ mod evasions;
 mod failures;
 mod files;
 mod flood;
+mod images;
 mod lifecycle;
 mod loads;
 mod metrics;
@@ -63,6 +64,24 @@ pub(crate) const ALL: &[Scenario] = &[
     compared("loads::packed", loads::packed),
     not_compared("loads::whose_init_takes_long", loads::whose_init_takes_long),
     not_compared("loads::at_the_same_time", loads::at_the_same_time),
+    compared("images::captured::of_files", images::captured::of_files),
+    compared("images::captured::unpacked_by_the_tool", images::captured::unpacked_by_the_tool),
+    compared("images::captured::of_memory", images::captured::of_memory),
+    compared("images::captured::replaced_before_the_load", images::captured::replaced_before_the_load),
+    not_compared("images::captured::rewritten_during_the_load", images::captured::rewritten_during_the_load),
+    not_compared("images::captured::large", images::captured::large),
+    not_compared("images::captured::twenty_at_once", images::captured::twenty_at_once),
+    once("images::captured::more_than_there_is_room_for", images::captured::more_than_there_is_room_for),
+    compared("images::contents::of_a_driver", images::contents::of_a_driver),
+    compared("images::contents::another_name", images::contents::another_name),
+    compared("images::contents::out_of_tree", images::contents::out_of_tree),
+    compared("images::contents::names_of_what_is_not_exported", images::contents::names_of_what_is_not_exported),
+    compared("images::contents::swapped_behind_the_load", images::contents::swapped_behind_the_load),
+    compared("images::provenance::of_a_package", images::provenance::of_a_package),
+    compared("images::provenance::of_no_package", images::provenance::of_no_package),
+    once("images::evidence::of_memory", images::evidence::of_memory),
+    once("images::evidence::of_what_nobody_vouches_for", images::evidence::of_what_nobody_vouches_for),
+    once("images::evidence::on_a_full_disk", images::evidence::on_a_full_disk),
     compared("origins::scratch_folder", origins::scratch_folder),
     compared("origins::memory", origins::memory),
     compared("origins::memfd", origins::memfd),
@@ -232,6 +251,8 @@ pub(crate) const ALL: &[Scenario] = &[
     once("runs::other_program_and_settings", runs::other_program_and_settings),
     once("runs::files_of_the_daemon_changed", runs::files_of_the_daemon_changed),
     once("metrics::as_in_heartbeats", metrics::as_in_heartbeats),
+    // All daemons of the machine know the kernel's key from then on.
+    once("images::signatures::by_the_kernels_own_key", images::signatures::by_the_kernels_own_key),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
     not_compared("flood::while_the_daemon_stands_still", flood::while_the_daemon_stands_still),
     not_compared("flood::while_nobody_reads", flood::while_nobody_reads),

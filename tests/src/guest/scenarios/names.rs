@@ -68,7 +68,7 @@ pub(super) fn of_modules(stage: &mut Stage) {
         .contains(json!({ "lkm_monitor": {
             "module": { "name": shown, "name_source": "kernel", "taint_flags": "E", "taints": 1 << 13 },
         } }))
-        .has_findings(&["load-from-nonstandard-path", "tainted-module", "unusual-loader"]);
+        .has_findings(&["load-from-nonstandard-path", "tainted-module", "unsigned-module", "unusual-loader"]);
     stage.unload_by(unloader.pid).contains(expected::unload(shown, libc::O_NONBLOCK, 0)).has_findings(&["unload"]);
 }
 

@@ -238,7 +238,7 @@ fn assert_beats(sensor: &mut Sensor) {
         assert!(number(beat, "heartbeat.memory_bytes") > 1 << 20 && number(beat, "heartbeat.cpu_ms") > 0);
         let rings = beat.list("lkm_monitor.heartbeat.rings");
         let names: Vec<_> = rings.iter().filter_map(|ring| ring["name"].as_str()).collect();
-        assert_eq!(names, ["truth", "files", "calls"]);
+        assert_eq!(names, ["truth", "files", "calls", "images"]);
         assert!(rings.iter().all(|ring| ring["used_bytes"].as_u64() <= ring["size_bytes"].as_u64()), "{rings:?}");
         let metrics = beat.list("lkm_monitor.heartbeat.metrics");
         let lost =

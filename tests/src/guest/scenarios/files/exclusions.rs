@@ -120,11 +120,11 @@ pub(in super::super) fn out_of_an_excluded_tree(stage: &mut Stage) {
     let inside = format!("{INITRAMFS}/x.ko");
     fs::copy(fixture("dummy"), &inside).expect("write a module");
     let loader = program("/sbin/insmod", [&inside]).succeeded();
+    // While the file is still there.
+    let load = stage.load_by(loader.pid);
     fs::create_dir_all("/run/modules.new").expect("make a folder");
     let mover = forked(|| rustix::fs::rename(&inside, "/run/modules.new/x.ko")).succeeded();
-    stage
-        .load_by(loader.pid)
-        .contains(expected::live("finit_module"))
+    load.contains(expected::live("finit_module"))
         .contains(json!({ "file": { "path": inside } }))
         .has_findings(&["load-from-nonstandard-path"]);
     stage
