@@ -52,7 +52,7 @@ pub(super) fn memory(stage: &mut Stage) {
         .contains(expected::module(&image))
         .contains(expected::fork_of_init(loader.pid))
         .contains(json!({
-            "file": null,
+            "file": { "path": null, "inode": null },
             "lkm_monitor": {
                 "load": { "source": "memory" },
                 "module": { "params": "numifbs=1" },
