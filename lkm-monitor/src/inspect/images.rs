@@ -11,7 +11,7 @@ use std::{
     path::PathBuf,
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -30,8 +30,6 @@ use crate::{
 const QUEUE: usize = 1024;
 /// Answers that may wait. Who examines waits for room, which is made as soon as the rings are read.
 const ANSWERS: usize = 64;
-/// How long the bytes of an image may take to be put together. They were captured before somebody asks.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// What a module may unpack to, and what the packing may refer back to, in bytes. Modules are packed with 1 or 2 MiB of that.
 const MAX_UNPACKED_BYTES: usize = 64 << 20;
 const MAX_WINDOW_BYTES: u32 = 16 << 20;
@@ -132,12 +130,12 @@ impl Work {
     }
 
     fn examine(&mut self, question: &Question) -> ExaminedImage {
-        let Question { capture, path, .. } = question;
+        let Question { capture, path, deadline } = question;
         let extent = capture.extent(self.limit_bytes);
         if capture.captured_bytes == 0 {
             return ExaminedImage { extent, ..ExaminedImage::default() };
         }
-        let Some(bytes) = (self.find)(capture.name, capture.captured_bytes, Instant::now() + PATIENCE) else {
+        let Some(bytes) = (self.find)(capture.name, capture.captured_bytes, *deadline) else {
             return ExaminedImage::default();
         };
         let mut examined = ExaminedImage { extent, ..ExaminedImage::default() };

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How long a load waits: what is in the kernel now is told soon, whatever it is.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The same while its init function is running, which may be ending us. There will be another document.
 const HASTE: Duration = Duration::from_millis(500);
 /// At the end, for all together.
@@ -88,15 +88,19 @@ impl Images {
     /// What waited for this.
     pub(super) fn take(&mut self, id: u64, image: Box<ExaminedImage>) -> Option<Pending> {
         let (mut pending, _) = self.waiting.remove(&id)?;
-        self.not_examined += u64::from(!image.extent.is_examined());
-        if let Some(call) = call_of(&mut pending) {
-            // What nobody knows this time may be known the next time.
-            if let Some(capture) = call.capture.filter(|_| call.outcome.is_none() && image.extent.is_examined()) {
+        let Some(call) = call_of(&mut pending) else { return Some(pending) };
+        if call.outcome.is_none() {
+            if !image.extent.is_examined() {
+                // There will be another document, which says it.
+                return Some(pending);
+            }
+            if let Some(capture) = call.capture {
                 self.known.truncate(REMEMBERED - 1);
                 self.known.push_front((capture.name, image.clone()));
             }
-            call.image = Some(image);
         }
+        self.not_examined += u64::from(!image.extent.is_examined());
+        call.image = Some(image);
         Some(pending)
     }
 

@@ -1,4 +1,4 @@
-use std::{io::Write as _, sync::mpsc};
+use std::{io::Write as _, sync::mpsc, time::Duration};
 
 use super::*;
 use crate::model::{CompressionFormat, ImageProblemKind, Manager, SignatureVerdict};

@@ -155,7 +155,8 @@ fn what_nobody_knew_the_first_time_is_asked_again() {
     let (go, begins) = mpsc::channel();
     let (mut images, _) = images(Some(begins), None);
     assert!(images.ask(pending(unfinished()), &samples::host(), 0).is_none());
-    assert_eq!(call(images.expire(u64::MAX).remove(0)).image, Some(Box::default()));
+    assert_eq!(call(images.expire(u64::MAX).remove(0)).image, None);
+    assert_eq!(images.not_examined(), 0, "the next document says it");
     drop(go);
     assert!(images.ask(pending(load()), &samples::host(), 0).is_none(), "it waits");
     let (id, image) = images.answer_before(in_time()).unwrap();
