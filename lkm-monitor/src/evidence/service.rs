@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
@@ -53,13 +53,21 @@ pub struct Service {
 struct Waiting {
     bytes: AtomicU64,
     images: AtomicU64,
+    /// Since when the first of them has been written.
+    begun: Mutex<Option<Instant>>,
     max_bytes: u64,
     is_given_up: AtomicBool,
 }
 
 impl Waiting {
     fn new(max_bytes: u64) -> Self {
-        Self { bytes: AtomicU64::new(0), images: AtomicU64::new(0), max_bytes, is_given_up: AtomicBool::new(false) }
+        Self {
+            bytes: AtomicU64::new(0),
+            images: AtomicU64::new(0),
+            begun: Mutex::new(None),
+            max_bytes,
+            is_given_up: AtomicBool::new(false),
+        }
     }
 
     fn admit(&self, bytes: u64) -> bool {
@@ -67,6 +75,10 @@ impl Waiting {
         let is_admitted = self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
         self.images.fetch_add(u64::from(is_admitted), Ordering::Relaxed);
         is_admitted
+    }
+
+    fn begin(&self, at: Option<Instant>) {
+        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 
     fn release(&self, bytes: u64) {
@@ -119,6 +131,13 @@ impl Service {
         Arc::clone(&self.totals)
     }
 
+    /// Images that wait behind one that has been written for longer than `patience`: a disk hangs, or somebody lets it. They may be kept yet.
+    pub fn overdue(&self, patience: Duration) -> u64 {
+        let begun = *self.waiting.begun.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_overdue = begun.is_some_and(|begun| begun.elapsed() >= patience);
+        if is_overdue { self.waiting.images.load(Ordering::Relaxed) } else { 0 }
+    }
+
     /// Bytes of images that wait.
     pub fn waiting_bytes(&self) -> u64 {
         self.waiting.bytes.load(Ordering::Relaxed)
@@ -150,7 +169,9 @@ fn work(mut store: Store, images: &Receiver<(KeptImage, KeptLoad)>, waiting: &Wa
         match next {
             Ok((image, load)) => {
                 let (bytes, event_id) = (image.content.len() as u64, &load.event_id);
+                waiting.begin(Some(Instant::now()));
                 let kept = store.keep(&image, &load);
+                waiting.begin(None);
                 keeping.follow(kept, |error| tracing::warn!(event_id, %error, "an image is not kept as evidence"));
                 drop(image);
                 waiting.release(bytes);

@@ -1,6 +1,10 @@
 //! Which images are kept, and handing them to who keeps them.
 
-use std::{collections::BTreeSet, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     alert,
@@ -9,6 +13,9 @@ use crate::{
         Accounts, Clock, EvidenceCause, Host, KeptImage, KeptLoad, Metric, ModuleCall, Origin, Verdict, text::text,
     },
 };
+
+/// Writing an image takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Who keeps images, and what of.
 #[derive(Debug)]
@@ -20,12 +27,14 @@ pub struct Evidence {
     keep: BTreeSet<EvidenceCause>,
     /// Images that did not get to the service, or that it gave up.
     lost: u64,
+    /// The most that have waited for a disk that hangs.
+    overdue: u64,
 }
 
 impl Evidence {
     pub fn new(service: Option<Service>, keep: BTreeSet<EvidenceCause>) -> Self {
         let totals = service.as_ref().map(Service::totals);
-        Self { service, totals, keep, lost: 0 }
+        Self { service, totals, keep, lost: 0, overdue: 0 }
     }
 
     /// Whether the image of a call with this verdict is to be kept.
@@ -47,7 +56,18 @@ impl Evidence {
 
     /// Images that were to be kept and are not, since the start.
     pub(super) fn lost(&self) -> u64 {
-        self.lost + self.totals.as_ref().map_or(0, |totals| totals.get(Count::Failed) + totals.get(Count::Refused))
+        self.lost
+            + self.overdue
+            + self.totals.as_ref().map_or(0, |totals| totals.get(Count::Failed) + totals.get(Count::Refused))
+    }
+
+    /// Looks whether images are written: a file system can make that wait for ever, and without an error.
+    pub(super) fn look_after(&mut self) {
+        let overdue = self.service.as_ref().map_or(0, |service| service.overdue(PATIENCE));
+        if overdue > self.overdue {
+            tracing::error!(images = overdue, "images of modules wait for a disk that hangs, and count as lost");
+            self.overdue = overdue;
+        }
     }
 
     /// What became of images since the start, and what there is.

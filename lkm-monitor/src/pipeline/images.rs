@@ -155,9 +155,13 @@ impl Images {
         }
     }
 
-    /// Images that were to be kept and are not.
-    pub(super) fn evidence_lost(&self) -> u64 {
-        self.evidence().map_or(0, Evidence::lost)
+    /// Images that were to be kept and are not, as far as can be told by now.
+    pub(super) fn evidence_lost(&mut self) -> u64 {
+        let Some(evidence) = self.examining.as_mut().and_then(|examining| examining.evidence.as_mut()) else {
+            return 0;
+        };
+        evidence.look_after();
+        evidence.lost()
     }
 
     /// Who keeps images, where any are kept.

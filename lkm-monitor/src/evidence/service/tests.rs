@@ -103,3 +103,16 @@ fn how_long_it_ran_is_on_record_at_the_end() {
     let clock = std::fs::read_to_string(place.path().join("evidence/clock.json")).unwrap();
     assert!(clock.starts_with(r#"{"version":1,"ran_s":"#) && !clock.contains(":0}"), "{clock}");
 }
+
+#[test]
+fn what_waits_behind_a_disk_that_hangs_is_overdue() {
+    let place = tempfile::tempdir().unwrap();
+    let (service, _go) = held(place.path(), MAX_WAITING_BYTES);
+    (0..3).for_each(|seed| service.keep(image(seed, 1000), load(0)).unwrap());
+    assert_eq!(service.overdue(Duration::ZERO), 0, "nobody has begun");
+    service.waiting.begin(Some(Instant::now()));
+    assert_eq!(service.overdue(Duration::ZERO), 3);
+    assert_eq!(service.overdue(Duration::from_secs(3600)), 0);
+    service.waiting.begin(None);
+    assert_eq!(service.overdue(Duration::ZERO), 0);
+}
