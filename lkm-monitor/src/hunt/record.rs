@@ -237,6 +237,9 @@ struct Own<'a> {
     late: bool,
     #[serde(borrow)]
     module: Module<'a>,
+    /// What the kernel took in.
+    #[serde(borrow)]
+    image: Hash<'a>,
     #[serde(borrow)]
     tool: Tool<'a>,
 }
@@ -303,7 +306,8 @@ impl<'a> Document<'a> {
             return None;
         }
         let name = self.lkm_monitor.module.name.take().or(self.file.name.take())?.0;
-        let sha256 = self.file.hash.sha256.take().unwrap_or_default().0;
+        // The file can have been another one when it was read, or none.
+        let sha256 = self.lkm_monitor.image.sha256.take().or(self.file.hash.sha256.take()).unwrap_or_default().0;
         Some(KeyParts::Module { name, sha256 })
     }
 }

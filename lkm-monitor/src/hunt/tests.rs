@@ -29,8 +29,10 @@ struct Said {
     odd: u8,
     /// Of the file that a load came from, in [`PATHS`].
     from: usize,
-    /// 0 is none.
+    /// Of the file; 0 is none.
     hash: u8,
+    /// Of what the kernel took in; 0 is none.
+    image: u8,
     process: reported::SaidProcess,
 }
 
@@ -50,9 +52,9 @@ fn said() -> impl Strategy<Value = Said> {
     let age = prop_oneof![0..40 * DAY, Just(30 * DAY), Just(30 * DAY + 1)];
     let id = proptest::option::weighted(0.7, 0..40_u8);
     let group = (id, age, 0..6_u8, 0..3_u8, 0..6_usize, 0..2_usize, 0..6_u64, 0..12_u8);
-    (group, 0..6_usize, 0..3_u8, reported::said_process()).prop_map(|(group, from, hash, process)| {
+    (group, 0..6_usize, 0..3_u8, 0..3_u8, reported::said_process()).prop_map(|(group, from, hash, image, process)| {
         let (id, age_s, agent, subject, of, by, args_count, odd) = group;
-        Said { id, age_s, agent, subject, of, by, args_count, odd, from, hash, process }
+        Said { id, age_s, agent, subject, of, by, args_count, odd, from, hash, image, process }
     })
 }
 
@@ -91,6 +93,9 @@ fn document(said: &Said) -> Value {
             document["event"]["type"] = json!(["start"]);
             document["lkm_monitor"]["module"] = json!({ "name": format!("m{}", said.of) });
             document["file"] = json!({ "path": PATHS[said.from][0] });
+            if said.image > 0 {
+                document["lkm_monitor"]["image"] = json!({ "sha256": said.image.to_string(), "size": 4096 });
+            }
             said.process.put(&mut document);
         }
     }
@@ -126,11 +131,12 @@ fn database(all: &[Said], since: Timestamp) -> Connection {
     for (at, said) in all.iter().enumerate() {
         let id = said.id.map_or_else(|| format!("own {at}"), |id| id.to_string());
         let hash = (said.hash > 0).then(|| said.hash.to_string());
+        let image = (said.image > 0).then(|| said.image.to_string());
         let key = match said.subject {
             0 if PATHS[said.of][1].is_empty() => None,
             0 => Some(format!("{}\u{1}{}", PATHS[said.of][1], PROGRAMS[said.by])),
             1 => Some(format!("{}\u{1}{}", ARGS[said.of % ARGS.len()].join("\u{2}"), said.args_count)),
-            _ => Some(format!("m{}\u{1}{}", said.of, hash.clone().unwrap_or_default())),
+            _ => Some(format!("m{}\u{1}{}", said.of, image.or(hash.clone()).unwrap_or_default())),
         };
         let path = PATHS[if said.subject == 0 { said.of } else { said.from }][0];
         let (entity, started) = said.process.columns();

@@ -18,7 +18,7 @@ COLUMNS = """{'@timestamp': 'VARCHAR', agent: 'STRUCT(id VARCHAR)', host: 'STRUC
     event: 'STRUCT(type VARCHAR[], action VARCHAR, outcome VARCHAR)',
     file: 'STRUCT(path VARCHAR, name VARCHAR, hash STRUCT(sha256 VARCHAR))',
     process: 'STRUCT(name VARCHAR, executable VARCHAR, args VARCHAR[], args_count BIGINT)',
-    lkm_monitor: 'STRUCT(late BOOLEAN, module STRUCT(name VARCHAR), tool STRUCT(effect VARCHAR))'}"""
+    lkm_monitor: 'STRUCT(late BOOLEAN, module STRUCT(name VARCHAR), image STRUCT(sha256 VARCHAR), tool STRUCT(effect VARCHAR))'}"""
 EVENTS = f"""read_ndjson('{DOCUMENTS}', columns = {COLUMNS})
     WHERE "@timestamp" >= '{SINCE}' AND host.os.type = 'linux' AND NOT coalesce(lkm_monitor.late, false)"""
 FIGURES = """count(*) AS cc, count(DISTINCT agent.id) AS agents"""
@@ -36,7 +36,7 @@ QUERIES = {
         AND coalesce(lkm_monitor.tool.effect, '') <> 'nothing'
         GROUP BY process.args, process.args_count HAVING cc <= 1 AND agents <= 1 AND process.args_count <= 3
         ORDER BY cc, agents, process.args, b LIMIT 100""",
-    "modules": f"""SELECT coalesce(lkm_monitor.module.name, file.name) AS a, coalesce(file.hash.sha256, '') AS b, {FIGURES}
+    "modules": f"""SELECT coalesce(lkm_monitor.module.name, file.name) AS a, coalesce(lkm_monitor.image.sha256, file.hash.sha256, '') AS b, {FIGURES}
         FROM {EVENTS} AND event.action = 'loaded-kernel-module' AND {SUCCEEDED}
         GROUP BY a, b HAVING agents <= 3 ORDER BY cc, agents, a, b LIMIT 100""",
 }

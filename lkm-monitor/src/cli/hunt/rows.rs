@@ -16,7 +16,7 @@ const fn columns(subject: Subject) -> [&'static str; 2] {
     match subject {
         Subject::Files => ["file.path", "process.executable"],
         Subject::Tools => ["process.args", "process.args_count"],
-        Subject::Modules => ["module.name", "file.hash.sha256"],
+        Subject::Modules => ["module.name", "module.sha256"],
     }
 }
 
@@ -48,7 +48,7 @@ pub(super) fn json(rows: &[Row<'_>]) -> String {
         let mut row = match key {
             GroupKey::File { path, executable } => json!({ "file.path": path, "process.executable": executable }),
             GroupKey::Tool { args, args_count } => json!({ "process.args": args, "process.args_count": args_count }),
-            GroupKey::Module { name, sha256 } => json!({ "module.name": name, "file.hash.sha256": sha256 }),
+            GroupKey::Module { name, sha256 } => json!({ "module.name": name, "module.sha256": sha256 }),
         };
         let figures =
             [json!(group.count), json!(group.agents()), json!(group.first.to_string()), json!(group.last.to_string())];
