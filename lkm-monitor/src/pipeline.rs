@@ -7,10 +7,12 @@
 //!
 //! Nothing is dropped without a counter, and every counter that grows becomes a document.
 
+mod account;
 mod evidence;
 mod images;
 mod looks;
 mod order;
+mod passage;
 mod standings;
 mod teller;
 
@@ -23,18 +25,13 @@ use self::{
     images::Images,
     looks::Looks,
     order::{Order, Ticket},
-    standings::{Next, Standings, Weighable},
-    teller::{EXCLUDED_EVERY_NS, Teller},
+    standings::Standings,
+    teller::Teller,
 };
 use crate::{
-    assess::{self, Context},
-    fold::{Fold, Folded},
+    fold::Fold,
     inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},
-    metrics::Waiting,
-    model::{
-        Agent, Content, ExaminedImage, FileChange, FileReport, Heartbeat, Host, LossReason, Metric, ModuleCall,
-        NameFilter, Observation, Reload, SensorState, SpoolChange, Succession, SystemMount, Verdict,
-    },
+    model::{Agent, Content, ExaminedImage, Host, LossReason, NameFilter, Observation, SystemMount, Verdict},
     output::Output,
     prevalence::{Answered, Thresholds},
     select::{Exclusions, WatchList},
@@ -42,7 +39,6 @@ use crate::{
         decode,
         files::Files,
         join::Join,
-        losses::Totals,
         object_access::{Accesses, Names},
         rings::Rings,
         tools::Tools,
@@ -229,11 +225,6 @@ impl Pipeline {
         self.looks.watched_names()
     }
 
-    /// Sends what became of new settings, now or when there is room.
-    pub fn tell_reload(&mut self, reload: &Reload) {
-        self.teller.tell_reload(reload);
-    }
-
     /// Watched files that are being written: somebody has to look when they are closed.
     pub fn open_files(&self) -> usize {
         self.files.open_files()
@@ -288,72 +279,9 @@ impl Pipeline {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Follows the wall clock and tells losses. `totals` are the probes' counters.
-    pub fn tick(&mut self, totals: Option<Totals>) {
-        self.teller.follow_clock(inspect::read_clock());
-        if let Some(totals) = totals {
-            self.teller.observe(totals, self.join.evicted() + self.tools.evicted());
-        }
-        self.teller.ledger.set(LossReason::NotLookedAt, self.looks.not_looked_at());
-        self.teller.ledger.set(LossReason::ImageNotExamined, self.images.not_examined());
-        self.teller.ledger.set(LossReason::EvidenceLost, self.images.evidence_lost());
-        self.teller.ledger.set(LossReason::NotCounted, self.standings.not_counted());
-        self.teller.ledger.set(LossReason::GroupEvicted, self.standings.evicted());
-        self.teller.tell_losses();
-        self.teller.tell_excluded(&self.looks.excluded(), EXCLUDED_EVERY_NS);
-    }
-
-    /// Enters losses of those who carry documents in the book: totals since the start.
-    pub fn note_losses(&mut self, losses: &[(LossReason, u64)]) {
-        for (reason, total) in losses {
-            self.teller.ledger.set(*reason, *total);
-        }
-    }
-
-    /// Sends whether documents are durable, now or when there is room.
-    pub fn tell_spool(&mut self, change: &SpoolChange) {
-        self.teller.tell_spool(change);
-    }
-
-    /// From now on telemetry is wanted beside alerts, or not.
-    pub const fn want_events(&mut self, wanted: bool) {
-        self.teller.want_events(wanted);
-    }
-
-    /// Sends what the sensor can see, now or when there is room.
-    pub fn tell_state(&mut self, state: &SensorState) {
-        self.teller.tell_state(state);
-    }
-
-    /// Sends what was found of the run before, now or when there is room.
-    pub fn tell_succession(&mut self, succession: &Succession) {
-        self.teller.tell_succession(succession);
-    }
-
-    /// Sends a sign of life.
-    pub fn tell_heartbeat(&mut self, heartbeat: &Heartbeat) {
-        self.teller.tell_heartbeat(heartbeat);
-    }
-
     /// Whether somebody did what may have changed the sensor, since this was asked last.
     pub fn take_suspicion(&mut self) -> bool {
         self.accesses.take_suspicion()
-    }
-
-    /// What is under way.
-    pub fn waiting(&self) -> Waiting {
-        Waiting { calls: self.join.depth(), open_files: self.open_files(), documents: self.teller.documents_waiting() }
-    }
-
-    /// All counters of the daemon, totals since the start.
-    pub fn metrics(&self) -> Vec<Metric> {
-        let lost = self.teller.ledger.totals().map(|(reason, value)| {
-            let labels = vec![("stage", reason.stage().to_owned()), ("reason", reason.name().to_owned())];
-            Metric { name: "lost", labels, value }
-        });
-        let own = self.counters().map(|(name, value)| Metric { name, labels: Vec::new(), value });
-        let kept = self.images.evidence().map(Evidence::metrics).unwrap_or_default();
-        lost.chain(own).chain(kept).collect()
     }
 
     /// From now on nothing more comes in, and the output gets until `deadline` to take what there is.
@@ -400,156 +328,9 @@ impl Pipeline {
         self.teller.tell_excluded(&self.looks.excluded(), 0);
     }
 
-    /// Whether there is something that no document tells of.
-    pub fn owes(&self) -> bool {
-        self.teller.owes()
-    }
-
-    /// Whether nobody can take documents any more.
-    pub const fn output_is_closed(&self) -> bool {
-        self.teller.output_is_closed()
-    }
-
-    /// What the daemon itself counted since the start, by name.
-    pub fn counters(&self) -> [(&'static str, u64); 3] {
-        let excluded = self.looks.excluded().iter().map(|excluded| excluded.count).sum();
-        [("documents", self.teller.documents()), ("folded", self.fold.folded()), ("excluded", excluded)]
-    }
-
-    /// Documents sent so far.
-    pub const fn documents(&self) -> u64 {
-        self.teller.documents()
-    }
-
     /// Gives the output back, to be finished.
     pub fn into_output(self) -> Output {
         self.teller.into_output()
-    }
-
-    fn pass_on(&mut self) {
-        for observation in std::mem::take(&mut self.observations) {
-            if let Observation::Call(call) = &observation {
-                self.tools.note(call);
-            }
-            self.observed(observation);
-        }
-    }
-
-    /// Passes on a change of a file, at once or when somebody has looked at the file.
-    fn changed(&mut self, change: FileChange) {
-        if let Some(report) = self.looks.select(change, &self.host, boot_ns()) {
-            self.reported(report);
-        }
-    }
-
-    fn reported(&mut self, report: FileReport) {
-        self.weighed_alone(Pending::of(Observation::File(Box::new(report))));
-    }
-
-    /// Takes an observation in. A load waits for a look at its file, and then at its image.
-    fn observed(&mut self, observation: Observation) {
-        match observation {
-            Observation::Call(call) => {
-                let ticket = self.order.place();
-                if let Some(pending) = self.looks.look_at_load(call, ticket, &self.host, boot_ns()) {
-                    self.looked_at(pending);
-                }
-            }
-            observation => self.weighed_alone(Pending::of(observation)),
-        }
-    }
-
-    /// Takes in what needs no more looks at files. A load waits until somebody knows what was loaded.
-    fn looked_at(&mut self, pending: Pending) {
-        if let Some(pending) = self.images.ask(pending, &self.host, boot_ns()) {
-            self.weighed_alone(pending);
-        }
-    }
-
-    /// Weighs an observation by itself, and asks how it stands.
-    fn weighed_alone(&mut self, mut pending: Pending) {
-        let process = match &mut pending.observation {
-            Observation::Call(call) => call.process.as_mut(),
-            Observation::Request(request) => Some(&mut request.process),
-            Observation::File(report) => Some(&mut report.change.process),
-            Observation::Tool(run) => Some(&mut run.process),
-            Observation::Object(access) => Some(&mut access.process),
-        };
-        if let Some(process) = process {
-            inspect::complete_arguments(process, &self.running);
-        }
-        let accounts = self.accounts.refresh();
-        let context = Context { host: &self.host, accounts };
-        let verdict = assess::assess(&pending.observation, &context);
-        match self.standings.ask(pending, verdict, boot_ns()) {
-            Next::Uncounted(pending, verdict) => self.fold_or_tell(pending, verdict),
-            Next::Weighable(weighable) => self.weighed(*weighable),
-            Next::Waits => {}
-        }
-    }
-
-    /// Weighs an observation by how it stands.
-    fn weighed(&mut self, weighable: Weighable) {
-        let Weighable { pending, verdict, rarity, threshold } = weighable;
-        let accounts = self.accounts.refresh();
-        let context = Context { host: &self.host, accounts };
-        let verdict = assess::weigh_rarity(verdict, &pending.observation, rarity, &threshold, &context);
-        self.fold_or_tell(pending, verdict);
-    }
-
-    fn fold_or_tell(&mut self, Pending { observation, ticket }: Pending, verdict: Verdict) {
-        match observation {
-            Observation::File(report) if !verdict.findings.is_empty() => {
-                let accounts = self.accounts.refresh();
-                let context = Context { host: &self.host, accounts };
-                let by = assess::process_phrase(&report.change.process.caller, &context);
-                let folded = self.fold.push(report, verdict, &by, boot_ns());
-                self.told(folded);
-            }
-            Observation::Call(_) => {
-                for (mut observation, verdict) in self.order.come(ticket, (observation, verdict)) {
-                    self.judge_image(&mut observation, &verdict);
-                    self.tell(&observation, &verdict);
-                }
-            }
-            observation => self.tell(&observation, &verdict),
-        }
-    }
-
-    /// Before it is told, so that the document says whether its image was kept.
-    fn judge_image(&mut self, observation: &mut Observation, verdict: &Verdict) {
-        if let Observation::Call(call) = observation {
-            let (clock, accounts) = (self.teller.clock(), self.accounts.refresh());
-            let record = |call: &ModuleCall| evidence::record(call, verdict, (&self.host, clock), accounts);
-            self.images.judge(call, verdict, record);
-        }
-    }
-
-    fn told(&mut self, folded: Vec<Folded>) {
-        for folded in folded {
-            match folded {
-                Folded::Alert(report, verdict) => self.tell(&Observation::File(report), &verdict),
-                Folded::Event(report, rarity) => {
-                    // Whether it was told is settled by the alert on all of them.
-                    let verdict = Verdict { rarity, ..Verdict::default() };
-                    self.teller.tell(&Observation::File(report), &verdict, self.accounts.refresh());
-                }
-                Folded::Burst(burst, verdict) => {
-                    let told = self.teller.tell_burst(&burst, &verdict, self.accounts.refresh());
-                    burst.settles.iter().for_each(|id| self.standings.settle(*id, told));
-                }
-            }
-        }
-    }
-
-    fn tell(&mut self, observation: &Observation, verdict: &Verdict) {
-        let told = self.teller.tell(observation, verdict, self.accounts.refresh());
-        if let Some(rarity) = &verdict.rarity
-            && let Some(id) = rarity.settles
-        {
-            // What is common is no cause to tell.
-            self.standings.settle(id, told || !rarity.rare);
-        }
     }
 }
 

@@ -117,7 +117,7 @@ impl Parts {
 
     /// Bytes of their events.
     fn bytes(&self) -> usize {
-        self.present().map(|event| event.wire_bytes).sum()
+        self.present().chain(&self.packed).map(|event| event.wire_bytes).sum()
     }
 
     /// [`EventKind::bit`]s of the parts that are here.
