@@ -24,7 +24,7 @@ pub(crate) fn bench(line: &'static KernelLine, beside: Option<PathBuf>, deadline
     build::daemon()?;
     build::guest()?;
     println!("boot kernel {}: one processor, one instruction a nanosecond; this takes minutes", line.name);
-    let request = Request { mode: Mode::Bench, only: None, deadline, prefix_lines: false, guests };
+    let request = Request { mode: Mode::Bench, only: None, shared: false, deadline, prefix_lines: false, guests };
     for outcome in vm::run(&[line], &request)? {
         match outcome.verdict {
             Ok(verdict) if verdict.failed == 0 => {}

@@ -15,7 +15,8 @@ pub(crate) fn demo(line: &'static KernelLine, deadline: Duration) -> Result<()> 
     build::daemon()?;
     build::guest()?;
     println!("boot kernel {}", line.name);
-    let request = Request { mode: Mode::Demo, only: None, deadline, prefix_lines: false, guests: Vec::new() };
+    let request =
+        Request { mode: Mode::Demo, only: None, shared: false, deadline, prefix_lines: false, guests: Vec::new() };
     for outcome in vm::run(&[line], &request)? {
         let alerts = workspace::target().join("demo/alerts.ndjson");
         fs::create_dir_all(workspace::target().join("demo"))?;

@@ -53,6 +53,7 @@ pub(crate) fn test(selection: &Selection) -> Result<ExitCode> {
         let request = Request {
             mode: Mode::Test,
             only: selection.only.clone(),
+            shared: lines.len() > 1 && selection.only.is_none(),
             deadline: selection.deadline,
             prefix_lines: lines.len() > 1,
             guests: Vec::new(),

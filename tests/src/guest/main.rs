@@ -50,7 +50,9 @@ fn init() {
     let tally = panic::catch_unwind(|| match command_line.word("lkm.mode") {
         Some("demo") => demo::run(),
         Some("bench") => bench::run(),
-        _ => suite::run(command_line.word("lkm.only").unwrap_or_default()),
+        _ => {
+            suite::run(command_line.word("lkm.only").unwrap_or_default(), command_line.word("lkm.user_space").is_none())
+        }
     });
     mirror.finish();
     let tally = tally.unwrap_or(suite::Tally { passed: 0, failed: 1 });

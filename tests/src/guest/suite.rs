@@ -45,10 +45,12 @@ struct Pass {
     all: Vec<Document>,
 }
 
-/// Runs the scenarios whose name contains one of the words in `only`, which commas part.
-pub(crate) fn run(only: &str) -> Tally {
+/// Runs the scenarios whose name contains one of the words in `only`, which commas part; those in user space if they are wanted here.
+pub(crate) fn run(only: &str, user_space: bool) -> Tally {
     let mut tally = Tally::default();
-    let is_wanted = |scenario: &&Scenario| only.split(',').any(|word| scenario.name.contains(word));
+    let is_wanted = |scenario: &&Scenario| {
+        only.split(',').any(|word| scenario.name.contains(word)) && (user_space || !scenario.user_space)
+    };
     let selected: Vec<&Scenario> = scenarios::ALL.iter().filter(is_wanted).collect();
     let [fentry, tracepoint] = [Hooks::Fentry, Hooks::Tracepoint].map(|hooks| pass(hooks, &selected, &mut tally));
     for ((name, left), (_, right)) in fentry.comparable.iter().zip(&tracepoint.comparable) {

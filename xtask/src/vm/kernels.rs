@@ -56,6 +56,14 @@ pub(crate) struct Kernel {
     pub(crate) modules: PathBuf,
 }
 
+impl Kernel {
+    /// Whether it is of the oldest line or of the newest.
+    pub(crate) fn is_at_an_end(&self) -> bool {
+        let [oldest, .., newest] = &LINES;
+        [oldest.name, newest.name].contains(&self.line)
+    }
+}
+
 /// For the command line.
 pub(crate) fn parse_line(name: &str) -> Result<&'static KernelLine> {
     let known = || LINES.iter().map(|line| line.name).collect::<Vec<_>>().join(", ");

@@ -70,7 +70,7 @@ pub(crate) fn run(kernel: &Kernel, request: &Request) -> Result<Outcome> {
 fn command(kernel: &Kernel, initramfs: &Path, documents: &Path, request: &Request) -> Command {
     let counts = matches!(request.mode, Mode::Bench);
     let clock: &[&str] = if counts { &["-icount", "shift=0,sleep=off"] } else { &[] };
-    let mut command = machine(kernel, initramfs, &kernel_command_line(request), clock);
+    let mut command = machine(kernel, initramfs, &kernel_command_line(kernel, request), clock);
     command
         .arg("-no-reboot")
         .arg("-serial")
@@ -104,7 +104,7 @@ pub(crate) fn machine(kernel: &Kernel, initramfs: &Path, command_line: &str, clo
 }
 
 /// The guest reads the `lkm.` words from `/proc/cmdline`.
-fn kernel_command_line(request: &Request) -> String {
+fn kernel_command_line(kernel: &Kernel, request: &Request) -> String {
     // Level 5 lets the kernel's warnings through to the console, where they are watched for.
     let mut words = format!("console=ttyS0 loglevel=5 panic=-1 lkm.mode={}", request.mode.word());
     if matches!(request.mode, Mode::Bench) {
@@ -114,6 +114,9 @@ fn kernel_command_line(request: &Request) -> String {
     if let Some(only) = &request.only {
         words.push_str(" lkm.only=");
         words.push_str(only);
+    }
+    if request.shared && !kernel.is_at_an_end() {
+        words.push_str(" lkm.user_space=elsewhere");
     }
     words
 }

@@ -38,20 +38,28 @@ pub(crate) struct Scenario {
     pub(crate) compared: bool,
     /// Whether the hooks of system calls have nothing to do with it: then one kind of them is enough.
     pub(crate) once: bool,
+    /// Whether the kernel has nothing to do with it, but only what the daemon makes of what it saw: then the oldest and the newest kernel
+    /// are enough.
+    pub(crate) user_space: bool,
 }
 
 const fn compared(name: &'static str, run: fn(&mut Stage)) -> Scenario {
-    Scenario { name, run, compared: true, once: false }
+    Scenario { name, run, compared: true, once: false, user_space: false }
 }
 
 /// For scenarios that chance, loss or the hooks themselves decide. The kernel names a nameless file by its number.
 const fn not_compared(name: &'static str, run: fn(&mut Stage)) -> Scenario {
-    Scenario { name, run, compared: false, once: false }
+    Scenario { name, run, compared: false, once: false, user_space: false }
 }
 
-/// For files, which other hooks see.
+/// For files, which other hooks see, and programs of the daemon.
 const fn once(name: &'static str, run: fn(&mut Stage)) -> Scenario {
-    Scenario { name, run, compared: false, once: true }
+    Scenario { name, run, compared: false, once: true, user_space: false }
+}
+
+/// For files and servers of the daemon's own.
+const fn in_user_space(name: &'static str, run: fn(&mut Stage)) -> Scenario {
+    Scenario { name, run, compared: false, once: true, user_space: true }
 }
 
 /// In the order in which they run. The last one stops the daemon.
@@ -81,7 +89,7 @@ pub(crate) const ALL: &[Scenario] = &[
     compared("images::provenance::of_no_package", images::provenance::of_no_package),
     once("images::evidence::of_memory", images::evidence::of_memory),
     once("images::evidence::of_what_nobody_vouches_for", images::evidence::of_what_nobody_vouches_for),
-    once("images::evidence::on_a_full_disk", images::evidence::on_a_full_disk),
+    in_user_space("images::evidence::on_a_full_disk", images::evidence::on_a_full_disk),
     compared("origins::scratch_folder", origins::scratch_folder),
     compared("origins::memory", origins::memory),
     compared("origins::memfd", origins::memfd),
@@ -224,15 +232,15 @@ pub(crate) const ALL: &[Scenario] = &[
     not_compared("disguises::by_the_dynamic_loader", disguises::by_the_dynamic_loader),
     not_compared("disguises::that_executes_another", disguises::that_executes_another),
     not_compared("disguises::other_programs", disguises::other_programs),
-    once("rarity::files", rarity::files),
-    once("rarity::groups_that_were_warmed", rarity::groups_that_were_warmed),
-    once("rarity::loads_and_runs", rarity::loads_and_runs),
-    once("rarity::after_a_kill", rarity::after_a_kill),
-    once("rarity::on_a_full_disk", rarity::on_a_full_disk),
-    once("rarity::of_a_fleet", rarity::of_a_fleet),
-    once("delivery::through_the_spool", delivery::through_the_spool),
-    once("delivery::on_a_full_disk", delivery::on_a_full_disk),
-    once("reload::loses_nothing", reload::loses_nothing),
+    in_user_space("rarity::files", rarity::files),
+    in_user_space("rarity::groups_that_were_warmed", rarity::groups_that_were_warmed),
+    in_user_space("rarity::loads_and_runs", rarity::loads_and_runs),
+    in_user_space("rarity::after_a_kill", rarity::after_a_kill),
+    in_user_space("rarity::on_a_full_disk", rarity::on_a_full_disk),
+    in_user_space("rarity::of_a_fleet", rarity::of_a_fleet),
+    in_user_space("delivery::through_the_spool", delivery::through_the_spool),
+    in_user_space("delivery::on_a_full_disk", delivery::on_a_full_disk),
+    in_user_space("reload::loses_nothing", reload::loses_nothing),
     once("protection::program_opened_by_number", protection::program_opened_by_number),
     once("protection::program_extended", protection::program_extended),
     once("protection::map_changed", protection::map_changed),
@@ -244,13 +252,13 @@ pub(crate) const ALL: &[Scenario] = &[
     once("tampering::map_changed_by_a_program", tampering::map_changed_by_a_program),
     once("tampering::hooks_silent_for_a_moment", tampering::hooks_silent_for_a_moment),
     once("runs::alive_until_a_hook_is_taken_away", runs::alive_until_a_hook_is_taken_away),
-    once("runs::after_a_kill", runs::after_a_kill),
-    once("runs::under_a_forged_boot_id", runs::under_a_forged_boot_id),
-    once("runs::start_that_is_hindered", runs::start_that_is_hindered),
-    once("runs::record_that_is_a_pipe", runs::record_that_is_a_pipe),
-    once("runs::other_program_and_settings", runs::other_program_and_settings),
-    once("runs::files_of_the_daemon_changed", runs::files_of_the_daemon_changed),
-    once("metrics::as_in_heartbeats", metrics::as_in_heartbeats),
+    in_user_space("runs::after_a_kill", runs::after_a_kill),
+    in_user_space("runs::under_a_forged_boot_id", runs::under_a_forged_boot_id),
+    in_user_space("runs::start_that_is_hindered", runs::start_that_is_hindered),
+    in_user_space("runs::record_that_is_a_pipe", runs::record_that_is_a_pipe),
+    in_user_space("runs::other_program_and_settings", runs::other_program_and_settings),
+    in_user_space("runs::files_of_the_daemon_changed", runs::files_of_the_daemon_changed),
+    in_user_space("metrics::as_in_heartbeats", metrics::as_in_heartbeats),
     // All daemons of the machine know the kernel's key from then on.
     once("images::signatures::by_the_kernels_own_key", images::signatures::by_the_kernels_own_key),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
@@ -258,7 +266,7 @@ pub(crate) const ALL: &[Scenario] = &[
     not_compared("flood::while_nobody_reads", flood::while_nobody_reads),
     not_compared("flood::that_does_not_end", flood::that_does_not_end),
     not_compared("lifecycle::start_report", lifecycle::start_report),
-    not_compared("lifecycle::doctor", lifecycle::doctor),
+    once("lifecycle::doctor", lifecycle::doctor),
     not_compared("lifecycle::second_instance", lifecycle::second_instance),
     not_compared("lifecycle::stop_loses_nothing", lifecycle::stop_loses_nothing),
 ];
