@@ -4,8 +4,8 @@ use std::{borrow::Cow, os::unix::ffi::OsStrExt as _};
 
 use super::json::{Value, json, long, merge};
 use crate::model::{
-    Bytes, Capture, ElfFacts, ExaminedImage, ImageMarks, KernelPolicy, KeyFacts, KeySource, ModInfo, Provenance,
-    SectionFacts, SignatureFacts, SignatureVerdict, SymbolOfInterest,
+    Bytes, Capture, DigestCheck, ElfFacts, ExaminedImage, ImageMarks, KernelPolicy, KeyFacts, KeySource, ModInfo,
+    Provenance, SectionFacts, SignatureFacts, SignatureVerdict, SymbolOfInterest,
     text::{hex, readable},
 };
 
@@ -42,8 +42,7 @@ pub(super) fn render<'a>(image: &'a ExaminedImage, capture: &Capture) -> Value<'
     }
     if let Some(signature) = &image.signature {
         merge(&mut document, render_signature(signature, image.host_keys));
-        let KernelPolicy { enforces_signatures, lockdown } = image.kernel_policy;
-        let kernel = json!({ "enforces_signatures": enforces_signatures, "lockdown": lockdown });
+        let kernel = render_policy(&image.kernel_policy);
         merge(&mut document, json!({ "lkm_monitor": { "signature": { "kernel": kernel } } }));
     }
     if let Some(provenance) = &image.provenance {
@@ -74,7 +73,7 @@ fn render_elf(elf: &ElfFacts) -> Value<'_> {
         } },
     });
     if let Some(modinfo) = &elf.modinfo {
-        merge(&mut document, json!({ "lkm_monitor": { "modinfo": render_modinfo(modinfo) } }));
+        merge(&mut document, render_modinfo(modinfo));
     }
     document
 }
@@ -124,26 +123,32 @@ fn symbol(symbol: &SymbolOfInterest) -> Value<'_> {
 
 fn render_modinfo(modinfo: &ModInfo) -> Value<'_> {
     let parameters = modinfo.parameters.iter().take(SHOWN_ENTRIES);
-    json!({
+    let others = modinfo.others.iter().take(SHOWN_ENTRIES);
+    // Name and versions are the kernel's own word in `module`. What it does not keep of a module can only be the module's.
+    let module = json!({
+        "license": text(modinfo.license.as_ref()),
+        "author": texts(&modinfo.authors),
+        "vermagic": text(modinfo.vermagic.as_ref()),
+        "depends": text(modinfo.depends.as_ref()),
+        "intree": modinfo.intree.is_some(),
+    });
+    let modinfo = json!({
         "name": text(modinfo.name.as_ref()),
         "version": text(modinfo.version.as_ref()),
         "srcversion": text(modinfo.srcversion.as_ref()),
-        "license": text(modinfo.license.as_ref()),
-        "authors": texts(&modinfo.authors),
         "descriptions": texts(&modinfo.descriptions),
-        "vermagic": text(modinfo.vermagic.as_ref()),
-        "depends": text(modinfo.depends.as_ref()),
         "softdeps": texts(&modinfo.softdeps),
         "aliases": texts(&modinfo.aliases),
         "parameters": parameters.map(|parameter| entry_text(&parameter.name)).collect::<Vec<_>>(),
-        "intree": modinfo.intree.is_some(),
         "retpoline": modinfo.retpoline.is_some().then_some(true),
         "staging": modinfo.staging.is_some().then_some(true),
         "namespaces": texts(&modinfo.import_namespaces),
         "firmware": texts(&modinfo.firmware),
+        "others": others.map(|pair| format!("{}={}", readable(&pair.key.bytes), readable(&pair.value.bytes))).collect::<Vec<_>>(),
         "repeated": modinfo.repeated.clone(),
         "left_out": (modinfo.left_out_count > 0).then(|| long(modinfo.left_out_count)),
-    })
+    });
+    json!({ "lkm_monitor": { "module": module, "modinfo": modinfo } })
 }
 
 fn render_signature(signature: &SignatureFacts, host_keys: usize) -> Value<'_> {
@@ -170,6 +175,7 @@ fn render_signature(signature: &SignatureFacts, host_keys: usize) -> Value<'_> {
         } },
         "lkm_monitor": { "signature": {
             "verdict": signature.verdict.reason(),
+            "signer": signer.and_then(|signer| signer.name.as_deref()),
             "key_id": signer.map(|signer| signer.key_id.as_str()),
             "algorithm": signer.map(|signer| signer.signature_algorithm.as_str()),
             "bytes": (signature.signature_bytes > 0).then(|| long(signature.signature_bytes)),
@@ -180,6 +186,18 @@ fn render_signature(signature: &SignatureFacts, host_keys: usize) -> Value<'_> {
     })
 }
 
+fn render_policy(policy: &KernelPolicy) -> Value<'_> {
+    let config = policy.config.as_deref().map(|config| {
+        json!({
+            "path": readable(config.path.as_os_str().as_bytes()),
+            "verifies_signatures": config.verifies_signatures,
+            "enforces_signatures": config.enforces_signatures,
+            "hash": config.hash.as_deref(),
+        })
+    });
+    json!({ "enforces_signatures": policy.enforces_signatures, "lockdown": policy.lockdown, "config": config })
+}
+
 fn render_key(key: &KeyFacts) -> Value<'_> {
     let (source, path) = match &key.source {
         KeySource::KernelImage(path) => ("kernel-image", path),
@@ -187,6 +205,7 @@ fn render_key(key: &KeyFacts) -> Value<'_> {
     };
     json!({
         "subject": key.subject.as_str(),
+        "algorithm": key.algorithm.as_str(),
         "source": source,
         "path": readable(path.as_os_str().as_bytes()),
         "revoked": key.revoked.then_some(true),
@@ -204,10 +223,14 @@ fn render_provenance(provenance: &Provenance) -> Value<'_> {
         .collect();
     json!({ "lkm_monitor": { "package": {
         "manager": provenance.manager.name(),
-        "name": bytes(&provenance.package),
+        "owner": bytes(&provenance.package),
         "version": bytes(&provenance.version),
         "architecture": bytes(&provenance.architecture),
-        "digest": provenance.digest.name(),
+        "digest_ok": match provenance.digest {
+            DigestCheck::Matches => Some(true),
+            DigestCheck::Differs => Some(false),
+            DigestCheck::NotRecorded => None,
+        },
         "problems": problems.iter().map(|problem| readable(problem.as_bytes()).into_owned()).collect::<Vec<_>>(),
     } } })
 }

@@ -78,8 +78,9 @@ fn drop_sections(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
 
 /// Lists that who built the module can fill with whatever they like.
 fn drop_description(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
-    let lists = ["aliases", "authors", "descriptions", "firmware", "namespaces", "parameters", "softdeps"];
+    let lists = ["aliases", "descriptions", "firmware", "namespaces", "others", "parameters", "softdeps"];
     drop_members(document, "lkm_monitor.modinfo", &lists, cut);
+    drop_members(document, "lkm_monitor.module", &["author"], cut);
 }
 
 fn drop_ancestors_arguments(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {

@@ -1,4 +1,4 @@
-//! `[evidence]`: images of modules that are kept, and `[signatures]`: whose keys modules may be signed with.
+//! `[evidence]`: images of modules that are kept.
 
 use std::{collections::BTreeSet, path::PathBuf};
 

@@ -3,6 +3,7 @@
 //! A thread of its own does it: an image has megabytes, and may be made to be hard to read. Between it and the reader of the rings are bounded
 //! queues. Another one reads the keys of the host once, which may take seconds.
 
+mod kernel_config;
 mod keyring;
 mod policy;
 
@@ -21,7 +22,7 @@ use tokio::sync::Notify;
 use self::keyring::Keyring;
 use crate::{
     image,
-    model::{Capture, ExaminedImage, ImageExtent, ImageName, SignatureFacts, SignatureVerdict},
+    model::{Capture, ExaminedImage, ImageExtent, ImageName, KernelConfig, SignatureFacts, SignatureVerdict},
     provenance::Packages,
     signature::{self, KeySources},
 };
@@ -30,9 +31,9 @@ use crate::{
 const QUEUE: usize = 1024;
 /// Answers that may wait. Who examines waits for room, which is made as soon as the rings are read.
 const ANSWERS: usize = 64;
-/// What a module may unpack to, and what the packing may refer back to, in bytes. Modules are packed with 1 or 2 MiB of that.
+/// What a module may unpack to, and what the packing may refer back to, in bytes. `xz -9` has 64 MiB of that, distributions 1 or 2.
 const MAX_UNPACKED_BYTES: usize = 64 << 20;
-const MAX_WINDOW_BYTES: u32 = 16 << 20;
+const MAX_WINDOW_BYTES: u32 = 64 << 20;
 
 /// Where the bytes are: the first so many of an image, when they are there. Waits for them until a deadline.
 pub type Find = Box<dyn Fn(ImageName, u64, Instant) -> Option<Arc<Vec<u8>>> + Send>;
@@ -71,6 +72,7 @@ struct Work {
     limit_bytes: u64,
     packages: Packages,
     keyring: Keyring,
+    kernel_config: Option<Arc<KernelConfig>>,
 }
 
 impl Examiner {
@@ -83,7 +85,9 @@ impl Examiner {
         let own_answered = Arc::clone(&answered);
         let keyring = Keyring::start(keys)?;
         thread::Builder::new().name("examiner".to_owned()).spawn(move || {
-            let mut work = Work { find, limit_bytes, packages: Packages::new(&root), keyring };
+            let release = rustix::system::uname().release().to_string_lossy().into_owned();
+            let kernel_config = kernel_config::read(&kernel_config::places(&release)).map(Arc::new);
+            let mut work = Work { find, limit_bytes, packages: Packages::new(&root), keyring, kernel_config };
             for (id, question) in asked {
                 // Who asked has told the load by then.
                 if Instant::now() >= question.deadline {
@@ -150,7 +154,7 @@ impl Work {
             examined.unpacked_sha256 = unpacked.as_ref().map(|unpacked| Sha256::digest(unpacked).into());
             examined.signature = content.map(|content| self.verify(content));
             examined.host_keys = self.keyring.keys().len();
-            examined.kernel_policy = policy::read();
+            examined.kernel_policy = policy::read(self.kernel_config.clone());
             examined.provenance = path.as_ref().map(|path| self.packages.owner(path, &bytes));
         }
         examined

@@ -1,5 +1,7 @@
 //! What the bytes are that the kernel loaded.
 
+use std::{path::PathBuf, sync::Arc};
+
 use super::{DigestCheck, KeySource, Manager, ModuleImage, Provenance, SignatureFacts, SignatureVerdict, taint};
 
 /// What was found in a captured image.
@@ -24,12 +26,27 @@ pub struct ExaminedImage {
 }
 
 /// What the kernel demands of modules' signatures; `None` where it does not say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KernelPolicy {
     /// `module.sig_enforce`: it takes no module without a signature of a key that it knows.
     pub enforces_signatures: Option<bool>,
     /// `none`, `integrity` or `confidentiality`: all but the first do the same.
     pub lockdown: Option<&'static str>,
+    /// How it was built, where a file says so.
+    pub config: Option<Arc<KernelConfig>>,
+}
+
+/// What a kernel's configuration says of modules' signatures (`kernel/module/Kconfig`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelConfig {
+    /// The file that says so.
+    pub path: PathBuf,
+    /// `CONFIG_MODULE_SIG`.
+    pub verifies_signatures: bool,
+    /// `CONFIG_MODULE_SIG_FORCE`: without being told to by `module.sig_enforce`.
+    pub enforces_signatures: bool,
+    /// `CONFIG_MODULE_SIG_HASH`: with which its build signs modules.
+    pub hash: Option<String>,
 }
 
 impl ExaminedImage {

@@ -51,7 +51,7 @@ pub use container::Container;
 pub use content::{Content, ContentStatus, FileState, Look};
 pub use errno::errno_name;
 pub use evidence::{EvidenceCause, KeptImage, KeptLoad};
-pub use examined_image::{ExaminedImage, ImageExtent, KernelPolicy, KernelsWord};
+pub use examined_image::{ExaminedImage, ImageExtent, KernelConfig, KernelPolicy, KernelsWord};
 pub use file::{FileFacts, FileTime};
 pub use file_change::{FileAction, FileChange, Writing};
 pub use file_report::FileReport;

@@ -39,17 +39,6 @@ pub enum DigestCheck {
     NotRecorded,
 }
 
-impl DigestCheck {
-    /// The name in documents.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Matches => "matches",
-            Self::Differs => "differs",
-            Self::NotRecorded => "not_recorded",
-        }
-    }
-}
-
 /// What could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {

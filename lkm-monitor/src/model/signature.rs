@@ -22,17 +22,10 @@ pub struct Signer {
     pub name: Option<String>,
     /// The certificate's serial number, as `modinfo -F sig_key` prints it: `0A:1B`. Of a signer who gives none, the subject key id.
     pub key_id: String,
-    /// The serial number in lower-case hexadecimal without leading zeros.
-    pub serial: Option<String>,
-    /// The subject key id in lower-case hexadecimal; only of a signer who gives it in place of issuer and serial number.
-    pub subject_key_id: Option<String>,
     /// As `modinfo -F sig_hashalgo` prints it, `sha256`; the object identifier of one that is not known here.
     pub digest_algorithm: String,
     /// `rsa`, `ecdsa`, `ml-dsa-65`; the object identifier of one that is not known here.
     pub signature_algorithm: String,
-    /// Whether attributes are signed, which name the content's digest. Kernels refuse such signatures of modules
-    /// (`pkcs7_verify`), but for some of ML-DSA.
-    pub signed_attributes: bool,
 }
 
 /// Whether a signature fits the module and a key of this host.
@@ -89,16 +82,8 @@ impl SignatureVerdict {
 pub struct KeyFacts {
     /// Its subject, as RFC 4514 writes names, made [`super::text::text`] and shortened.
     pub subject: String,
-    /// In lower-case hexadecimal without leading zeros.
-    pub serial: String,
-    /// In lower-case hexadecimal.
-    pub subject_key_id: Option<String>,
     /// `rsa-4096`, `ecdsa-p384`; the object identifier of one that is not known here.
     pub algorithm: String,
-    /// From when it is valid, in seconds since 1970. The kernel does not look at it when it verifies a module.
-    pub not_before_s: u64,
-    /// Until when it is valid, in seconds since 1970. The kernel does not look at it when it verifies a module.
-    pub not_after_s: u64,
     /// SHA-256 of the certificate.
     pub sha256: [u8; 32],
     pub source: KeySource,

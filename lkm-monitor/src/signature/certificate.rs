@@ -10,7 +10,7 @@ use x509_cert::{
 use super::{algorithm::Scheme, pkcs7::SignerId, public_key::PublicKey};
 use crate::model::{
     KeyFacts, KeySource,
-    text::{hex, shorten, text},
+    text::{shorten, text},
 };
 
 /// RFC 4519, 2.3.
@@ -47,8 +47,6 @@ pub(super) struct Certificate {
     serial: Vec<u8>,
     subject_key_id: Option<Vec<u8>>,
     key: PublicKey,
-    not_before_s: u64,
-    not_after_s: u64,
     sha256: [u8; 32],
     /// Of what is signed in it, by which the kernel's blacklist names it; `None` where the digest is weak or not known.
     tbs_digest: Option<Vec<u8>>,
@@ -85,8 +83,6 @@ impl Certificate {
             serial: tbs.serial_number().as_bytes().to_vec(),
             subject_key_id,
             key,
-            not_before_s: tbs.validity().not_before.to_unix_duration().as_secs(),
-            not_after_s: tbs.validity().not_after.to_unix_duration().as_secs(),
             sha256: Sha256::digest(bytes).into(),
             tbs_digest: signed_digest.and_then(|digest| digest.compute(signed)),
         })
@@ -117,11 +113,7 @@ impl Certificate {
     pub(super) fn facts(&self, source: KeySource, revoked: bool, in_kernel: Option<bool>) -> KeyFacts {
         KeyFacts {
             subject: shorten(&text(self.subject.to_string().as_bytes()), MAX_NAME_BYTES),
-            serial: hex(magnitude(&self.serial)),
-            subject_key_id: self.subject_key_id.as_deref().map(|id| hex(id.get(..MAX_KEY_ID_BYTES).unwrap_or(id))),
             algorithm: self.key.name(),
-            not_before_s: self.not_before_s,
-            not_after_s: self.not_after_s,
             sha256: self.sha256,
             source,
             revoked,
@@ -179,7 +171,6 @@ mod tests {
         let certificate = Certificate::from_der(&RSA.named("a\x1b[31m", &[1; 100])).unwrap();
         let facts = certificate.facts(KeySource::File("key".into()), false, None);
         assert_eq!(facts.subject, r"CN=a\\1b[31m", "RFC 4514 has an escape of its own");
-        assert_eq!(facts.subject_key_id, Some("01".repeat(MAX_KEY_ID_BYTES)));
         let long = Certificate::from_der(&RSA.named(&"long".repeat(100), &KEY_ID)).unwrap();
         assert!(common_name(&long.subject).unwrap().len() <= MAX_NAME_BYTES);
         assert!(long.facts(KeySource::File("key".into()), false, None).subject.len() <= MAX_NAME_BYTES);

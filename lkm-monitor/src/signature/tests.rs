@@ -41,22 +41,17 @@ fn reason(image: &[u8], keys: &Keys) -> String {
 fn who_signed_is_told_with_the_key_and_where_it_is_from() {
     let facts = examine(&RSA.module(CONTENT), &keys_of(&RSA));
     let SignatureVerdict::Valid { key } = &facts.verdict else { panic!("{facts:?}") };
-    let KeyFacts { subject, serial, algorithm, subject_key_id, revoked, in_kernel, source, .. } = key;
-    assert_eq!((subject.as_str(), serial.as_str()), ("CN=Test module key", "0a1bff00"));
-    assert_eq!((algorithm.as_str(), subject_key_id.as_deref()), ("rsa-2048", Some("c5".repeat(20).as_str())));
+    let KeyFacts { subject, algorithm, revoked, in_kernel, source, .. } = key;
+    assert_eq!((subject.as_str(), algorithm.as_str()), ("CN=Test module key", "rsa-2048"));
     assert_eq!((*revoked, *in_kernel), (false, None), "an empty list says nothing");
     assert!(matches!(source, KeySource::File(path) if path.ends_with("key.x509")), "{source:?}");
-    assert_eq!((key.not_before_s, key.not_after_s), (157_766_400, 67_090_118_400), "1975 and 4096");
     assert_eq!(
         facts.signer,
         Some(Signer {
             name: Some("Test module key".to_owned()),
             key_id: "0A:1B:FF:00".to_owned(),
-            serial: Some("0a1bff00".to_owned()),
-            subject_key_id: None,
             digest_algorithm: "sha256".to_owned(),
             signature_algorithm: "rsa".to_owned(),
-            signed_attributes: false,
         })
     );
     assert_eq!(facts.signature_bytes as usize, RSA.message(CONTENT, Style::default()).len());
@@ -75,8 +70,7 @@ fn every_kind_of_key_and_message_is_verified() {
             assert_eq!(facts.verdict.name(), "valid", "{facts:?}");
             let signer = facts.signer.unwrap();
             assert_eq!(signer.digest_algorithm, format!("sha{}", key.sha));
-            assert_eq!(signer.signed_attributes, attributes);
-            assert_eq!(signer.subject_key_id.is_some(), by_subject_key_id);
+            assert_eq!(signer.name.is_none(), by_subject_key_id, "who gives an id gives no name");
             assert_eq!(verdict(&append(b"\x7fELF of another", &signature), &keys), "mismatch");
         }
     }

@@ -6,7 +6,7 @@ use super::{
     pkcs7::{SignerId, SignerInfo},
     public_key::{PublicKey, Unsupported},
 };
-use crate::model::{SignatureVerdict, Signer, text::hex};
+use crate::model::{SignatureVerdict, Signer};
 
 /// The verdict on all signers, and the signer that it is about. Like the kernel, which refuses a module when any of its signatures is
 /// wrong, and takes it when one of the others is right (`pkcs7_validate_trust`).
@@ -58,17 +58,14 @@ fn verify(content: &[u8], signer: &SignerInfo<'_>, key: &PublicKey) -> Result<bo
 }
 
 fn facts(signer: &SignerInfo<'_>) -> Signer {
-    let (name, id, is_serial) = match &signer.id {
-        SignerId::IssuerAndSerial { issuer, serial } => (common_name(issuer), magnitude(serial), true),
-        SignerId::SubjectKeyId(id) => (None, id.get(..MAX_KEY_ID_BYTES).unwrap_or(id), false),
+    let (name, id) = match &signer.id {
+        SignerId::IssuerAndSerial { issuer, serial } => (common_name(issuer), magnitude(serial)),
+        SignerId::SubjectKeyId(id) => (None, id.get(..MAX_KEY_ID_BYTES).unwrap_or(id)),
     };
     Signer {
         name,
         key_id: id.iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"),
-        serial: is_serial.then(|| hex(id)),
-        subject_key_id: (!is_serial).then(|| hex(id)),
         digest_algorithm: signer.digest.name(),
         signature_algorithm: signer.scheme.name(),
-        signed_attributes: signer.attributes.is_some(),
     }
 }

@@ -3,9 +3,9 @@
 use super::*;
 use crate::model::{
     Capability, Capture, Compression, CompressionFormat, DigestCheck, ElfFacts, ExaminedImage, ImageExtent, ImageMarks,
-    ImageName, ImageProblem, ImageProblemKind, Imports, KernelPolicy, KeyFacts, KeySource, Manager, ModInfo,
-    ModInfoPair, ModuleImage, ModuleParameter, Problem, Provenance, SectionFacts, SignatureFacts, SignatureVerdict,
-    Signer, SymbolOfInterest,
+    ImageName, ImageProblem, ImageProblemKind, Imports, KernelConfig, KernelPolicy, KeyFacts, KeySource, Manager,
+    ModInfo, ModInfoPair, ModuleImage, ModuleParameter, Problem, Provenance, SectionFacts, SignatureFacts,
+    SignatureVerdict, Signer, SymbolOfInterest,
 };
 
 fn whole(text: &str) -> Option<Bytes> {
@@ -84,11 +84,7 @@ fn elf() -> ElfFacts {
 fn key() -> KeyFacts {
     KeyFacts {
         subject: "CN=Machine owner".to_owned(),
-        serial: "0a1b".to_owned(),
-        subject_key_id: Some("0c".repeat(20)),
         algorithm: "rsa-2048".to_owned(),
-        not_before_s: 1_600_000_000,
-        not_after_s: 1_900_000_000,
         sha256: [0x77; 32],
         source: KeySource::File("/var/lib/dkms/mok.pub".into()),
         revoked: true,
@@ -100,11 +96,8 @@ fn signature(verdict: SignatureVerdict) -> SignatureFacts {
     let signer = Signer {
         name: Some("Machine owner".to_owned()),
         key_id: "0A:1B".to_owned(),
-        serial: Some("0a1b".to_owned()),
-        subject_key_id: None,
         digest_algorithm: "sha512".to_owned(),
         signature_algorithm: "rsa".to_owned(),
-        signed_attributes: false,
     };
     SignatureFacts { verdict, signature_bytes: 670, signer: Some(signer), signers: 2 }
 }
@@ -112,6 +105,15 @@ fn signature(verdict: SignatureVerdict) -> SignatureFacts {
 fn load_of(image: ExaminedImage) -> ModuleCall {
     let capture = Capture { name: ImageName { id: 7, tid: 901 }, image_bytes: 8192, captured_bytes: 8192 };
     ModuleCall { capture: Some(capture), image: Some(Box::new(image)), ..load_from_tmp() }
+}
+
+fn kernel_config() -> KernelConfig {
+    KernelConfig {
+        path: "/boot/config-6.1.0-28-amd64".into(),
+        verifies_signatures: true,
+        enforces_signatures: false,
+        hash: Some("sha256".to_owned()),
+    }
 }
 
 /// Of its image everything is known, and everything is odd.
@@ -126,7 +128,11 @@ fn odd() -> ModuleCall {
         module: Some(ModuleImage { compression: Some(compression), elf: Some(elf()), problem: None }),
         signature: Some(signature(SignatureVerdict::Valid { key: key() })),
         host_keys: 3,
-        kernel_policy: KernelPolicy { enforces_signatures: Some(false), lockdown: Some("integrity") },
+        kernel_policy: KernelPolicy {
+            enforces_signatures: Some(false),
+            lockdown: Some("integrity"),
+            config: Some(kernel_config().into()),
+        },
         provenance: Some(Provenance {
             manager: Manager::Dpkg,
             package: Some(b"linux-image-6.1.0-28-amd64".to_vec()),
@@ -183,6 +189,7 @@ pub(super) fn full_of(bytes: &[u8]) -> ExaminedImage {
     ] {
         *entries = list();
     }
+    info.others = vec![ModInfoPair { key: filled(64), value: filled(1024) }; 64];
     info.parameters = vec![ModuleParameter { name: filled(1024), ..ModuleParameter::default() }; 128];
     (info.entry_count, info.left_out_count) = (u64::MAX, u64::MAX);
     let signature = image.signature.as_mut().unwrap();
@@ -251,12 +258,13 @@ fn of_a_huge_image_the_lists_go_before_anything_else() {
     let cut = [
         "file.elf.sections",
         "lkm_monitor.modinfo.aliases",
-        "lkm_monitor.modinfo.authors",
         "lkm_monitor.modinfo.descriptions",
         "lkm_monitor.modinfo.firmware",
         "lkm_monitor.modinfo.namespaces",
+        "lkm_monitor.modinfo.others",
         "lkm_monitor.modinfo.parameters",
         "lkm_monitor.modinfo.softdeps",
+        "lkm_monitor.module.author",
     ];
     assert_eq!(document["lkm_monitor"]["truncated"], json!(cut));
     for field in cut {

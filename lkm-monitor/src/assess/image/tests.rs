@@ -19,11 +19,7 @@ fn elf() -> ElfFacts {
 fn key() -> KeyFacts {
     KeyFacts {
         subject: "CN=Build key".to_owned(),
-        serial: "0a1b".to_owned(),
-        subject_key_id: None,
         algorithm: "rsa-4096".to_owned(),
-        not_before_s: 0,
-        not_after_s: 1,
         sha256: [7; 32],
         source: KeySource::KernelImage("/boot/vmlinuz".into()),
         revoked: false,
@@ -35,11 +31,8 @@ fn signature(verdict: SignatureVerdict) -> SignatureFacts {
     let signer = Signer {
         name: Some("Some key".to_owned()),
         key_id: "0A:1B".to_owned(),
-        serial: Some("0a1b".to_owned()),
-        subject_key_id: None,
         digest_algorithm: "sha256".to_owned(),
         signature_algorithm: "rsa".to_owned(),
-        signed_attributes: false,
     };
     SignatureFacts { verdict, signature_bytes: 600, signer: Some(signer), signers: 1 }
 }
@@ -195,7 +188,10 @@ fn signers_that_nobody_knows_match() {
 
 /// The image on a host whose kernel verifies signatures.
 fn verified_by_kernel(image: ExaminedImage) -> ExaminedImage {
-    ExaminedImage { kernel_policy: KernelPolicy { enforces_signatures: Some(false), lockdown: None }, ..image }
+    ExaminedImage {
+        kernel_policy: KernelPolicy { enforces_signatures: Some(false), lockdown: None, config: None },
+        ..image
+    }
 }
 
 #[test]

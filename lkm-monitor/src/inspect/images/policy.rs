@@ -1,8 +1,11 @@
 //! What the kernel demands of modules' signatures.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use crate::{inspect::regular, model::KernelPolicy};
+use crate::{
+    inspect::regular,
+    model::{KernelConfig, KernelPolicy},
+};
 
 /// `module.sig_enforce` (kernel/module/signing.c).
 const SIG_ENFORCE: &str = "/sys/module/module/parameters/sig_enforce";
@@ -11,11 +14,12 @@ const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 const MAX_BYTES: u64 = 256;
 
 /// As it is now: it can be made stricter while the kernel runs.
-pub(super) fn read() -> KernelPolicy {
+pub(super) fn read(config: Option<Arc<KernelConfig>>) -> KernelPolicy {
     let text = |path: &str| regular::read(Path::new(path), MAX_BYTES).ok();
     KernelPolicy {
         enforces_signatures: text(SIG_ENFORCE).as_deref().and_then(enforces),
         lockdown: text(LOCKDOWN).as_deref().and_then(lockdown),
+        config,
     }
 }
 

@@ -21,11 +21,7 @@ fn alert() -> Verdict {
 fn key() -> KeyFacts {
     KeyFacts {
         subject: "CN=Build key".to_owned(),
-        serial: "0a".to_owned(),
-        subject_key_id: None,
         algorithm: "rsa-4096".to_owned(),
-        not_before_s: 0,
-        not_after_s: 1,
         sha256: [7; 32],
         source: KeySource::KernelImage("/boot/vmlinuz".into()),
         revoked: false,
@@ -121,13 +117,13 @@ fn what_no_key_of_this_host_signed_is_unsigned() {
         assert!(!is_unsigned(signed(verdict.clone())), "{verdict:?}");
     }
     // The kernel may know better.
-    let kernel_policy = KernelPolicy { enforces_signatures: Some(false), lockdown: None };
+    let kernel_policy = KernelPolicy { enforces_signatures: Some(false), lockdown: None, config: None };
     for verdict in [
         SignatureVerdict::Valid { key: key() },
         SignatureVerdict::UnknownKey { listed: None },
         SignatureVerdict::Unsupported("it is odd".to_owned()),
     ] {
-        let mut call = load_of(ExaminedImage { kernel_policy, ..signed(verdict.clone()) });
+        let mut call = load_of(ExaminedImage { kernel_policy: kernel_policy.clone(), ..signed(verdict.clone()) });
         assert!(!is_cause(EvidenceCause::Unsigned, &call), "{verdict:?}");
         call.module.taints = Some(taint::UNSIGNED);
         assert!(is_cause(EvidenceCause::Unsigned, &call), "{verdict:?}");

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::{Bytes, CallOutcome, CallerText, Ids, LoadStage, ModuleCall, Operation, Part, Process},
+    model::{Bytes, CallOutcome, CallerText, Capture, Ids, ImageName, LoadStage, ModuleCall, Operation, Part, Process},
     sensor::decode::{self, CallArguments},
 };
 
@@ -197,15 +197,18 @@ fn a_call_that_hangs_before_it_is_decided_is_passed_on_with_what_comes_later() {
 
 #[test]
 fn an_image_that_is_read_packed_and_unpacked_is_one() {
-    let mut join = Join::default();
-    let mut packed = image(1);
-    packed.image = Some(Image { size: 99, source: Image::FROM_COMPRESSED_FILE, reserved: 0, id: 0, captured_bytes: 0 });
-    packed.boot_ns = 5;
-    for order in [[packed.clone(), image(1)], [image(1), packed]] {
-        let [first, second] = order;
+    // Pieces are there of the first reading only, by its name.
+    let packed = Image { size: 99, source: Image::FROM_COMPRESSED_FILE, reserved: 0, id: 5, captured_bytes: 98 };
+    let unpacked = Image { size: 4711, source: Image::FROM_FILE, reserved: 0, id: 11, captured_bytes: 0 };
+    let read = |image: Image| Event { image: Some(image), boot_ns: image.id, ..event(EventKind::ImageRead, 1, 0) };
+    for order in [[packed, unpacked], [unpacked, packed]] {
+        let mut join = Join::default();
+        let [first, second] = order.map(read);
         let calls = push_all(&mut join, vec![enter(1), first, second, loaded(1), exit(1, 0, &LOAD)]);
         let [call] = &calls[..] else { panic!("{calls:?}") };
         assert_eq!(call.image_bytes, Some(4711), "the kernel's own, unpacked");
+        let captured = Capture { name: ImageName { id: 5, tid: 7 }, image_bytes: 99, captured_bytes: 98 };
+        assert_eq!(call.capture, Some(captured), "what was in the file");
         assert!(call.missing.is_empty());
     }
 }
