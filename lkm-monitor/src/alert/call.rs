@@ -51,7 +51,7 @@ pub(super) fn render<'a>(call: &'a ModuleCall, scene: &Scene<'a>) -> Value<'a> {
         merge(&mut document, looks);
     }
     if let Some((image, capture)) = call.image.as_ref().zip(call.capture.as_ref()) {
-        merge(&mut document, image::render(image, capture));
+        merge(&mut document, image::render(image, capture, call.module.taints));
     }
     if let Some(tree) = &call.process {
         merge(&mut document, process::render(tree, scene));

@@ -4,8 +4,8 @@ use std::{borrow::Cow, os::unix::ffi::OsStrExt as _};
 
 use super::json::{Value, json, long, merge};
 use crate::model::{
-    Bytes, Capture, DigestCheck, ElfFacts, ExaminedImage, ImageMarks, KernelPolicy, KeyFacts, KeySource, ModInfo,
-    Provenance, SectionFacts, SignatureFacts, SignatureVerdict, SymbolOfInterest,
+    Bytes, Capture, DigestCheck, ElfFacts, ExaminedImage, ImageMarks, KernelPolicy, KernelsWord, KeyFacts, KeySource,
+    ModInfo, Provenance, SectionFacts, SignatureFacts, SignatureVerdict, SymbolOfInterest,
     text::{hex, readable},
 };
 
@@ -14,8 +14,8 @@ const SHOWN_SECTIONS: usize = 40;
 /// Aliases and parameters that are shown.
 const SHOWN_ENTRIES: usize = 16;
 
-/// What is known of an image, of which this was captured.
-pub(super) fn render<'a>(image: &'a ExaminedImage, capture: &Capture) -> Value<'a> {
+/// What is known of an image, of which this was captured, and of which the kernel made a module with these taints.
+pub(super) fn render<'a>(image: &'a ExaminedImage, capture: &Capture, taints: Option<u64>) -> Value<'a> {
     let mut document = json!({
         "lkm_monitor": { "image": {
             "extent": image.extent.name(),
@@ -41,7 +41,7 @@ pub(super) fn render<'a>(image: &'a ExaminedImage, capture: &Capture) -> Value<'
         }
     }
     if let Some(signature) = &image.signature {
-        merge(&mut document, render_signature(signature, image.host_keys));
+        merge(&mut document, render_signature(signature, image.host_keys, image.kernels_word(taints)));
         let kernel = render_policy(&image.kernel_policy);
         merge(&mut document, json!({ "lkm_monitor": { "signature": { "kernel": kernel } } }));
     }
@@ -151,7 +151,7 @@ fn render_modinfo(modinfo: &ModInfo) -> Value<'_> {
     json!({ "lkm_monitor": { "module": module, "modinfo": modinfo } })
 }
 
-fn render_signature(signature: &SignatureFacts, host_keys: usize) -> Value<'_> {
+fn render_signature(signature: &SignatureFacts, host_keys: usize, word: KernelsWord) -> Value<'_> {
     let signer = signature.signer.as_ref();
     let key = match &signature.verdict {
         SignatureVerdict::Valid { key } | SignatureVerdict::Mismatch { key } => Some(key),
@@ -166,8 +166,7 @@ fn render_signature(signature: &SignatureFacts, host_keys: usize) -> Value<'_> {
         "file": { "code_signature": {
             "exists": signature.verdict != SignatureVerdict::Absent,
             "valid": is_valid,
-            // A certificate in a file is anybody's who can write there, where the kernel shows that it has another one.
-            "trusted": key.map(|key| is_valid == Some(true) && !key.revoked && key.in_kernel != Some(false)),
+            "trusted": key.and_then(|key| is_trusted(key, is_valid == Some(true), word)),
             "status": signature.verdict.name(),
             "subject_name": signer.and_then(|signer| signer.name.as_deref()),
             "digest_algorithm": signer.map(|signer| signer.digest_algorithm.as_str()),
@@ -184,6 +183,15 @@ fn render_signature(signature: &SignatureFacts, host_keys: usize) -> Value<'_> {
             "key": key.map(render_key),
         } },
     })
+}
+
+/// Whether the kernel trusts this key and its signature, where that can be told. A certificate in a file is anybody's who can write there.
+fn is_trusted(key: &KeyFacts, is_valid: bool, word: KernelsWord) -> Option<bool> {
+    if !is_valid || key.revoked || key.in_kernel == Some(false) || word == KernelsWord::Refused {
+        return Some(false);
+    }
+    let is_known = matches!(key.source, KeySource::KernelImage(_)) || word == KernelsWord::Accepted;
+    is_known.then_some(true)
 }
 
 fn render_policy(policy: &KernelPolicy) -> Value<'_> {

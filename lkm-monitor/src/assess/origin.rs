@@ -69,7 +69,7 @@ fn from_memory(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     let detail = bytes.map_or_else(|| " from memory".to_owned(), |bytes| format!(" from memory ({bytes} bytes)"));
     let reason = sentence(call, context, &detail);
     // A kmod that unpacks compressed modules hands them over like that.
-    if call.image.as_ref().is_some_and(|image| image.is_of_kernels_build()) {
+    if call.image.as_ref().is_some_and(|image| image.is_of_kernels_build(call.module.taints)) {
         let reason = format!("{reason}; it is signed by a key that is built into the running kernel");
         return Some(Match { severity: Severity::Low, reason });
     }

@@ -222,6 +222,18 @@ impl ModuleCall {
         self.module.name.as_ref().or(self.requested_name.as_ref())
     }
 
+    /// Whether it asked the kernel to unpack the file, and the kernel did: `MODULE_INIT_COMPRESSED_FILE`, and the module was linked.
+    pub fn was_unpacked(&self) -> bool {
+        const COMPRESSED_FILE: u32 = 4;
+        self.flags.is_some_and(|flags| flags & COMPRESSED_FILE != 0) && self.module.taints.is_some()
+    }
+
+    /// Whether it was told of because it takes long: another document follows when it returns.
+    pub fn is_running(&self) -> bool {
+        // Of a call without a number nobody can say that it returned.
+        self.outcome.is_none() && self.stage == LoadStage::InitRunning && self.call_id != 0
+    }
+
     /// The errno of a failed call.
     pub fn errno(&self) -> Option<i32> {
         let ret = self.outcome?.ret;

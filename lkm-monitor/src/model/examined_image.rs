@@ -78,12 +78,14 @@ impl ExaminedImage {
             })
     }
 
-    /// Whether a key that is built into the running kernel signed it.
-    pub fn is_of_kernels_build(&self) -> bool {
-        self.signature.as_ref().is_some_and(|signature| match &signature.verdict {
-            SignatureVerdict::Valid { key } => !key.revoked && matches!(key.source, KeySource::KernelImage(_)),
-            _ => false,
-        })
+    /// Whether a key that is built into the running kernel signed it, and the kernel says nothing else of a module with these taints: not
+    /// every key there is for modules.
+    pub fn is_of_kernels_build(&self, taints: Option<u64>) -> bool {
+        self.kernels_word(taints) != KernelsWord::Refused
+            && self.signature.as_ref().is_some_and(|signature| match &signature.verdict {
+                SignatureVerdict::Valid { key } => !key.revoked && matches!(key.source, KeySource::KernelImage(_)),
+                _ => false,
+            })
     }
 }
 

@@ -20,6 +20,8 @@ const HASTE: Duration = Duration::from_millis(500);
 const LAST_PATIENCE: Duration = Duration::from_secs(3);
 /// Calls that were told before they returned: their next document says the same of the image.
 const REMEMBERED: usize = 64;
+/// How long the next document of such a call may take to say what the first could not, in nanoseconds.
+const OWED_NS: u64 = 60_000_000_000;
 
 #[derive(Debug)]
 pub(super) struct Images {
@@ -29,6 +31,8 @@ pub(super) struct Images {
     waiting: BTreeMap<u64, (Pending, u64)>,
     last: u64,
     known: VecDeque<(ImageName, Box<ExaminedImage>)>,
+    /// Images of running calls that were told without what they are, and until when the next document may say it.
+    owed: VecDeque<(ImageName, u64)>,
     not_examined: u64,
 }
 
@@ -43,16 +47,24 @@ pub struct Examining {
 
 impl Images {
     pub(super) const fn new(examining: Option<Examining>) -> Self {
-        Self { examining, waiting: BTreeMap::new(), last: 0, known: VecDeque::new(), not_examined: 0 }
+        Self {
+            examining,
+            waiting: BTreeMap::new(),
+            last: 0,
+            known: VecDeque::new(),
+            owed: VecDeque::new(),
+            not_examined: 0,
+        }
     }
 
     /// What does not wait: no load, one of which nothing is captured, or one whose image is known already.
     pub(super) fn ask(&mut self, mut pending: Pending, host: &Host, now_ns: u64) -> Option<Pending> {
         let (Some(examining), Some(call)) = (&self.examining, call_of(&mut pending)) else { return Some(pending) };
-        let patience = if call.outcome.is_some() { PATIENCE } else { HASTE };
+        let patience = if call.is_running() { HASTE } else { PATIENCE };
         let Some(question) = question(call, host, Instant::now() + patience) else { return Some(pending) };
+        self.owed.retain(|(name, _)| *name != question.capture.name);
         if let Some((_, image)) = self.known.iter().find(|(name, _)| *name == question.capture.name) {
-            call.image = Some(image.clone());
+            found(call, image.clone());
             return Some(pending);
         }
         self.last += 1;
@@ -87,32 +99,34 @@ impl Images {
 
     /// What waited for this.
     pub(super) fn take(&mut self, id: u64, image: Box<ExaminedImage>) -> Option<Pending> {
-        let (mut pending, _) = self.waiting.remove(&id)?;
+        let (mut pending, due_ns) = self.waiting.remove(&id)?;
         let Some(call) = call_of(&mut pending) else { return Some(pending) };
-        if call.outcome.is_none() {
+        if let Some(capture) = call.capture.filter(|_| call.is_running()) {
             if !image.extent.is_examined() {
-                // There will be another document, which says it.
+                self.owed.push_back((capture.name, due_ns.saturating_add(OWED_NS)));
                 return Some(pending);
             }
-            if let Some(capture) = call.capture {
-                self.known.truncate(REMEMBERED - 1);
-                self.known.push_front((capture.name, image.clone()));
-            }
+            self.known.truncate(REMEMBERED - 1);
+            self.known.push_front((capture.name, image.clone()));
         }
         self.not_examined += u64::from(!image.extent.is_examined());
-        call.image = Some(image);
+        found(call, image);
         Some(pending)
     }
 
     /// What nobody could examine in time.
     pub(super) fn expire(&mut self, now_ns: u64) -> Vec<Pending> {
+        let owed = self.owed.len();
+        self.owed.retain(|(_, due_ns)| *due_ns > now_ns);
+        self.not_examined += (owed - self.owed.len()) as u64;
         let is_due = |(_, deadline_ns): &(Pending, u64)| *deadline_ns <= now_ns;
         let due: Vec<_> = self.waiting.iter().filter(|(_, waiting)| is_due(waiting)).map(|(id, _)| *id).collect();
         due.into_iter().filter_map(|id| self.take(id, Box::default())).collect()
     }
 
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
-        self.waiting.values().map(|(_, deadline_ns)| *deadline_ns).min()
+        let owed = self.owed.iter().map(|(_, due_ns)| *due_ns);
+        self.waiting.values().map(|(_, deadline_ns)| *deadline_ns).chain(owed).min()
     }
 
     /// Images whose loads were told without what they are.
@@ -169,8 +183,9 @@ impl Images {
         self.examining.as_ref()?.evidence.as_ref()
     }
 
-    /// Waits until what was handed over is kept, at the longest until `deadline`. Nothing more is kept.
+    /// Waits until what was handed over is kept, at the longest until `deadline`. Nothing more is kept, nor told.
     pub(super) fn finish(&mut self, deadline: Instant) {
+        self.not_examined += self.owed.drain(..).len() as u64;
         if let Some(evidence) = self.examining.as_mut().and_then(|examining| examining.evidence.as_mut()) {
             evidence.finish(deadline);
         }
@@ -182,6 +197,18 @@ fn call_of(pending: &mut Pending) -> Option<&mut ModuleCall> {
         Observation::Call(call) => Some(call),
         _ => None,
     }
+}
+
+/// Puts what was found where it belongs.
+fn found(call: &mut ModuleCall, mut image: Box<ExaminedImage>) {
+    let is_packed = |image: &ExaminedImage| image.module.as_ref().is_none_or(|module| module.compression.is_some());
+    // The kernel has read a packed file and what it made of it, and the probe was skipped the first time: the file has another hash.
+    if call.was_unpacked() && image.extent.is_examined() && !is_packed(&image) {
+        image.unpacked_sha256 = image.sha256.take();
+        image.provenance = None;
+        call.missing.push(Part::Image);
+    }
+    call.image = Some(image);
 }
 
 /// A package is asked for where the path is the host's own.

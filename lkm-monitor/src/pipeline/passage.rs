@@ -38,7 +38,8 @@ impl Pipeline {
     pub(super) fn observed(&mut self, observation: Observation) {
         match observation {
             Observation::Call(call) => {
-                let ticket = self.order.place();
+                // One that has not returned may be ending us: it waits for no other's sake, and nothing that undoes it can come before it.
+                let ticket = if call.is_running() { None } else { self.order.place() };
                 if let Some(pending) = self.looks.look_at_load(call, ticket, &self.host, boot_ns()) {
                     self.looked_at(pending);
                 }

@@ -31,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const SWEEP: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 /// Pieces that are taken before others have their turn with what is there.
 const BATCH: usize = 64;
+/// How long it reads on when it is told to stop: of what somebody keeps moving there is never an end.
+const LAST_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What was captured and is not yet done with.
 #[derive(Clone, Debug)]
@@ -111,17 +113,18 @@ impl Images {
 
     /// Reads until it is told to stop.
     fn read(&self, mut ring: Ring, stop: &OwnedFd) {
+        let mut told = None;
         loop {
             let mut wanted = [PollFd::from_borrowed_fd(ring.as_fd(), PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
             // An interrupted wait is a short one.
             let _ = poll(&mut wanted, Some(&SWEEP));
-            let is_over = wanted[1].revents().contains(PollFlags::IN);
-            while self.read_batch(&mut ring) {
-                self.0.grown.notify_all();
+            if wanted[1].revents().contains(PollFlags::IN) {
+                told.get_or_insert_with(Instant::now);
             }
+            let more = self.read_batch(&mut ring);
             self.0.grown.notify_all();
             self.assembly().expire(PATIENCE);
-            if is_over {
+            if told.is_some_and(|told| !more || told.elapsed() >= LAST_PATIENCE) {
                 return;
             }
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::model::{
     Capability, Capture, Compression, CompressionFormat, DigestCheck, ElfFacts, ExaminedImage, ImageExtent, ImageMarks,
     ImageName, ImageProblem, ImageProblemKind, Imports, KernelConfig, KernelPolicy, KeyFacts, KeySource, Manager,
-    ModInfo, ModInfoPair, ModuleImage, ModuleParameter, Problem, Provenance, SectionFacts, SignatureFacts,
+    ModInfo, ModInfoPair, ModuleFacts, ModuleImage, ModuleParameter, Problem, Provenance, SectionFacts, SignatureFacts,
     SignatureVerdict, Signer, SymbolOfInterest,
 };
 
@@ -224,8 +224,9 @@ fn an_image_that_nobody_could_look_at_is_told_as_such() {
 #[test]
 fn what_a_signature_is_worth_is_told_as_ecs_has_it() {
     let told = |verdict: SignatureVerdict| {
-        let image = ExaminedImage { signature: Some(signature(verdict)), ..*odd().image.unwrap() };
-        let document = render_call(load_of(image));
+        let load = load_of(ExaminedImage { signature: Some(signature(verdict)), ..*odd().image.unwrap() });
+        let module = ModuleFacts { taints: Some(0), ..load.module.clone() };
+        let document = render_call(ModuleCall { module, ..load });
         let signature = &document["file"]["code_signature"];
         ["exists", "valid", "trusted", "status"].map(|field| signature[field].clone())
     };
@@ -241,6 +242,26 @@ fn what_a_signature_is_worth_is_told_as_ecs_has_it() {
     assert_eq!(told(SignatureVerdict::Unsupported("x".to_owned())), of(true, None, None, "unsupported"));
     assert_eq!(told(SignatureVerdict::UnknownKey { listed: None }), of(true, None, None, "unknown-key"));
     assert_eq!(told(SignatureVerdict::Absent), of(false, None, None, "absent"));
+}
+
+#[test]
+fn a_certificate_on_the_host_is_trusted_only_if_the_kernel_does() {
+    let trusted = |source: KeySource, enforces_signatures: Option<bool>, taints: Option<u64>| {
+        let verdict = SignatureVerdict::Valid { key: KeyFacts { revoked: false, in_kernel: None, source, ..key() } };
+        let kernel_policy = KernelPolicy { enforces_signatures, ..KernelPolicy::default() };
+        let image = ExaminedImage { signature: Some(signature(verdict)), kernel_policy, ..*odd().image.unwrap() };
+        let load = load_of(image);
+        let module = ModuleFacts { taints, ..load.module.clone() };
+        render_call(ModuleCall { module, ..load })["file"]["code_signature"]["trusted"].clone()
+    };
+    let (file, image) = (|| KeySource::File("/etc/keys/a".into()), || KeySource::KernelImage("/boot/vmlinuz".into()));
+    let verifies = Some(false);
+    assert_eq!(trusted(file(), verifies, Some(0)), json!(true), "the kernel took it");
+    assert_eq!(trusted(file(), verifies, Some(taint::UNSIGNED)), json!(false));
+    assert_eq!(trusted(file(), None, Some(0)), json!(null), "this kernel takes anything");
+    assert_eq!(trusted(file(), verifies, None), json!(null), "it did not come that far");
+    assert_eq!(trusted(image(), None, None), json!(true));
+    assert_eq!(trusted(image(), verifies, Some(taint::UNSIGNED)), json!(false), "not every key there is for modules");
 }
 
 /// The same, with few symbols: those that there are can be told.

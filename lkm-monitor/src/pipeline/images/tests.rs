@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     evidence::{Archive, Service, samples as kept},
     inspect::images::Means,
-    model::{CallOutcome, Capture, EvidenceCause, Finding, ImageExtent, LoadStage, Severity, samples},
+    model::{CallOutcome, Capture, EvidenceCause, Finding, ImageExtent, LoadStage, ModuleFacts, Severity, samples},
     signature::KeySources,
 };
 
@@ -157,12 +157,68 @@ fn what_nobody_knew_the_first_time_is_asked_again() {
     assert!(images.ask(pending(unfinished()), &samples::host(), 0).is_none());
     assert_eq!(call(images.expire(u64::MAX).remove(0)).image, None);
     assert_eq!(images.not_examined(), 0, "the next document says it");
+    assert_eq!(images.next_deadline_ns(), Some(HASTE.as_nanos() as u64 + OWED_NS));
     drop(go);
     assert!(images.ask(pending(load()), &samples::host(), 0).is_none(), "it waits");
     let (id, image) = images.answer_before(in_time()).unwrap();
     assert!(images.take(id, image).is_none(), "of the first question");
     let (id, image) = images.answer_before(in_time()).unwrap();
     assert_eq!(call(images.take(id, image).unwrap()).image.unwrap().extent, ImageExtent::Whole);
+}
+
+#[test]
+fn what_no_document_says_in_the_end_is_counted() {
+    let (_go, begins) = mpsc::channel();
+    let (mut images, _) = images(Some(begins), None);
+    let haste_ns = HASTE.as_nanos() as u64;
+    for id in [1, 2] {
+        let capture = Capture { name: ImageName { id, tid: 1 }, ..load().capture.unwrap() };
+        let call = ModuleCall { capture: Some(capture), ..unfinished() };
+        assert!(images.ask(pending(call), &samples::host(), 0).is_none());
+    }
+    assert_eq!(images.expire(haste_ns).len(), 2, "both are told");
+    // One of them returns, and is asked for again.
+    let capture = Capture { name: ImageName { id: 2, tid: 1 }, ..load().capture.unwrap() };
+    assert!(images.ask(pending(ModuleCall { capture: Some(capture), ..load() }), &samples::host(), 0).is_none());
+    images.expire(haste_ns + OWED_NS - 1);
+    let before = images.not_examined();
+    images.expire(haste_ns + OWED_NS);
+    assert_eq!((before, images.not_examined()), (1, 2), "who returned, after five seconds; and the other one");
+}
+
+#[test]
+fn what_is_owed_at_the_end_is_counted() {
+    let (_go, begins) = mpsc::channel();
+    let (mut images, _) = images(Some(begins), None);
+    assert!(images.ask(pending(unfinished()), &samples::host(), 0).is_none());
+    images.expire(u64::MAX);
+    images.finish(Instant::now());
+    assert_eq!(images.not_examined(), 1);
+}
+
+#[test]
+fn a_call_of_which_nobody_can_say_that_it_returned_is_no_running_one() {
+    let (_go, begins) = mpsc::channel();
+    let (mut images, _) = images(Some(begins), None);
+    assert!(images.ask(pending(ModuleCall { call_id: 0, ..unfinished() }), &samples::host(), 0).is_none());
+    assert_eq!(images.next_deadline_ns(), Some(PATIENCE.as_nanos() as u64));
+    assert_eq!(call(images.expire(u64::MAX).remove(0)).image, Some(Box::default()));
+    assert_eq!(images.not_examined(), 1);
+}
+
+#[test]
+fn what_the_kernel_unpacked_is_not_taken_for_the_file() {
+    const COMPRESSED_FILE: Option<u32> = Some(4);
+    let told = |call: ModuleCall| {
+        let call = examined(&mut images(None, None).0, call);
+        let image = call.image.unwrap();
+        (image.sha256.is_some(), image.unpacked_sha256.is_some(), call.missing.contains(&Part::Image))
+    };
+    assert_eq!(told(ModuleCall { flags: COMPRESSED_FILE, ..load() }), (false, true, true));
+    // It may have refused to unpack this.
+    let refused = ModuleCall { flags: COMPRESSED_FILE, module: ModuleFacts::default(), ..load() };
+    assert_eq!(told(refused), (true, false, false));
+    assert_eq!(told(load()), (true, false, false));
 }
 
 #[test]
