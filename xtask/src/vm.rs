@@ -9,7 +9,9 @@ pub(crate) mod fixtures;
 mod initramfs;
 pub(crate) mod kernels;
 pub(crate) mod mirrors;
+mod package;
 pub(crate) mod qemu;
+mod signed;
 mod verdict;
 
 use std::{

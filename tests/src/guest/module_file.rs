@@ -23,11 +23,20 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
 
 /// The same module where modprobe finds it.
 pub(crate) fn installed(name: &str) -> PathBuf {
+    in_module_tree(&format!("{name}.ko"))
+}
+
+/// The one module that modprobe finds packed, there.
+pub(crate) fn installed_packed(name: &str) -> PathBuf {
+    in_module_tree(&format!("{name}.ko.xz"))
+}
+
+fn in_module_tree(file: &str) -> PathBuf {
     let root = Path::new("/usr/lib/modules").join(machine::kernel_release());
     let index = fs::read_to_string(root.join("modules.dep")).expect("read depmod's index");
-    let file = format!("/{name}.ko");
-    let path = index.lines().filter_map(|line| line.split(':').next()).find(|path| path.ends_with(&file));
-    root.join(path.unwrap_or_else(|| panic!("{name} is not installed")))
+    let ending = format!("/{file}");
+    let path = index.lines().filter_map(|line| line.split(':').next()).find(|path| path.ends_with(&ending));
+    root.join(path.unwrap_or_else(|| panic!("{file} is not installed")))
 }
 
 /// A copy of a fixture, opened.
@@ -63,11 +72,21 @@ impl Image {
     }
 
     /// Overwrites the first `from` in a section with the equally long `to`.
-    pub(crate) fn patched(mut self, section: &str, from: &[u8], to: &[u8]) -> Self {
-        assert_eq!(from.len(), to.len(), "a patch moves nothing");
+    pub(crate) fn patched(self, section: &str, from: &[u8], to: &[u8]) -> Self {
         let range = self.section(section);
+        self.overwritten(range, from, to)
+    }
+
+    /// The same, wherever in the file it is: where the compiler puts texts differs from kernel to kernel.
+    pub(crate) fn patched_anywhere(self, from: &[u8], to: &[u8]) -> Self {
+        let range = 0..self.0.len();
+        self.overwritten(range, from, to)
+    }
+
+    fn overwritten(mut self, range: Range<usize>, from: &[u8], to: &[u8]) -> Self {
+        assert_eq!(from.len(), to.len(), "a patch moves nothing");
         let at = self.0[range.clone()].windows(from.len()).position(|window| window == from);
-        let start = range.start + at.unwrap_or_else(|| panic!("{section} lacks {}", from.escape_ascii()));
+        let start = range.start + at.unwrap_or_else(|| panic!("{} is not there", from.escape_ascii()));
         self.0[start..start + to.len()].copy_from_slice(to);
         self
     }

@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Write as _,
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::Path,
 };
 
 use rustix::{
@@ -104,6 +105,23 @@ fn a_load() {
     assert!(alert["file"]["hash"]["sha256"].is_string(), "its file was read: {alert}");
     assert_eq!(alert["lkm_monitor"]["module"]["name_source"], "kernel", "{alert}");
     assert!(alert["lkm_monitor"]["missing"].is_null(), "{alert}");
+
+    // Debian packs its modules, and lets the kernel unpack them.
+    let image = &alert["lkm_monitor"]["image"];
+    assert_eq!((&image["extent"], &image["compression"]), (&"whole".into(), &"xz".into()), "{alert}");
+    assert_eq!(image["sha256"], alert["file"]["hash"]["sha256"], "{alert}");
+    assert!(image["unpacked_sha256"].is_string() && image["unpacked_sha256"] != image["sha256"], "{alert}");
+    assert_eq!(alert["lkm_monitor"]["signature"]["kernel"]["enforces_signatures"], false, "{alert}");
+    // This machine's kernel is from no package, and its image is not here: nobody vouches for the module but the kernel.
+    assert_eq!(alert["file"]["code_signature"]["status"], "unknown-key", "{alert}");
+    assert_eq!(alert["lkm_monitor"]["package"]["manager"], "none", "{alert}");
+    assert_eq!(image["kept"], true, "{alert}");
+    let hash = image["sha256"].as_str().expect("a hash");
+    let kept = format!("/var/lib/lkm-monitor/evidence/{hash}.json");
+    host::wait_for("the image is on the disk", || Path::new(&kept).exists().then_some(()));
+    run("lkm-monitor", &["evidence", "export", hash, "--to", "/tmp/evidence.bin"]);
+    run("sh", &["-c", "cmp /tmp/evidence.bin \"$(modinfo -n brd)\""]);
+    run("lkm-monitor", &["evidence", "verify"]);
 }
 
 fn own_files() {
@@ -112,12 +130,17 @@ fn own_files() {
         ("/var/log/lkm-monitor", 0o750),
         ("/var/log/lkm-monitor/events.ndjson", 0o640),
         ("/var/lib/lkm-monitor", 0o700),
+        ("/var/lib/lkm-monitor/evidence", 0o700),
         ("/var/lib/lkm-monitor/prevalence.redb", 0o600),
         ("/var/lib/lkm-monitor/run.json", 0o600),
         ("/var/lib/lkm-monitor/spool.redb", 0o600),
     ] {
         let there = fs::metadata(path).unwrap_or_else(|error| panic!("{path}: {error}"));
         assert_eq!((there.uid(), there.permissions().mode() & 0o7777), (uid, mode), "{path}");
+    }
+    for file in fs::read_dir("/var/lib/lkm-monitor/evidence").expect("list the evidence") {
+        let file = file.expect("an entry");
+        assert_eq!(file.metadata().expect("a file").permissions().mode() & 0o7777, 0o600, "{}", file.path().display());
     }
 }
 

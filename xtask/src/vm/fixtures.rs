@@ -13,7 +13,7 @@ use super::kernels::Kernel;
 use crate::process;
 
 /// Small modules of many kinds; all four kernel lines have them.
-const WANTED: [&str; 21] = [
+const WANTED: [&str; 22] = [
     "acpi_pad",             // its init fails with EINVAL: the machine's processor has no MWAIT states
     "amd_freq_sensitivity", // its init fails with ENODEV: the machine's processor is not AMD's
     "brd",
@@ -24,9 +24,10 @@ const WANTED: [&str; 21] = [
     "isofs",
     "l2tp_core", // has dependencies
     "loop",
+    "nf_defrag_ipv4", // imports a function of the kernel that gives a capability
     "nls_ascii",
     "nls_cp437",
-    "nls_cp850",
+    INSTALLED_PACKED,
     "nls_iso8859-1", // file name and module name differ
     "nls_utf8",
     "overlay",
@@ -36,6 +37,9 @@ const WANTED: [&str; 21] = [
     "softdog",
     "vsock",
 ];
+
+/// The one that modprobe finds packed, as some distributions install all of them. No scenario has another way to its file.
+pub(crate) const INSTALLED_PACKED: &str = "nls_cp850";
 
 const DEPENDS: &[u8] = b"\0depends=";
 

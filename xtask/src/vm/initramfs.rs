@@ -15,6 +15,7 @@ use super::{
     cpio::Archive,
     fixtures::{self, Fixture},
     kernels::Kernel,
+    package, signed,
 };
 use crate::{process, workspace};
 
@@ -101,8 +102,14 @@ pub(crate) fn write(kernel: &Kernel, guests: &[Guest]) -> Result<PathBuf> {
     }
     modules(&mut archive, kernel)?;
     tree(&mut archive, kernel)?;
+    package::put(&mut archive, kernel)?;
+    signed::put(&mut archive, kernel)?;
     // It holds the key that signed the modules. A scenario puts it where distributions have it.
     archive.file("/fixtures/vmlinuz", 0o644, &read(&kernel.image)?);
+    // Not every kernel's package has it.
+    if let Some(config) = kernel.config() {
+        archive.file("/fixtures/config", 0o644, &read(&config)?);
+    }
     let path = workspace::machine(kernel.line).join("initramfs.cpio");
     fs::write(&path, archive.finish()).with_context(|| format!("cannot write {}", path.display()))?;
     Ok(path)
@@ -212,7 +219,8 @@ fn modules(archive: &mut Archive, kernel: &Kernel) -> Result<()> {
     let root = Path::new("/usr/lib/modules").join(&kernel.release);
     folders(archive, &root, fixtures.iter().map(|fixture| fixture.path.as_path()));
     for fixture in &fixtures {
-        archive.file(&root.join(&fixture.path).to_string_lossy(), 0o644, &fixture.image);
+        let installed = installed_path(fixture);
+        archive.file(&root.join(&installed).to_string_lossy(), 0o644, &read(&release.join(&installed))?);
         archive.file(&format!("/fixtures/{}.ko", fixture.name), 0o644, &fixture.image);
     }
     for fixture in fixtures.iter().filter(|fixture| fixture.name == "dummy") {
@@ -248,6 +256,11 @@ fn folders<'a>(archive: &mut Archive, root: &Path, files: impl Iterator<Item = &
     folders.iter().for_each(|folder| archive.directory(&folder.to_string_lossy(), 0o755));
 }
 
+/// The file that modprobe finds, below the release's folder.
+fn installed_path(fixture: &Fixture) -> PathBuf {
+    fixture.path.with_extension(if fixture.name == fixtures::INSTALLED_PACKED { "ko.xz" } else { "ko" })
+}
+
 /// Lets depmod write modprobe's indexes for just these modules; returns the folder they are in.
 fn indexed(staging: &Path, kernel: &Kernel, fixtures: &[Fixture]) -> Result<PathBuf> {
     if staging.exists() {
@@ -259,7 +272,12 @@ fn indexed(staging: &Path, kernel: &Kernel, fixtures: &[Fixture]) -> Result<Path
     for fixture in fixtures {
         let path = release.join(&fixture.path);
         fs::create_dir_all(path.parent().unwrap_or(&release))?;
-        fs::write(path, &fixture.image)?;
+        fs::write(&path, &fixture.image)?;
+        let installed = release.join(installed_path(fixture));
+        if installed != path {
+            fs::write(installed, fixtures::packed(&path)?)?;
+            fs::remove_file(path)?;
+        }
     }
     for list in MODULE_LISTS {
         // Packages from 7.x on lack some of these lists; an empty one keeps depmod content.

@@ -1,7 +1,7 @@
 //! Debian's kernels for the test machines: resolved, fetched and unpacked below `target/kernels`, never installed.
 //!
 //! Each line has an apt configuration of its own, so that the machine's package lists and status stay untouched.
-//! A line that was fetched once is never looked up again: delete its folder to get a newer kernel.
+//! A line that was fetched once, with the records of its packages, is never looked up again: delete its folder to get a newer kernel.
 
 use std::{
     fmt::Write as _,
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::{apt_index, mirrors::Mirrors};
+use super::{apt_index, mirrors::Mirrors, package};
 use crate::{process, unpacked, workspace};
 
 /// One of the kernel lines that the daemon is tested on.
@@ -54,9 +54,17 @@ pub(crate) struct Kernel {
     pub(crate) image: PathBuf,
     /// Holds `kernel/` and the `modules.*` lists.
     pub(crate) modules: PathBuf,
+    /// What dpkg would have on record of the packages that it is from.
+    pub(crate) records: PathBuf,
 }
 
 impl Kernel {
+    /// The file that says how it was built.
+    pub(crate) fn config(&self) -> Option<PathBuf> {
+        let config = self.image.with_file_name(format!("config-{}", self.release));
+        config.exists().then_some(config)
+    }
+
     /// Whether it is of the oldest line or of the newest.
     pub(crate) fn is_at_an_end(&self) -> bool {
         let [oldest, .., newest] = &LINES;
@@ -73,7 +81,7 @@ pub(crate) fn parse_line(name: &str) -> Result<&'static KernelLine> {
 /// Unpacks the line's newest kernel unless that was done before.
 pub(crate) fn fetch(line: &'static KernelLine) -> Result<Kernel> {
     let folder = workspace::kernels().join(line.name);
-    if !folder.join(STAMP).exists() {
+    if !folder.join(STAMP).exists() || !package::has_records(&folder) {
         process::step(&format!("kernel {}", line.name), || download(line, &folder))?;
     }
     unpacked(line)
@@ -89,7 +97,7 @@ pub(crate) fn unpacked(line: &'static KernelLine) -> Result<Kernel> {
         folder.join("lib/modules").join(&release), // packages from before the /usr merge
     ])?;
     let image = first_existing([folder.join("boot").join(format!("vmlinuz-{release}")), modules.join("vmlinuz")])?;
-    Ok(Kernel { line: line.name, release, image, modules })
+    Ok(Kernel { line: line.name, release, image, modules, records: package::records(&folder) })
 }
 
 fn first_existing(candidates: [PathBuf; 2]) -> Result<PathBuf> {
@@ -100,7 +108,6 @@ fn first_existing(candidates: [PathBuf; 2]) -> Result<PathBuf> {
 fn download(line: &KernelLine, folder: &Path) -> Result<()> {
     let partial = folder.with_extension("partial");
     remove_folder(&partial)?;
-    remove_folder(folder)?;
     let apt = partial.join("apt");
     let root = partial.join("root");
     fs::create_dir_all(&root)?;
@@ -112,7 +119,10 @@ fn download(line: &KernelLine, folder: &Path) -> Result<()> {
         Command::new("apt-get").arg("-c").arg(&configuration).arg("download").args(packages).current_dir(&apt),
     )?;
     unpacked::unpack(&apt, &root)?;
+    package::record(&apt, &root)?;
     fs::write(root.join(STAMP), format!("{release}\n"))?;
+    // Until now an earlier one was there: without a network it stays.
+    remove_folder(folder)?;
     fs::rename(&root, folder)?;
     remove_folder(&partial)
 }

@@ -9,8 +9,8 @@ use super::{HIGH, MEDIUM, finding, whole};
 use crate::{
     document::Document,
     expected,
-    module_file::{Image, copy},
-    process::forked,
+    module_file::{Image, copy, installed},
+    process::{forked, program},
     stage::Stage,
 };
 
@@ -32,13 +32,15 @@ pub(in super::super) fn of_a_driver(stage: &mut Stage) {
             "file": { "elf": { "architecture": "x86-64", "byte_order": "little-endian", "header": { "class": "64-bit" } } },
             "lkm_monitor": {
                 "image": { "name": "dummy", "problem": null, "compression": null, "uses": null, "mentions": null },
-                "modinfo": {
-                    "name": "dummy",
+                "module": {
                     "license": image.modinfo("license"),
                     "vermagic": image.modinfo("vermagic"),
+                    "intree": true,
+                },
+                "modinfo": {
+                    "name": "dummy",
                     "aliases": ["rtnl-link-dummy"],
                     "parameters": ["numdummies"],
-                    "intree": true,
                     "repeated": null,
                 },
             },
@@ -78,8 +80,7 @@ pub(in super::super) fn out_of_tree(stage: &mut Stage) {
     let document = load(stage, &image);
     document
         .contains(json!({ "lkm_monitor": {
-            "module": { "taint_flags": "OE", "taints": 1 << 12 | 1 << 13 },
-            "modinfo": { "intree": false },
+            "module": { "taint_flags": "OE", "taints": 1 << 12 | 1 << 13, "intree": false },
         } }))
         .has_findings(&[
             "load-from-nonstandard-path",
@@ -92,13 +93,43 @@ pub(in super::super) fn out_of_tree(stage: &mut Stage) {
     assert_eq!(finding(&document, "out-of-tree-module").0, MEDIUM, "{}", document.value());
 }
 
+/// What many drivers may do is shown, and alerts nobody.
+pub(in super::super) fn symbols_of_interest(stage: &mut Stage) {
+    let path = installed("nf_defrag_ipv4");
+    let insmod = program("/sbin/insmod", [&path]).succeeded();
+    stage
+        .live_load(&insmod, "nf_defrag_ipv4", &path)
+        .contains(whole(&Image::of("nf_defrag_ipv4").0))
+        .contains(json!({ "lkm_monitor": { "image": {
+            "uses": [{ "symbol": "nf_register_net_hooks", "capability": "packet-hook" }],
+            "mentions": null,
+        } } }))
+        .has_findings(&[]);
+}
+
+/// The kernel gives it to nobody, and refuses who asks for it.
+pub(in super::super) fn symbol_that_is_not_exported(stage: &mut Stage) {
+    let (from, to) = (b"\0nf_register_net_hooks\0", b"\0kallsyms_lookup_name\0\0");
+    let image = Image::of("nf_defrag_ipv4").unsigned().patched(".strtab", from, to);
+    let loader = stage.load_in_fork(&image.write("/tmp/patched.ko")).failed_with(libc::ENOENT);
+    let document = stage.load_by(loader.pid);
+    document
+        .contains(expected::refused("finit_module", libc::ENOENT))
+        .contains(whole(&image.0))
+        .contains(json!({ "lkm_monitor": { "image": {
+            "name": "nf_defrag_ipv4",
+            "uses": [{ "symbol": "kallsyms_lookup_name", "capability": "symbol-lookup" }],
+            "mentions": null,
+        } } }))
+        .has_findings(&["hiding-capabilities", "load-from-nonstandard-path", "unusual-loader"]);
+    let (severity, reason) = finding(&document, "hiding-capabilities");
+    assert_eq!(severity, HIGH, "{reason}");
+    assert!(reason.contains("; it uses kallsyms_lookup_name"), "{reason}");
+}
+
 /// What is not exported is found by its name.
 pub(in super::super) fn names_of_what_is_not_exported(stage: &mut Stage) {
-    const TEXT: &[u8] = b"module NOT loaded !!!";
-    let mut image = Image::of("brd").unsigned();
-    // Where the compiler puts texts differs from kernel to kernel.
-    let at = image.0.windows(TEXT.len()).position(|window| window == TEXT).expect("a text in the driver's data");
-    image.0[at..at + TEXT.len()].copy_from_slice(b"kallsyms_lookup_name ");
+    let image = Image::of("brd").unsigned().patched_anywhere(b"module NOT loaded !!!", b"kallsyms_lookup_name ");
     let file = image.write("/tmp/patched.ko");
     let loader = forked(|| finit_module(&file, c"rd_nr=1", 0)).succeeded();
     let document = stage.load_by(loader.pid);

@@ -13,11 +13,11 @@ use rustix::{
 };
 use serde_json::{Value, json};
 
-use super::{package::Package, whole};
+use super::{LOW, finding, package::Package, whole};
 use crate::{
     document::Document,
     expected::sha256,
-    module_file::{Image, installed},
+    module_file::{Image, fixture, installed},
     process::{Ended, forked, program},
     sensor::{PROGRAM, Sensor},
     stage::Stage,
@@ -36,9 +36,14 @@ impl Kept {
         Self(Path::new(folder).join("evidence"))
     }
 
-    /// A daemon that keeps its evidence there.
-    fn by_daemon(&self, stage: &Stage, name: &str, rarity: &str) -> Sensor {
-        let settings = format!("[rarity]\n{rarity}\n[evidence]\npath = \"{}\"\nmin_free_bytes = 0\n", self.0.display());
+    /// A daemon that keeps its evidence there. Of its settings what is about the sensor, and about rarity.
+    fn by_daemon(&self, stage: &Stage, name: &str, sensor: &str, rarity: &str) -> Sensor {
+        // What is about the sensor comes first: its table is begun already.
+        let settings = format!(
+            "{sensor}\n[heartbeat]\nrun_record = \"/run/{name}.json\"\n[rarity]\n{rarity}\n[evidence]\npath = \"{}\"\n\
+             min_free_bytes = 0\n",
+            self.0.display()
+        );
         Sensor::start_set(stage.hooks, &["--events"], name, &settings, &[])
     }
 
@@ -99,7 +104,7 @@ fn mode(path: &Path) -> u32 {
 
 pub(in super::super) fn of_memory(stage: &mut Stage) {
     let kept = Kept::below("/tmp/kept");
-    let mut sensor = kept.by_daemon(stage, "kept", "enabled = false");
+    let mut sensor = kept.by_daemon(stage, "kept", "", "enabled = false");
     let image = Image::of("dummy").0;
     let hash = sha256(&image);
     let first = load_from_memory(&sensor, &image);
@@ -160,10 +165,44 @@ pub(in super::super) fn of_memory(stage: &mut Stage) {
     forked(|| finit_module(&file, c"", 0)).failed_with(libc::ENOEXEC);
 }
 
+/// Of an image that is longer than is wanted, the first part is captured and kept.
+pub(in super::super) fn of_a_first_part(stage: &mut Stage) {
+    const WANTED_BYTES: usize = 40_000;
+    let kept = Kept::below("/tmp/part");
+    let mut sensor = kept.by_daemon(stage, "part", &format!("image_bytes = {WANTED_BYTES}"), "enabled = false");
+    let path = fixture("overlay");
+    let image = Image::of("overlay").0;
+    let part = &image[..WANTED_BYTES];
+    let insmod = program("/sbin/insmod", [&path]).succeeded();
+    delete_module(c"overlay", 0).expect("unload it");
+    let document = sensor.expect("the load", |document| document.is_load() && document.is_by(insmod.pid));
+    document
+        .contains(json!({ "lkm_monitor": {
+            "image": { "extent": "first-part", "captured_bytes": WANTED_BYTES, "sha256": null, "kept": true },
+            "load": { "image_bytes": image.len() },
+        } }))
+        .has_findings(&["incomplete-load", "load-from-nonstandard-path"]);
+    let (severity, reason) = finding(&document, "incomplete-load");
+    assert_eq!(severity, LOW, "{reason}");
+    assert!(reason.ends_with("; of this load the sensor lacks the rest of a long image"), "{reason}");
+
+    let object = kept.with_loads(part, 1);
+    assert_eq!(
+        (&object["size"], &object["kept_bytes"], &object["whole"], &object["shown_loads"][0]["event_id"]),
+        (&json!(image.len()), &json!(WANTED_BYTES), &json!(false), document.at("event.id")),
+        "{object}"
+    );
+    let exported = kept.asked(&["export", &sha256(part), "--to", "/tmp/part/exported"]).succeeded().output;
+    assert!(exported.contains("only the first part of the image was kept"), "{exported}");
+    assert_eq!(fs::read("/tmp/part/exported").expect("read the image"), part);
+    kept.asked(&["verify"]).succeeded();
+    sensor.stop();
+}
+
 /// What a package brought and a key signed is known from there: an alert on it, here that it is rare, keeps nothing.
 pub(in super::super) fn of_what_nobody_vouches_for(stage: &mut Stage) {
     let kept = Kept::below("/tmp/vouched");
-    let mut sensor = kept.by_daemon(stage, "vouched", "path = \"/tmp/vouched/prevalence.redb\"");
+    let mut sensor = kept.by_daemon(stage, "vouched", "", "path = \"/tmp/vouched/prevalence.redb\"");
     let (vouched, other) = (Image::of("nls_ascii").0, Image::of("nls_cp437").0);
     let package = Package::of(&installed("nls_ascii"), &vouched);
     let load = |module: &str| {
@@ -189,7 +228,7 @@ pub(in super::super) fn on_a_full_disk(stage: &mut Stage) {
     fs::create_dir(DISK).expect("make a folder");
     mount("tmpfs", DISK, "tmpfs", MountFlags::empty(), c"size=1m,mode=755").expect("mount a small disk");
     let kept = Kept::below(DISK);
-    let mut sensor = kept.by_daemon(stage, "disk", "enabled = false");
+    let mut sensor = kept.by_daemon(stage, "disk", "", "enabled = false");
     let image = Image::of("dummy").0;
     fs::write("/tmp/disk/ballast", vec![0; 2 << 20]).expect_err("the disk is full");
     load_from_memory(&sensor, &image);

@@ -9,7 +9,7 @@ pub(super) mod signatures;
 
 use serde_json::{Value, json};
 
-use crate::{document::Document, expected::sha256};
+use crate::{document::Document, expected::sha256, module_file::Image};
 
 /// Severities of findings.
 const LOW: u64 = 21;
@@ -21,6 +21,18 @@ fn whole(bytes: &[u8]) -> Value {
     json!({ "lkm_monitor": { "image": {
         "extent": "whole", "captured_bytes": bytes.len(), "sha256": sha256(bytes),
     } } })
+}
+
+/// A whole image with these bytes, in which this module is packed.
+pub(super) fn packed(bytes: &[u8], module: &Image) -> Value {
+    json!({ "lkm_monitor": {
+        "image": {
+            "extent": "whole", "captured_bytes": bytes.len(), "sha256": sha256(bytes),
+            "compression": "xz", "unpacked_bytes": module.0.len(), "unpacked_sha256": sha256(&module.0),
+            "ignored_bytes": null, "problem": null, "name": module.modinfo("name"),
+        },
+        "modinfo": { "name": module.modinfo("name") },
+    } })
 }
 
 /// What this rule says of a load: how severe it is, and why.
