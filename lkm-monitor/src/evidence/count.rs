@@ -19,9 +19,9 @@ pub enum Count {
     EvictedForNumber,
     /// An image was larger than what is kept at all.
     Refused,
-    /// An image or its record could not be written.
+    /// An image or its record could not be written, or the store not be opened.
     Failed,
-    /// An image came while too many bytes waited, or nobody kept any more.
+    /// An image came while too many waited.
     QueueFull,
 }
 

@@ -42,7 +42,7 @@ pub enum FileError {
     OtherImage,
 }
 
-/// Bytes that the file of an image can have at the most.
+/// Bytes that the file of an image can have at the most, with header and checksum.
 pub(super) const fn max_bytes(image_bytes: u64) -> u64 {
     // What cannot be packed is stored in blocks of some ten thousand bytes with five bytes in front of each.
     image_bytes + image_bytes / 1024 + 1024
@@ -72,6 +72,10 @@ pub(super) fn read(mut file: impl Read, len: u64, out: &mut impl Write) -> Resul
     let body_bytes = len.checked_sub(CRC_BYTES as u64).ok_or(FileError::Cut)?;
     let mut body = Checksummed::new((&mut file).take(body_bytes));
     let header = read_header(&mut body)?;
+    // Blocks without a byte in them keep a reader busy for as long as there are some.
+    if len > max_bytes(header.kept_bytes) {
+        return Err(FileError::TooLong);
+    }
     let mut decoder = DeflateDecoder::new(BufReader::with_capacity(CHUNK_BYTES, body));
     let mut hash = Sha256::new();
     let mut left = header.kept_bytes;

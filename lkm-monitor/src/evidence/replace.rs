@@ -16,7 +16,7 @@ use super::{
 /// Bytes that are written at once.
 const CHUNK_BYTES: usize = 64 << 10;
 
-/// A file that nobody sees under its name until [`Self::commit`]. It is removed when it is dropped before.
+/// A file that nobody sees under its name until [`Self::commit`] or [`Self::place`]. It is removed when it is dropped before.
 pub(super) struct Draft<'a> {
     folder: &'a Folder,
     name: Name,
@@ -53,13 +53,20 @@ impl<'a> Draft<'a> {
     }
 
     /// Puts the file in its place; it is there to stay when this returns.
-    pub(super) fn commit(mut self) -> Result<(), FolderError> {
+    pub(super) fn commit(self) -> Result<(), FolderError> {
+        let folder = self.folder;
+        self.place()?;
+        folder.sync()
+    }
+
+    /// Puts the file in its place; it is there to stay when the folder is synced.
+    pub(super) fn place(mut self) -> Result<(), FolderError> {
         let (new, name) = (self.name.new_text(), self.name.text());
         step::before(Step::Rename)
             .and_then(|()| Ok(rustix::fs::renameat(&self.folder.fd, &new, &self.folder.fd, &name)?))
             .map_err(|error| self.folder.failed("rename", &new, error))?;
         self.is_committed = true;
-        self.folder.sync()
+        Ok(())
     }
 }
 

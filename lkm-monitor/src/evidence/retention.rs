@@ -49,6 +49,11 @@ impl Holdings {
         self.held.contains_key(digest)
     }
 
+    /// Whether code of this image ran, as far as is known.
+    pub(super) fn ran(&self, digest: &Digest) -> bool {
+        self.held.get(digest).is_some_and(|(held, _)| held.ran)
+    }
+
     /// Takes note of what is there now. It is the latest.
     pub(super) fn put(&mut self, digest: Digest, held: Held) {
         self.remove(&digest);

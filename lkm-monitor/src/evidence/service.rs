@@ -1,16 +1,16 @@
 //! Keeps evidence in a thread of its own: a disk can make who writes wait, and the reader of the rings must not.
 
+mod waiting;
+
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
+use self::waiting::Waiting;
 use super::{
     count::{Count, Totals},
     store::{EvidenceError, Settings, Store},
@@ -48,82 +48,65 @@ pub struct Service {
     alive: Receiver<()>,
 }
 
-/// What waits, and whether there is anybody who wants it kept.
-#[derive(Debug)]
-struct Waiting {
-    bytes: AtomicU64,
-    images: AtomicU64,
-    /// Since when the first of them has been written.
-    begun: Mutex<Option<Instant>>,
-    max_bytes: u64,
-    is_given_up: AtomicBool,
-}
-
-impl Waiting {
-    fn new(max_bytes: u64) -> Self {
-        Self {
-            bytes: AtomicU64::new(0),
-            images: AtomicU64::new(0),
-            begun: Mutex::new(None),
-            max_bytes,
-            is_given_up: AtomicBool::new(false),
-        }
-    }
-
-    fn admit(&self, bytes: u64) -> bool {
-        let more = |waiting: u64| waiting.checked_add(bytes).filter(|waiting| *waiting <= self.max_bytes);
-        let is_admitted = self.bytes.try_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok();
-        self.images.fetch_add(u64::from(is_admitted), Ordering::Relaxed);
-        is_admitted
-    }
-
-    fn begin(&self, at: Option<Instant>) {
-        *self.begun.lock().unwrap_or_else(PoisonError::into_inner) = at;
-    }
-
-    fn release(&self, bytes: u64) {
-        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        self.images.fetch_sub(1, Ordering::Relaxed);
-    }
+/// The other end, for a thread of its own.
+struct Worker {
+    images: Receiver<(KeptImage, KeptLoad)>,
+    waiting: Arc<Waiting>,
+    totals: Arc<Totals>,
+    _life: Sender<()>,
 }
 
 impl Service {
-    /// Opens the store and starts. Images of `max_waiting_bytes` together may wait, that which is being written among them.
+    /// Starts, and opens the store meanwhile: that, too, can make who does it wait for ever. Images of `max_waiting_bytes` together may
+    /// wait, that which is being written among them. If the store cannot be opened the log says so, and all images are lost.
     pub fn start(settings: Settings, max_waiting_bytes: u64) -> Result<Self, EvidenceError> {
-        let store = Store::open(settings)?;
-        let totals = store.totals();
-        let waiting = Arc::new(Waiting::new(max_waiting_bytes));
-        let (queue, images) = bounded(QUEUE);
-        let (life, alive) = bounded(0);
-        let (of_thread, began) = (Arc::clone(&waiting), Instant::now());
-        thread::Builder::new()
-            .name("evidence".to_owned())
-            .spawn(move || {
-                let _life: Sender<()> = life;
-                work(store, &images, &of_thread, began);
-            })
-            .map_err(EvidenceError::Thread)?;
-        Ok(Self { queue, waiting, totals, alive })
+        Self::start_with(max_waiting_bytes, move |totals| Store::open_counted(settings, totals))
     }
 
-    /// Lets an image be kept. Never waits.
+    pub(crate) fn start_with(
+        max_waiting_bytes: u64,
+        open: impl FnOnce(Arc<Totals>) -> Result<Store, EvidenceError> + Send + 'static,
+    ) -> Result<Self, EvidenceError> {
+        let (service, worker) = Self::prepare(max_waiting_bytes);
+        let thread = thread::Builder::new().name("evidence".to_owned());
+        thread.spawn(move || worker.run(open)).map_err(EvidenceError::Thread)?;
+        Ok(service)
+    }
+
+    fn prepare(max_waiting_bytes: u64) -> (Self, Worker) {
+        let (waiting, totals) = (Arc::new(Waiting::new(max_waiting_bytes)), Arc::default());
+        let (queue, images) = bounded(QUEUE);
+        let (life, alive) = bounded(0);
+        let worker = Worker { images, waiting: Arc::clone(&waiting), totals: Arc::clone(&totals), _life: life };
+        (Self { queue, waiting, totals, alive }, worker)
+    }
+
+    /// Lets an image be kept. Never waits. Each error is counted.
     pub fn keep(&self, image: KeptImage, load: KeptLoad) -> Result<(), QueueError> {
-        let bytes = image.content.len() as u64;
-        let result = if self.waiting.admit(bytes) {
-            self.queue.try_send((image, load)).map_err(|error| {
-                self.waiting.release(bytes);
-                match error {
-                    TrySendError::Full(_) => QueueError::Full,
-                    TrySendError::Disconnected(_) => QueueError::Ended,
-                }
-            })
-        } else {
-            Err(QueueError::Full)
-        };
-        if result.is_err() {
-            self.totals.add(Count::QueueFull);
+        let result = self.queue(image, load);
+        match result {
+            Ok(()) => {}
+            Err(QueueError::Full) => self.totals.add(Count::QueueFull),
+            Err(QueueError::Ended) => self.totals.add(Count::Failed),
         }
         result
+    }
+
+    fn queue(&self, image: KeptImage, load: KeptLoad) -> Result<(), QueueError> {
+        if self.waiting.is_closed() {
+            return Err(QueueError::Ended);
+        }
+        let bytes = image.content.len() as u64;
+        if !self.waiting.admit(bytes) {
+            return Err(QueueError::Full);
+        }
+        self.queue.try_send((image, load)).map_err(|error| {
+            self.waiting.release(bytes);
+            match error {
+                TrySendError::Full(_) => QueueError::Full,
+                TrySendError::Disconnected(_) => QueueError::Ended,
+            }
+        })
     }
 
     /// Totals since the start, and what is held.
@@ -131,16 +114,15 @@ impl Service {
         Arc::clone(&self.totals)
     }
 
-    /// Images that wait behind one that has been written for longer than `patience`: a disk hangs, or somebody lets it. They may be kept yet.
+    /// Images that wait while one has been written, or the store opened, for longer than `patience`: a disk hangs, or somebody lets it. They
+    /// may be kept yet.
     pub fn overdue(&self, patience: Duration) -> u64 {
-        let begun = *self.waiting.begun.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_overdue = begun.is_some_and(|begun| begun.elapsed() >= patience);
-        if is_overdue { self.waiting.images.load(Ordering::Relaxed) } else { 0 }
+        if self.waiting.is_overdue(patience) { self.waiting.images() } else { 0 }
     }
 
     /// Bytes of images that wait.
     pub fn waiting_bytes(&self) -> u64 {
-        self.waiting.bytes.load(Ordering::Relaxed)
+        self.waiting.bytes()
     }
 
     /// Waits until everything that waits is kept, at the longest until `deadline`. What waits then is given up, but that which is being
@@ -151,36 +133,69 @@ impl Service {
         if alive.recv_deadline(deadline) != Err(RecvTimeoutError::Timeout) {
             return Ok(());
         }
-        waiting.is_given_up.store(true, Ordering::Relaxed);
-        let [waiting_images, waiting_bytes] = [&waiting.images, &waiting.bytes].map(|sum| sum.load(Ordering::Relaxed));
-        Err(ServiceError::Stuck { waiting_images, waiting_bytes })
+        waiting.give_up();
+        match waiting.images() {
+            // The store is being opened still, or the clock saved.
+            0 => Ok(()),
+            waiting_images => Err(ServiceError::Stuck { waiting_images, waiting_bytes: waiting.bytes() }),
+        }
     }
 }
 
-/// Keeps until the queue is closed and empty, or nobody wants it.
-fn work(mut store: Store, images: &Receiver<(KeptImage, KeptLoad)>, waiting: &Waiting, began: Instant) {
-    let mut passed_s = 0;
-    let (mut keeping, mut aging) = (Health::Good, Health::Good);
-    while !waiting.is_given_up.load(Ordering::Relaxed) {
-        let next = images.recv_timeout(PASS);
-        let ran_s = began.elapsed().as_secs();
-        aging.follow(store.pass(ran_s - passed_s), |error| tracing::warn!(%error, "old evidence stays"));
-        passed_s = ran_s;
-        match next {
-            Ok((image, load)) => {
-                let (bytes, event_id) = (image.content.len() as u64, &load.event_id);
-                waiting.begin(Some(Instant::now()));
-                let kept = store.keep(&image, &load);
-                waiting.begin(None);
-                keeping.follow(kept, |error| tracing::warn!(event_id, %error, "an image is not kept as evidence"));
-                drop(image);
-                waiting.release(bytes);
+impl Worker {
+    fn run(self, open: impl FnOnce(Arc<Totals>) -> Result<Store, EvidenceError>) {
+        let began = Instant::now();
+        self.waiting.begin(Some(began));
+        let opened = open(Arc::clone(&self.totals));
+        self.waiting.begin(None);
+        match opened {
+            Ok(store) => self.work(store, began),
+            Err(error) => {
+                tracing::error!(%error, "no images of modules can be kept");
+                self.refuse();
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    aging.follow(store.save_clock(), |error| tracing::warn!(%error, "evidence is kept for longer"));
+
+    /// Lets nothing more in, and counts what came before.
+    fn refuse(&self) {
+        self.waiting.close();
+        // To the end: one may be on its way.
+        for (image, _) in &self.images {
+            if self.waiting.is_given_up() {
+                break;
+            }
+            self.totals.add(Count::Failed);
+            self.waiting.release(image.content.len() as u64);
+        }
+    }
+
+    /// Keeps until the queue is closed and empty, or nobody wants it.
+    fn work(&self, mut store: Store, began: Instant) {
+        let waiting = &self.waiting;
+        let mut passed_s = 0;
+        let (mut keeping, mut aging) = (Health::Good, Health::Good);
+        while !waiting.is_given_up() {
+            let next = self.images.recv_timeout(PASS);
+            let ran_s = began.elapsed().as_secs();
+            aging.follow(store.pass(ran_s - passed_s), |error| tracing::warn!(%error, "old evidence stays"));
+            passed_s = ran_s;
+            match next {
+                Ok((image, load)) => {
+                    let (bytes, event_id) = (image.content.len() as u64, &load.event_id);
+                    waiting.begin(Some(Instant::now()));
+                    let kept = store.keep(&image, &load);
+                    waiting.begin(None);
+                    keeping.follow(kept, |error| tracing::warn!(event_id, %error, "an image is not kept as evidence"));
+                    drop(image);
+                    waiting.release(bytes);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        aging.follow(store.save_clock(), |error| tracing::warn!(%error, "evidence is kept for longer"));
+    }
 }
 
 /// Whether the last attempt was good.

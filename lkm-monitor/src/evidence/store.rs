@@ -81,8 +81,12 @@ pub struct Store {
 impl Store {
     /// Opens the folder, or makes it, and finds out what is in it. Nothing but leftovers of a crash and what is beyond the bounds is removed.
     pub fn open(settings: Settings) -> Result<Self, EvidenceError> {
+        Self::open_counted(settings, Arc::default())
+    }
+
+    /// The same, for somebody who reads these totals already.
+    pub(super) fn open_counted(settings: Settings, totals: Arc<Totals>) -> Result<Self, EvidenceError> {
         let archive = Archive { folder: Folder::open_to_write(&settings.path)? };
-        let totals = Arc::new(Totals::default());
         let mut store = Self { archive, settings, holdings: Holdings::default(), clock: Clock::default(), totals };
         store.survey()?;
         if let Err(error) = store.trim() {
@@ -115,8 +119,10 @@ impl Store {
     /// Lets the store's clock go on, and removes what is too old by it.
     pub fn pass(&mut self, seconds: u64) -> Result<(), EvidenceError> {
         self.clock.pass(seconds);
-        self.trim()?;
-        if self.clock.is_due() { self.save_clock() } else { Ok(()) }
+        let trimmed = self.trim();
+        // Also where something cannot be removed: one such file shall not stop the clock by which the others go.
+        let saved = if self.clock.is_due() { self.save_clock() } else { Ok(()) };
+        trimmed.and(saved)
     }
 
     /// Writes down how long daemons have run. Done now and then by [`Self::pass`].
@@ -142,6 +148,8 @@ impl Store {
         let mut record =
             is_held.then(|| self.record(&digest)).flatten().unwrap_or_else(|| Record::of(&digest, image, load));
         record.size = record.size.max(image.size);
+        // One that is begun anew does not know of the loads before.
+        record.ran |= self.holdings.ran(&digest);
         record.add(load, image.size, self.clock.now_s);
         let json = record.encode()?;
         let mut written = Ok(());
@@ -206,8 +214,12 @@ impl Store {
     }
 
     fn replace(&self, name: Name, content: &[u8]) -> Result<(), EvidenceError> {
+        Ok(self.draft(name, content)?.commit()?)
+    }
+
+    fn draft(&self, name: Name, content: &[u8]) -> Result<Draft<'_>, EvidenceError> {
         self.make_sure_of_room(content.len() as u64)?;
-        Ok(Draft::write(&self.archive.folder, name, |out| out.write_all(content))?.commit()?)
+        Ok(Draft::write(&self.archive.folder, name, |out| out.write_all(content))?)
     }
 
     fn make_sure_of_room(&self, bytes: u64) -> Result<(), EvidenceError> {

@@ -20,12 +20,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Who keeps images, and what of.
 #[derive(Debug)]
 pub struct Evidence {
-    /// None where the store cannot be opened, and at the end: every image that is to be kept is a loss.
+    /// None where it cannot be started, and at the end: every image that is to be kept is a loss.
     service: Option<Service>,
     /// What the service counts.
     totals: Option<Arc<Totals>>,
     keep: BTreeSet<EvidenceCause>,
-    /// Images that did not get to the service, or that it gave up.
+    /// Images that were not handed to the service, or that it gave up.
     lost: u64,
     /// The most that have waited for a disk that hangs.
     overdue: u64,
@@ -39,31 +39,35 @@ impl Evidence {
 
     /// Whether the image of a call with this verdict is to be kept.
     pub(super) fn wants(&self, call: &ModuleCall, verdict: &Verdict) -> bool {
-        // A module that is there already came in by another load.
-        let is_there = call.errno() == Some(libc::EEXIST);
+        // A module that is there already came in by another load. An init function that returns the same did run.
+        let is_there = call.errno() == Some(libc::EEXIST) && call.stage.init_ran() == Some(false);
         !verdict.findings.is_empty() && !is_there && self.keep.iter().any(|cause| applies(*cause, call))
     }
 
     /// Hands over what there is of an image. Whether it got there.
     pub(super) fn keep(&mut self, bytes: Option<Arc<Vec<u8>>>, image_bytes: u64, load: KeptLoad) -> bool {
-        let kept = bytes.zip(self.service.as_ref()).is_some_and(|(bytes, service)| {
-            // What was lost in the queue the service counts.
-            service.keep(KeptImage { content: bytes, size: image_bytes }, load).is_ok()
-        });
-        self.lost += u64::from(!kept);
-        kept
+        let Some((bytes, service)) = bytes.zip(self.service.as_ref()) else {
+            self.lost += 1;
+            return false;
+        };
+        // What the service does not take it counts.
+        service.keep(KeptImage { content: bytes, size: image_bytes }, load).is_ok()
     }
 
     /// Images that were to be kept and are not, since the start.
     pub(super) fn lost(&self) -> u64 {
-        self.lost
-            + self.overdue
-            + self.totals.as_ref().map_or(0, |totals| totals.get(Count::Failed) + totals.get(Count::Refused))
+        let not_kept =
+            |totals: &Arc<Totals>| [Count::Failed, Count::Refused, Count::QueueFull].map(|count| totals.get(count));
+        self.lost + self.overdue + self.totals.iter().flat_map(not_kept).sum::<u64>()
     }
 
     /// Looks whether images are written: a file system can make that wait for ever, and without an error.
     pub(super) fn look_after(&mut self) {
-        let overdue = self.service.as_ref().map_or(0, |service| service.overdue(PATIENCE));
+        self.look_after_with(PATIENCE);
+    }
+
+    fn look_after_with(&mut self, patience: Duration) {
+        let overdue = self.service.as_ref().map_or(0, |service| service.overdue(patience));
         if overdue > self.overdue {
             tracing::error!(images = overdue, "images of modules wait for a disk that hangs, and count as lost");
             self.overdue = overdue;
@@ -87,7 +91,8 @@ impl Evidence {
     pub(super) fn finish(&mut self, deadline: Instant) {
         if let Some(Err(error)) = self.service.take().map(|service| service.finish(deadline)) {
             let ServiceError::Stuck { waiting_images, .. } = error;
-            self.lost += waiting_images;
+            // The others are counted: they were overdue.
+            self.lost += waiting_images.saturating_sub(self.overdue);
             tracing::error!(%error, "evidence is lost");
         }
     }
@@ -100,7 +105,7 @@ fn applies(cause: EvidenceCause, call: &ModuleCall) -> bool {
         // The kernel's own modules are where they are installed, too.
         EvidenceCause::Memory => {
             matches!(call.origin(), Origin::Memory | Origin::Memfd | Origin::Anonymous | Origin::Deleted)
-                && image.is_none_or(|image| !image.is_of_kernels_build())
+                && image.is_none_or(|image| !image.is_of_kernels_build(call.module.taints))
         }
         EvidenceCause::Unsigned => image.is_none_or(|image| !image.is_signed(call.module.taints)),
         EvidenceCause::Unpackaged => image.is_none_or(|image| !image.is_packaged()),

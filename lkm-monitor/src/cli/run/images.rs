@@ -45,7 +45,7 @@ fn means(config: &Config, host: &Host, captured: Images) -> anyhow::Result<Means
     })
 }
 
-/// Who keeps images. A store that cannot be opened is no reason not to watch.
+/// Who keeps images. That none can be kept is no reason not to watch, and the store is opened by a thread of its own.
 fn evidence(config: &Config) -> anyhow::Result<Option<Evidence>> {
     // Checked when the settings were read.
     let Some(settings) = config.evidence.settings()? else { return Ok(None) };

@@ -16,17 +16,9 @@ fn in_time() -> Instant {
 
 /// A service whose thread works only when the other end says so.
 fn held(place: &Path, max_bytes: u64) -> (Service, impl FnOnce() + use<>) {
-    let store = Store::open(settings(place)).unwrap();
-    let totals = store.totals();
-    let waiting = Arc::new(Waiting::new(max_bytes));
-    let (queue, images) = bounded(QUEUE);
-    let (life, alive) = bounded(0);
-    let service = Service { queue, waiting: Arc::clone(&waiting), totals, alive };
-    let go = move || {
-        let _life: Sender<()> = life;
-        work(store, &images, &waiting, Instant::now());
-    };
-    (service, go)
+    let (service, worker) = Service::prepare(max_bytes);
+    let settings = settings(place);
+    (service, move || worker.run(|totals| Store::open_counted(settings, totals)))
 }
 
 #[test]
@@ -60,7 +52,7 @@ fn what_has_no_room_is_handed_back_and_counted() {
     assert_eq!(service.finish(in_time()), Ok(()));
     thread.join().unwrap();
     assert_eq!((totals.get(Count::Kept), totals.get(Count::Known)), (2, 1));
-    assert_eq!(waiting.bytes.load(Ordering::Relaxed), 0);
+    assert_eq!((waiting.images(), waiting.bytes()), (0, 0));
 }
 
 #[test]
@@ -73,6 +65,7 @@ fn many_small_ones_are_bounded_too() {
     assert_eq!(service.waiting_bytes(), 8 * QUEUE as u64);
     drop(go);
     assert_eq!(service.keep(small, load(0)), Err(QueueError::Ended));
+    assert_eq!([Count::Failed, Count::QueueFull].map(|count| service.totals().get(count)), [1, 10]);
 }
 
 #[test]
@@ -88,10 +81,60 @@ fn the_end_is_in_time_and_what_waits_then_is_told() {
 }
 
 #[test]
-fn a_store_that_cannot_be_opened_is_told_at_once() {
+fn images_are_taken_while_the_store_is_opened() {
+    let place = tempfile::tempdir().unwrap();
+    let (opening, opens) = bounded(1);
+    let (go, hangs) = bounded::<()>(0);
+    let settings = settings(place.path());
+    let slowly = move |totals| {
+        opening.send(thread::current().name().map(str::to_owned)).unwrap();
+        assert_eq!(hangs.recv_timeout(Duration::from_secs(10)), Err(RecvTimeoutError::Disconnected), "nobody waits");
+        Store::open_counted(settings, totals)
+    };
+    let service = Service::start_with(MAX_WAITING_BYTES, slowly).unwrap();
+    assert_eq!(opens.recv().unwrap().as_deref(), Some("evidence"));
+    (0..3).for_each(|seed| service.keep(image(seed, 1000), load(0)).unwrap());
+    assert_eq!((service.overdue(Duration::ZERO), service.overdue(Duration::from_secs(3600))), (3, 0));
+    let totals = service.totals();
+    drop(go);
+    assert_eq!(service.finish(in_time()), Ok(()));
+    assert_eq!((totals.get(Count::Kept), totals.images()), (3, 3));
+}
+
+#[test]
+fn a_store_that_is_still_being_opened_at_the_end_is_no_loss() {
+    let place = tempfile::tempdir().unwrap();
+    let (service, _go) = held(place.path(), MAX_WAITING_BYTES);
+    assert_eq!(service.finish(Instant::now()), Ok(()), "nothing waits");
+}
+
+#[test]
+fn of_a_store_that_cannot_be_opened_each_image_is_counted_once() {
     let place = tempfile::tempdir().unwrap();
     std::fs::write(place.path().join("evidence"), "").unwrap();
-    assert!(matches!(Service::start(settings(place.path()), 1), Err(EvidenceError::Folder(_))));
+    let service = Service::start(settings(place.path()), u64::MAX).unwrap();
+    let (mut handed_over, end) = (1, in_time());
+    while service.keep(image(1, 1000), load(0)) != Err(QueueError::Ended) {
+        assert!(Instant::now() < end, "they are taken for ever");
+        handed_over += 1;
+        thread::yield_now();
+    }
+    let totals = service.totals();
+    assert_eq!(service.finish(in_time()), Ok(()));
+    assert_eq!(totals.get(Count::Failed) + totals.get(Count::QueueFull), handed_over);
+}
+
+#[test]
+fn what_came_before_the_store_could_not_be_opened_is_counted() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::write(place.path().join("evidence"), "").unwrap();
+    let (service, go) = held(place.path(), MAX_WAITING_BYTES);
+    (0..3).for_each(|seed| service.keep(image(seed, 1000), load(0)).unwrap());
+    let (totals, waiting) = (service.totals(), Arc::clone(&service.waiting));
+    let thread = thread::spawn(go);
+    assert_eq!(service.finish(in_time()), Ok(()));
+    thread.join().unwrap();
+    assert_eq!((totals.get(Count::Failed), waiting.images(), waiting.bytes()), (3, 0, 0));
 }
 
 #[test]

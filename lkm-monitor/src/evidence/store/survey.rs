@@ -12,7 +12,9 @@ impl Store {
         let listing = Listing::read(&self.archive.folder)?;
         self.clear(&listing);
         self.read_clock();
-        let mut found: Vec<_> = listing.digests().map(|digest| self.find(digest)).collect();
+        let mut orphans = Orphans { adopted: 0, left_out: 0 };
+        let mut found: Vec<_> = listing.digests().map(|digest| self.find(digest, &mut orphans)).collect();
+        self.settle(&orphans);
         found.sort_unstable_by_key(|(held, last_seen, _)| (held.seen_s, *last_seen));
         for (held, _, digest) in found {
             self.hold(digest, held);
@@ -56,7 +58,7 @@ impl Store {
     }
 
     /// What is there of one image, and what the wall clock showed when it was last seen.
-    fn find(&self, digest: Digest) -> (Held, jiff::Timestamp, Digest) {
+    fn find(&self, digest: Digest, orphans: &mut Orphans) -> (Held, jiff::Timestamp, Digest) {
         let size = |name| match self.archive.folder.size(name) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -66,7 +68,15 @@ impl Store {
         };
         let image_bytes = size(Name::Image(digest));
         let record = match self.archive.record(&digest) {
-            Err(ArchiveError::Folder(error)) if error.is_not_found() => self.adopt(&digest),
+            Err(ArchiveError::Folder(error)) if error.is_not_found() => {
+                if orphans.adopted >= self.settings.limits.max_images {
+                    orphans.left_out += 1;
+                    // What nothing is known of goes first.
+                    let held = Held { image_bytes, record_bytes: 0, seen_s: 0, ran: false };
+                    return (held, jiff::Timestamp::MIN, digest);
+                }
+                self.adopt(&digest, orphans)
+            }
             record => record,
         };
         let now_s = self.clock.now_s;
@@ -81,13 +91,16 @@ impl Store {
         (Held { image_bytes, record_bytes: size(Name::Record(digest)), seen_s, ran }, last_seen, digest)
     }
 
-    /// Makes the record of an image that was written just before a crash. Of its loads nothing is known.
-    fn adopt(&self, digest: &Digest) -> Result<Record, ArchiveError> {
+    /// Makes the record of an image that was written just before a crash. Of its loads nothing is known. The folder is synced later, for all.
+    fn adopt(&self, digest: &Digest, orphans: &mut Orphans) -> Result<Record, ArchiveError> {
         let header = self.archive.header(digest)?;
         let mut record = Record::new(digest, (header.size, header.kept_bytes), header.captured);
         record.seen_s = self.clock.now_s;
+        // It may have: what ran and brought the host down is worth most.
+        record.ran = true;
         let json = record.encode()?;
-        match self.replace(Name::Record(*digest), &json) {
+        orphans.adopted += 1;
+        match self.draft(Name::Record(*digest), &json).and_then(|draft| Ok(draft.place()?)) {
             Ok(()) => Ok(record),
             Err(EvidenceError::Folder(error)) => Err(error.into()),
             Err(error) => {
@@ -96,4 +109,24 @@ impl Store {
             }
         }
     }
+
+    fn settle(&self, orphans: &Orphans) {
+        if orphans.left_out > 0 {
+            tracing::warn!(
+                number = orphans.left_out,
+                "there are more images without a record than images are kept: these go first"
+            );
+        }
+        if orphans.adopted > 0
+            && let Err(error) = self.archive.folder.sync()
+        {
+            tracing::warn!(%error, "the records of evidence may be lost again");
+        }
+    }
+}
+
+/// Images without a record. A crash leaves one. More are somebody's work, who lets us wait for the disk once for each that is adopted.
+struct Orphans {
+    adopted: u64,
+    left_out: u64,
 }

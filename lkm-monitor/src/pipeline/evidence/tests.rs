@@ -1,11 +1,11 @@
-use std::time::Duration;
+use std::{io, sync::mpsc, thread, time::Duration};
 
 use super::*;
 use crate::{
-    evidence::{Archive, samples as kept},
+    evidence::{Archive, EvidenceError, samples as kept},
     model::{
         DigestCheck, ExaminedImage, FileFacts, Finding, ImageSource, KernelPolicy, KeyFacts, KeySource, ListedKey,
-        Manager, Operation, Provenance, Severity, SignatureFacts, SignatureVerdict, samples, taint,
+        LoadStage, Manager, Operation, Provenance, Severity, SignatureFacts, SignatureVerdict, samples, taint,
     },
 };
 
@@ -147,6 +147,64 @@ fn what_no_record_of_a_package_has_is_unpackaged() {
         assert_eq!(is_cause(EvidenceCause::Unpackaged, &call), expected, "{manager:?} {digest:?}");
     }
     assert!(is_cause(EvidenceCause::Unpackaged, &ModuleCall { image: None, ..samples::load() }));
+}
+
+#[test]
+fn what_is_there_already_is_not_kept_but_what_only_says_so_is() {
+    let refused = |errno| samples::refused(load_of(ExaminedImage::default()), errno);
+    let is_wanted = |call: &ModuleCall| keeping(&CAUSES).wants(call, &alert());
+    assert!(!is_wanted(&refused(libc::EEXIST)));
+    assert!(is_wanted(&refused(libc::EPERM)));
+    // Whoever builds a module chooses what its init function returns.
+    for stage in [LoadStage::InitFailed, LoadStage::Unknown] {
+        assert!(is_wanted(&ModuleCall { stage, ..refused(libc::EEXIST) }), "{stage:?}");
+    }
+}
+
+#[test]
+fn what_waits_at_the_end_and_was_overdue_is_lost_once() {
+    let (opening, opens) = mpsc::channel();
+    let (go, hangs) = mpsc::channel::<()>();
+    let hang = move |_| {
+        opening.send(()).unwrap();
+        let _ = hangs.recv_timeout(Duration::from_secs(60));
+        Err(EvidenceError::Thread(io::Error::other("it hung")))
+    };
+    let service = Service::start_with(1 << 20, hang).unwrap();
+    let mut evidence = Evidence::new(Some(service), CAUSES.into());
+    opens.recv().unwrap();
+    let keep = |evidence: &mut Evidence| assert!(evidence.keep(Some(Arc::default()), 0, kept::load(1)));
+    (0..3).for_each(|_| keep(&mut evidence));
+    evidence.look_after_with(Duration::from_secs(3600));
+    assert_eq!(evidence.lost(), 0, "it has not hung for that long");
+    evidence.look_after_with(Duration::ZERO);
+    assert_eq!(evidence.lost(), 3);
+    keep(&mut evidence);
+    evidence.finish(Instant::now());
+    assert_eq!(evidence.lost(), 4);
+    drop(go);
+}
+
+#[test]
+fn each_image_for_a_store_that_cannot_be_opened_is_a_loss() {
+    let (go, waits) = mpsc::channel::<()>();
+    let fail = move |_| {
+        let _ = waits.recv_timeout(Duration::from_secs(60));
+        Err(EvidenceError::Thread(io::Error::other("it is not there")))
+    };
+    let service = Service::start_with(1 << 20, fail).unwrap();
+    let mut evidence = Evidence::new(Some(service), CAUSES.into());
+    let mut keep = || evidence.keep(Some(Arc::default()), 0, kept::load(1));
+    assert!(keep(), "nobody knows yet");
+    drop(go);
+    let (mut handed_over, end) = (2, Instant::now() + Duration::from_secs(60));
+    while keep() {
+        assert!(Instant::now() < end, "they are taken for ever");
+        handed_over += 1;
+        thread::yield_now();
+    }
+    evidence.finish(end);
+    assert_eq!(evidence.lost(), handed_over);
 }
 
 #[test]

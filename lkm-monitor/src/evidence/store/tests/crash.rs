@@ -128,6 +128,35 @@ fn the_clock_survives_a_crash_but_for_an_hour() {
 }
 
 #[test]
+fn what_cannot_be_removed_does_not_stop_the_clock() {
+    let place = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(place.path())).unwrap();
+    store.keep(&image(1, 100), &load(0)).unwrap();
+    faults::fail(0..1, Errno::PERM);
+    let error = store.pass(91 * DAY_S).unwrap_err().to_string();
+    assert_eq!(faults::mend()[0], Step::Remove);
+    assert!(error.contains("cannot remove"), "{error}");
+    drop(store);
+    assert_eq!(Store::open(settings(place.path())).unwrap().clock.now_s, 91 * DAY_S);
+}
+
+#[test]
+fn an_image_that_a_crash_left_alone_goes_after_what_never_ran() {
+    let place = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(place.path())).unwrap();
+    store.keep(&image(1, 100), &load(0)).unwrap();
+    drop(store);
+    fs::remove_file(place.path().join("evidence").join(Name::Record(digest(&image(1, 100))).text())).unwrap();
+    let mut store = limited(place.path(), Limits { max_images: 2, ..Limits::default() });
+    assert!(read(place.path(), &image(1, 100)).2.ran);
+    (2..5).for_each(|seed| {
+        store.keep(&image(seed, 100), &KeptLoad { ran: false, ..load(0) }).unwrap();
+    });
+    let held: Vec<_> = (1..5).filter(|seed| store.holdings.has(&digest(&image(*seed, 100)))).collect();
+    assert_eq!(held, [1, 4]);
+}
+
+#[test]
 fn what_cannot_be_removed_is_removed_later() {
     let place = tempfile::tempdir().unwrap();
     let mut store = Store::open(settings(place.path())).unwrap();

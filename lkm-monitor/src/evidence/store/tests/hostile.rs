@@ -2,7 +2,10 @@
 
 use std::os::unix::fs::symlink;
 
-use super::*;
+use super::{
+    super::super::step::{Step, faults},
+    *,
+};
 
 fn path(place: &Path, name: Name) -> PathBuf {
     place.join("evidence").join(name.text())
@@ -62,6 +65,46 @@ fn a_record_that_is_damaged_or_gone_is_begun_anew() {
         assert_eq!(read(place.path(), &image(1, 100)).2.loads, 1);
         if second % 2 == 0 { fs::write(path, "{}").unwrap() } else { fs::remove_file(path).unwrap() }
     }
+}
+
+#[test]
+fn that_an_image_ran_outlives_its_record() {
+    let place = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(place.path())).unwrap();
+    let harmless = KeptLoad { ran: false, ..load(1) };
+    store.keep(&image(1, 100), &load(0)).unwrap();
+    store.keep(&image(2, 100), &harmless).unwrap();
+    for (seed, ran) in [(1, true), (2, false)] {
+        let digest = digest(&image(seed, 100));
+        fs::write(path(place.path(), Name::Record(digest)), "{}").unwrap();
+        store.keep(&image(seed, 100), &harmless).unwrap();
+        let record = read(place.path(), &image(seed, 100)).2;
+        assert_eq!((record.loads, record.ran, store.holdings.ran(&digest)), (1, ran, ran));
+    }
+}
+
+#[test]
+fn no_more_images_without_a_record_are_adopted_than_are_kept() {
+    const PLANTED: u64 = 9;
+    let place = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(place.path())).unwrap();
+    let of = |seed| digest(&image(seed, 100));
+    (0..PLANTED).for_each(|seed| {
+        store.keep(&image(seed, 100), &load(0)).unwrap();
+        fs::remove_file(path(place.path(), Name::Record(of(seed)))).unwrap();
+    });
+    drop(store);
+    faults::mend();
+    let store = limited(place.path(), Limits { max_images: 4, ..Limits::default() });
+    let steps = faults::mend();
+    let taken = |step| steps.iter().filter(|taken| **taken == step).count();
+    assert_eq!((taken(Step::SyncFile), taken(Step::SyncFolder)), (4, 2), "for all at once, and for what went");
+    let mut planted: Vec<_> = (0..PLANTED).map(of).collect();
+    planted.sort_unstable();
+    assert!(planted.iter().take(4).all(|digest| store.holdings.has(digest)), "those of which something is known");
+    assert_eq!((store.totals().images(), store.totals().get(Count::EvictedForNumber)), (4, PLANTED - 4));
+    assert_eq!(store.totals().bytes(), disk_bytes(place.path()));
+    assert_eq!(problems(place.path()), Vec::<String>::new());
 }
 
 #[test]
