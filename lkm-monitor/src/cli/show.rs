@@ -1,5 +1,7 @@
 //! `lkm-monitor show`: documents as people read them.
 
+mod fields;
+mod image;
 mod summary;
 
 use std::{

@@ -4,13 +4,11 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::{
-    cli::terminal::harmless,
-    model::{Severity, text::shorten},
+use super::{
+    fields::{Fields, MAX_TEXT_BYTES},
+    image,
 };
-
-/// Bytes of one line's text: what is longer can be read in the document.
-const MAX_TEXT_BYTES: usize = 400;
+use crate::model::{Severity, text::shorten};
 
 /// Colours, or none.
 #[derive(Clone, Copy, Debug)]
@@ -80,10 +78,13 @@ fn rows(fields: &Fields<'_>) -> Vec<(&'static str, String)> {
     if fields.value("/lkm_monitor/excluded").is_some() {
         return vec![("excluded", excluded(fields))];
     }
-    vec![
+    let mut rows = vec![
         ("module", module(fields)),
         ("file", file(fields)),
         ("sha256", fields.text("/file/hash/sha256").unwrap_or_default()),
+    ];
+    rows.extend(image::rows(fields));
+    rows.extend([
         ("change", change(fields)),
         ("added", fields.list("/lkm_monitor/change/diff/added", "; ")),
         ("removed", fields.list("/lkm_monitor/change/diff/removed", "; ")),
@@ -96,7 +97,8 @@ fn rows(fields: &Fields<'_>) -> Vec<(&'static str, String)> {
         ("ancestry", ancestry(fields)),
         ("call", call(fields)),
         ("also", other_findings(fields)),
-    ]
+    ]);
+    rows
 }
 
 fn module(fields: &Fields<'_>) -> String {
@@ -255,165 +257,5 @@ fn loss(fields: &Fields<'_>) -> String {
     ])
 }
 
-/// Fields of a document of which nothing is certain.
-struct Fields<'a>(&'a Value);
-
-impl<'a> Fields<'a> {
-    fn value(&self, pointer: &str) -> Option<&'a Value> {
-        self.0.pointer(pointer)
-    }
-
-    /// A scalar as text that a terminal can show.
-    fn text(&self, pointer: &str) -> Option<String> {
-        match self.value(pointer)? {
-            Value::String(text) if !text.is_empty() => Some(shorten(&harmless(text), MAX_TEXT_BYTES)),
-            Value::Number(number) => Some(number.to_string()),
-            Value::Bool(value) => Some(value.to_string()),
-            _ => None,
-        }
-    }
-
-    /// Those of the fields that are there, each behind its label.
-    fn join(&self, fields: &[(&str, &str)]) -> String {
-        let present = fields.iter().filter_map(|(label, pointer)| Some(format!("{label}{}", self.text(pointer)?)));
-        present.collect::<Vec<_>>().join(", ")
-    }
-
-    fn list(&self, pointer: &str, separator: &str) -> String {
-        let elements = self.value(pointer).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        elements.iter().filter_map(Value::as_str).map(harmless).collect::<Vec<_>>().join(separator)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    use super::*;
-
-    const PLAIN: Palette = Palette { colored: false };
-
-    fn alert() -> Value {
-        json!({
-            "@timestamp": "2023-11-14T22:30:00.000000Z",
-            "message": "Kernel module loaded from a non-standard path",
-            "event": {
-                "kind": "alert",
-                "severity": 73,
-                "outcome": "success",
-                "reason": "module foo was loaded from /tmp/foo.ko, outside /lib/modules, by /usr/bin/kmod run by root",
-            },
-            "file": { "path": "/tmp/foo.ko", "directory": "/tmp", "size": 8192, "owner": "alice", "mode": "0644" },
-            "process": { "name": "insmod", "pid": 901, "command_line": "insmod foo.ko", "user": { "id": "0", "name": "root" } },
-            "lkm_monitor": {
-                "module": { "name": "foo", "taint_flags": "OE" },
-                "file": { "fs_type": "ext4" },
-                "syscall": { "name": "finit_module", "abi": "x86_64" },
-                "load": { "stage": "live", "source": "file" },
-                "audit": { "loginuid": 1000, "login_user": "alice" },
-                "ancestors": [
-                    { "name": "bash", "pid": 812 },
-                    { "name": "sshd", "pid": 700 },
-                    { "name": "systemd", "pid": 1 },
-                ],
-                "findings": [
-                    { "name": "Kernel module loaded from a non-standard path", "severity": 73 },
-                    { "name": "Tainting kernel module loaded", "severity": 47 },
-                ],
-            },
-        })
-    }
-
-    #[test]
-    fn alert_in_a_few_lines() {
-        insta::assert_snapshot!(summary(&alert(), PLAIN), @r"
-        HIGH     2023-11-14T22:30:00.000000Z Kernel module loaded from a non-standard path
-          module foo was loaded from /tmp/foo.ko, outside /lib/modules, by /usr/bin/kmod run by root
-          module    foo, taints OE
-          file      /tmp/foo.ko, bytes 8192, owner alice, mode 0644, on ext4
-          process   insmod foo.ko, pid 901, user root, login user alice
-          ancestry  systemd(1) > sshd(700) > bash(812) > insmod(901)
-          call      finit_module, success, stage live, from file, abi x86_64
-          also      Tainting kernel module loaded (medium)
-        ");
-    }
-
-    #[test]
-    fn state_and_loss_in_two_lines() {
-        let state = json!({
-            "@timestamp": "t", "message": "Kernel module sensor started", "event": { "kind": "state" },
-            "lkm_monitor": { "sensor": {
-                "status": "partial", "syscall_hooks": "fentry",
-                "probes": [{ "attached": true }, { "attached": false }], "blind": ["One.", "Two."],
-            } },
-        });
-        insta::assert_snapshot!(summary(&state, PLAIN), @r"
-        STATE    t Kernel module sensor started
-          sensor    partial, hooks fentry, 1 of 2 probes attached
-          blind     One. Two.
-        ");
-        let loss = json!({
-            "@timestamp": "t", "message": "Kernel module events lost", "event": { "kind": "metric" },
-            "lkm_monitor": { "loss": { "stage": "kernel", "reason": "ring_full", "count": 3, "total": 10 } },
-        });
-        insta::assert_snapshot!(summary(&loss, PLAIN), @r"
-        LOSS     t Kernel module events lost
-          lost      3, in the kernel, ring_full, in all 10
-        ");
-    }
-
-    #[test]
-    fn colours_on_demand_only() {
-        assert!(!summary(&alert(), PLAIN).contains('\x1b'));
-        assert!(summary(&alert(), Palette { colored: true }).starts_with("\x1b[1;31mHIGH    \x1b[0m "));
-    }
-
-    #[test]
-    fn what_foreign_files_say_stays_text() {
-        let document = json!({ "message": "a\u{1b}[2Jb\nc\u{202e}d", "process": { "pid": [1] }, "lkm_monitor": 7 });
-        assert_eq!(summary(&document, PLAIN), "EVENT    - a\\u{1b}[2Jb\\u{a}c\\u{202e}d");
-    }
-
-    /// Documents in which any field may be anything.
-    fn any_document() -> impl Strategy<Value = Value> {
-        let leaf = prop_oneof![
-            Just(Value::Null),
-            any::<bool>().prop_map(Value::from),
-            any::<i64>().prop_map(Value::from),
-            any::<String>().prop_map(Value::from),
-        ];
-        let key = prop::sample::select(vec![
-            "event",
-            "severity",
-            "kind",
-            "message",
-            "process",
-            "pid",
-            "name",
-            "lkm_monitor",
-            "ancestors",
-            "findings",
-            "sensor",
-            "probes",
-            "blind",
-            "loss",
-            "@timestamp",
-        ]);
-        leaf.prop_recursive(5, 64, 8, move |inner| {
-            prop_oneof![
-                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-                prop::collection::btree_map(key.clone().prop_map(str::to_owned), inner, 0..6)
-                    .prop_map(|members| Value::Object(members.into_iter().collect())),
-            ]
-        })
-    }
-
-    proptest! {
-        #[test]
-        fn any_document_has_a_harmless_summary(document in any_document()) {
-            let summary = summary(&document, PLAIN);
-            prop_assert!(!summary.chars().any(|character| character.is_control() && character != '\n'));
-        }
-    }
-}
+mod tests;
