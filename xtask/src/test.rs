@@ -13,7 +13,10 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     build, fuzz, packages, process, report_test, rpm, service_test, setup, syslog_ng,
-    vm::{self, Mode, Request, Verdict, kernels::KernelLine},
+    vm::{
+        self, Mode, Request, Verdict,
+        kernels::{self, KernelLine},
+    },
     workspace,
 };
 
@@ -68,16 +71,13 @@ pub(crate) fn test(selection: &Selection) -> Result<ExitCode> {
             });
         }
         if selection.only.is_none()
-            && let Some(line) = lines.iter().find(|line| line.name == SERVICE_LINE)
+            && let Some(line) = lines.iter().find(|line| line.name == kernels::STABLE)
         {
             rows.push(service(line, selection.deadline)?);
         }
     }
     Ok(summarise(&rows))
 }
-
-/// The kernel of Debian stable.
-const SERVICE_LINE: &str = "6.12";
 
 /// The package on a real system.
 fn service(line: &'static KernelLine, deadline: Duration) -> Result<Row> {

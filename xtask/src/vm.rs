@@ -54,7 +54,7 @@ pub(crate) struct Request {
     pub(crate) mode: Mode,
     /// Runs only the scenarios whose name contains this, or one of these between commas.
     pub(crate) only: Option<String>,
-    /// Several kernels share the scenarios that the kernel does not decide: the oldest and the newest one play them.
+    /// The scenarios that no kernel decides are played on one only.
     pub(crate) shared: bool,
     pub(crate) deadline: Duration,
     /// Puts the kernel line before each console line, for several machines at a time.
@@ -76,8 +76,8 @@ pub(crate) struct Guest {
 pub(crate) fn run(lines: &[&'static KernelLine], request: &Request) -> Result<Vec<Outcome>> {
     let kernels: Vec<Kernel> = lines.iter().map(|line| kernels::unpacked(line)).collect::<Result<_>>()?;
     let mut pending: Vec<(usize, Kernel)> = kernels.into_iter().enumerate().collect();
-    // Those that have most to do begin: no machine waits for another one at the end.
-    pending.sort_by_key(|(_, kernel)| !kernel.is_at_an_end());
+    // Who has most to do begins: no machine waits for another one at the end.
+    pending.sort_by_key(|(_, kernel)| !kernel.is_stables());
     let pending = Mutex::new(VecDeque::from(pending));
     let next = || pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     let finished = Mutex::new(Vec::new());

@@ -115,7 +115,7 @@ fn kernel_command_line(kernel: &Kernel, request: &Request) -> String {
         words.push_str(" lkm.only=");
         words.push_str(only);
     }
-    if request.shared && !kernel.is_at_an_end() {
+    if request.shared && !kernel.is_stables() {
         words.push_str(" lkm.user_space=elsewhere");
     }
     words
