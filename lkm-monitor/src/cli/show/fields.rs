@@ -18,7 +18,7 @@ impl<'a> Fields<'a> {
     /// A scalar as text that a terminal can show.
     pub(super) fn text(&self, pointer: &str) -> Option<String> {
         match self.value(pointer)? {
-            Value::String(text) if !text.is_empty() => Some(shorten(&harmless(text), MAX_TEXT_BYTES)),
+            Value::String(text) if !text.is_empty() => Some(shorten(&harmless(text.trim_end()), MAX_TEXT_BYTES)),
             Value::Number(number) => Some(number.to_string()),
             Value::Bool(value) => Some(value.to_string()),
             _ => None,

@@ -5,6 +5,9 @@ use serde_json::Value;
 use super::fields::{Fields, MAX_TEXT_BYTES};
 use crate::model::text::shorten;
 
+/// Of a hash, which are enough to find what is kept.
+const HASH_DIGITS: usize = 16;
+
 /// Of a document on a load; empty ones of others.
 pub(super) fn rows(fields: &Fields<'_>) -> [(&'static str, String); 7] {
     [
@@ -73,7 +76,9 @@ fn evidence(fields: &Fields<'_>) -> String {
     let kept = fields.value("/lkm_monitor/image/kept") == Some(&Value::Bool(true));
     let hash = fields.text("/lkm_monitor/image/sha256").filter(|_| kept);
     match hash {
-        Some(hash) => format!("lkm-monitor evidence export {hash}"),
+        Some(hash) => {
+            format!("lkm-monitor evidence export {} --to FILE", hash.chars().take(HASH_DIGITS).collect::<String>())
+        }
         None if kept => "kept in part: lkm-monitor evidence list".to_owned(),
         None => String::new(),
     }

@@ -79,7 +79,7 @@ fn what_was_loaded_in_a_few_lines() {
       signature valid, by Machine owner, trusted false, certificate in /etc/keys/a.der, kernel enforces false
       package   dpkg, foo-dkms, has these bytes false
       uses      kallsyms_lookup_name (symbol-lookup), register_kprobe (kernel-probe)
-      evidence  lkm-monitor evidence export ab12
+      evidence  lkm-monitor evidence export ab12 --to FILE
       process   insmod foo.ko, pid 901, user root, login user alice
       ancestry  systemd(1) > sshd(700) > bash(812) > insmod(901)
       call      finit_module, success, stage live, from file, abi x86_64
