@@ -137,18 +137,33 @@ fn bad_signature(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     if !matches!(verdict, SignatureVerdict::Mismatch { .. } | SignatureVerdict::Malformed(_)) {
         return None;
     }
-    let reason = format!("{}; {}{}", sentence(call, context, ""), verdict.reason(), said_by_kernel(call, image));
+    let is_taken = is_taken_by_kernel(call, image);
+    // The kernel reads more than the daemon can. A rootkit that removed the mark looks the same, so that it stays an alert.
+    let taken = if is_taken { "; the daemon cannot verify a signature that the kernel accepted" } else { "" };
+    let said = said_by_kernel(call, image);
+    let reason = format!("{}; {}{said}{taken}", sentence(call, context, ""), verdict.reason());
     // Code of it did not run.
-    let severity = if call.stage.init_ran() == Some(false) { Severity::Medium } else { Severity::High };
+    let is_idle = call.stage.init_ran() == Some(false);
+    let severity = if is_idle || is_taken { Severity::Medium } else { Severity::High };
     Some(Match { severity, reason })
+}
+
+/// Whether the kernel says that it has verified the signature.
+fn is_taken_by_kernel(call: &ModuleCall, image: &ExaminedImage) -> bool {
+    // Kernels of before 5.13 have `sig_enforce` also where they were built to verify nothing.
+    let verifies = image.kernel_policy.config.as_ref().is_none_or(|config| config.verifies_signatures);
+    verifies && !is_forced(call) && image.kernels_word(call.module.taints) == KernelsWord::Accepted
+}
+
+/// Whether the kernel was told not to look at signatures: 106 tells that.
+fn is_forced(call: &ModuleCall) -> bool {
+    call.flags.is_some_and(|flags| flags & FORCE_FLAGS != 0)
 }
 
 fn foreign_signer(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     let image = image(call)?;
     let signature = image.signature.as_ref()?;
-    // With these flags the kernel does not look at signatures: 106 tells that.
-    let is_forced = call.flags.is_some_and(|flags| flags & FORCE_FLAGS != 0);
-    let is_refused = !is_forced && image.kernels_word(call.module.taints) == KernelsWord::Refused;
+    let is_refused = !is_forced(call) && image.kernels_word(call.module.taints) == KernelsWord::Refused;
     let severity = match &signature.verdict {
         SignatureVerdict::Valid { key } if key.revoked => Severity::High,
         // Names of keys can be chosen, and certificates be put where they are looked for. What the kernel takes, another key of its own has

@@ -1,29 +1,31 @@
 //! Finds out what the bytes are that were loaded.
 //!
 //! A thread of its own does it: an image has megabytes, and may be made to be hard to read. Between it and the reader of the rings are bounded
-//! queues. Another one reads the keys of the host once, which may take seconds.
+//! queues. It opens no file: what images are compared with, keys of the host, records of packages and the kernel's settings, others read,
+//! each of them in a thread of its own. One of them may hang for ever; what it would have found is missing then, and nothing else.
 
+mod aside;
 mod kernel_config;
 mod keyring;
 mod policy;
+mod records;
 
 use std::{
     panic::{self, AssertUnwindSafe},
     path::PathBuf,
     sync::Arc,
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Notify;
 
-use self::keyring::Keyring;
+use self::{keyring::Keyring, policy::Policy, records::Records};
 use crate::{
     image,
-    model::{Capture, ExaminedImage, ImageExtent, ImageName, KernelConfig, SignatureFacts, SignatureVerdict},
-    provenance::Packages,
+    model::{Capture, ExaminedImage, ImageExtent, ImageName, SignatureFacts, SignatureVerdict},
     signature::{self, KeySources},
 };
 
@@ -34,6 +36,8 @@ const ANSWERS: usize = 64;
 /// What a module may unpack to, and what the packing may refer back to, in bytes. `xz -9` has 64 MiB of that, distributions 1 or 2.
 const MAX_UNPACKED_BYTES: usize = 64 << 20;
 const MAX_WINDOW_BYTES: u32 = 64 << 20;
+/// So long before the deadline what is known by then is answered.
+const RESERVE: Duration = Duration::from_millis(200);
 
 /// Where the bytes are: the first so many of an image, when they are there. Waits for them until a deadline.
 pub type Find = Box<dyn Fn(ImageName, u64, Instant) -> Option<Arc<Vec<u8>>> + Send>;
@@ -70,24 +74,27 @@ pub struct Examiner {
 struct Work {
     find: Find,
     limit_bytes: u64,
-    packages: Packages,
     keyring: Keyring,
-    kernel_config: Option<Arc<KernelConfig>>,
+    policy: Policy,
+    records: Records,
 }
 
 impl Examiner {
     /// Starts.
     pub fn start(means: Means) -> std::io::Result<Self> {
         let Means { find, limit_bytes, root, keys } = means;
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let policy = Policy::start(kernel_config::places(&release).into())?;
+        let (keyring, records) = (Keyring::start(keys)?, Records::start(&root)?);
+        Self::start_with(Work { find, limit_bytes, keyring, policy, records })
+    }
+
+    fn start_with(mut work: Work) -> std::io::Result<Self> {
         let (questions, asked) = bounded::<(u64, Question)>(QUEUE);
         let (answer, answers) = bounded(ANSWERS);
         let answered = Arc::new(Notify::new());
         let own_answered = Arc::clone(&answered);
-        let keyring = Keyring::start(keys)?;
         thread::Builder::new().name("examiner".to_owned()).spawn(move || {
-            let release = rustix::system::uname().release().to_string_lossy().into_owned();
-            let kernel_config = kernel_config::read(&kernel_config::places(&release)).map(Arc::new);
-            let mut work = Work { find, limit_bytes, packages: Packages::new(&root), keyring, kernel_config };
             for (id, question) in asked {
                 // Who asked has told the load by then.
                 if Instant::now() >= question.deadline {
@@ -154,8 +161,10 @@ impl Work {
             examined.unpacked_sha256 = unpacked.as_ref().map(|unpacked| Sha256::digest(unpacked).into());
             examined.signature = content.map(|content| self.verify(content));
             examined.host_keys = self.keyring.keys().len();
-            examined.kernel_policy = policy::read(self.kernel_config.clone());
-            examined.provenance = path.as_ref().map(|path| self.packages.owner(path, &bytes));
+            // What was found so far is not to be lost with what is still missing.
+            let until = deadline.checked_sub(RESERVE).unwrap_or(*deadline);
+            examined.kernel_policy = self.policy.latest(until);
+            examined.provenance = path.as_ref().map(|path| self.records.owner(path, &bytes, until));
         }
         examined
     }

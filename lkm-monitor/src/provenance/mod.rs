@@ -43,16 +43,26 @@ pub struct Packages {
 }
 
 impl Packages {
-    /// Those of the host whose root folder is seen as `root`. Nothing is read before the first question.
+    /// Those of the host whose root folder is seen as `root`. Nothing is read yet.
     pub fn new(root: &Path) -> Self {
         let (dpkg, rpm) = (Dpkg::new(root), Rpm::new(root));
         Self { root: root.to_owned(), dpkg, rpm, answers: Answers::default(), read: None }
     }
 
+    /// Reads the databases, which may take seconds, so that the first question need not.
+    pub fn read(&mut self) {
+        let stamps = Stamps::of(self.dpkg.paths().into_iter().chain(self.rpm.paths()));
+        if !self.read.as_ref().is_some_and(|read| stamps.vouch_for(read)) {
+            self.answers.clear();
+            self.dpkg.refresh();
+            self.read = Some(stamps);
+        }
+    }
+
     /// Where the file at `path` comes from, whose bytes are `content`.
     ///
-    /// The path is absolute, as the kernel tells it. The first question reads the databases, and so does one after they changed. Besides
-    /// them, names beside and above the file are looked at: a file that is on a file system that may make its readers wait is not asked for.
+    /// The path is absolute, as the kernel tells it. A question after the databases changed reads them again. Besides them, names beside and
+    /// above the file are looked at, on whichever file system that is: who asks must not mind to wait.
     pub fn owner(&mut self, path: &[u8], content: &[u8]) -> Provenance {
         let mut provenance = if is_whole(path) {
             let Found { owner, problems } = self.found(path);
@@ -75,12 +85,7 @@ impl Packages {
 
     /// What the databases say.
     fn found(&mut self, path: &[u8]) -> Found {
-        let stamps = Stamps::of(self.dpkg.paths().into_iter().chain(self.rpm.paths()));
-        if !self.read.as_ref().is_some_and(|read| stamps.vouch_for(read)) {
-            self.answers.clear();
-            self.dpkg.refresh();
-            self.read = Some(stamps);
-        }
+        self.read();
         if let Some(found) = self.answers.get(path) {
             return found;
         }

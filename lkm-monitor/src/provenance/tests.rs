@@ -185,6 +185,18 @@ fn an_answer_is_kept_while_nothing_changes() {
 }
 
 #[test]
+fn the_first_question_finds_the_databases_read() {
+    let host = Host::new();
+    host.dpkg("linux-image", "/lib/modules/6.1/a.ko");
+    let mut packages = host.packages();
+    packages.read();
+    // As if all had happened some time ago; then a change in place, and so unseen.
+    packages.read.as_mut().unwrap().settle();
+    host.write("var/lib/dpkg/info/linux-image.list", "");
+    assert_eq!(ask(&mut packages, "/lib/modules/6.1/a.ko", "").0, Manager::Dpkg);
+}
+
+#[test]
 fn what_is_no_path_of_a_file_is_not_looked_for() {
     let host = Host::new();
     host.dpkg("linux-image", "/lib/modules/6.1/a.ko");

@@ -35,6 +35,11 @@ fn ecdsa(algorithm: &'static rcgen::SignatureAlgorithm, sha: u32) -> TestKey {
     TestKey::new(KeyPair::generate_for(algorithm).unwrap(), oid(scheme), sha)
 }
 
+/// A key that nobody else has, and whose certificate has the name of all the others.
+pub(super) fn another() -> TestKey {
+    ecdsa(&rcgen::PKCS_ECDSA_P256_SHA256, 256)
+}
+
 /// What of a message is not as the kernel's tool makes it.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Style {

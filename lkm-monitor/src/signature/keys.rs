@@ -41,7 +41,7 @@ pub struct KeyProblem {
 }
 
 /// Certificates of this host, and what its kernel says of its own keys.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Keys {
     image: Option<SearchedImage>,
     files: Vec<Known>,
@@ -51,7 +51,7 @@ pub struct Keys {
 }
 
 /// A kernel image, and all that came of searching it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SearchedImage {
     path: PathBuf,
     stamp: Stamp,
@@ -63,7 +63,7 @@ struct SearchedImage {
 type Stamp = (u64, u64, u64, (i64, i64));
 
 /// A certificate, and where it is from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) certificate: Certificate,
     source: KeySource,
@@ -79,7 +79,7 @@ impl Keys {
         keys
     }
 
-    /// Reads again. A kernel image that was not changed is not searched again.
+    /// Reads again. A kernel image in which something was found, or that was not changed, is not searched again.
     pub fn refresh(&mut self, sources: &KeySources) {
         self.problems.clear();
         self.read_image(&sources.kernel_images);
@@ -136,8 +136,13 @@ impl Keys {
         self.image.iter().flat_map(|image| &image.certificates).chain(&self.files)
     }
 
-    /// The running kernel stays what it is: keys that were found in its image hold on when that is gone, or is another one.
+    /// The running kernel stays what it is, and so do the keys that were found in its image once, whatever has the image's name later: who is
+    /// root would else make a key of his own one of the kernel's.
     fn read_image(&mut self, paths: &[PathBuf]) {
+        if let Some(image) = self.image.as_ref().filter(|image| !image.certificates.is_empty()) {
+            let (path, problem) = (image.path.clone(), image.problem.clone());
+            return problem.into_iter().for_each(|problem| self.problem(&path, problem));
+        }
         let is_there = |path: &&PathBuf| path.try_exists().unwrap_or(true);
         let Some(path) = paths.iter().find(is_there).or(paths.first()) else { return };
         let (file, metadata) = match regular::open(path) {
@@ -150,9 +155,7 @@ impl Keys {
         if let Some(problem) = &searched.problem {
             self.problem(path, problem.clone());
         }
-        if !searched.certificates.is_empty() || self.image.is_none() {
-            self.image = Some(searched);
-        }
+        self.image = Some(searched);
     }
 
     fn read_files(&mut self, paths: &[PathBuf]) {

@@ -26,7 +26,7 @@ mod trailer;
 mod verify;
 
 pub use self::keys::{KeyProblem, KeySources, Keys};
-use self::trailer::Signed;
+use self::trailer::{Signed, TrailerError};
 use crate::model::{SignatureFacts, SignatureVerdict};
 
 /// Of a PKCS#7 message. One by an RSA key of 8192 bits takes two KiB, one of ML-DSA five.
@@ -34,14 +34,19 @@ const MAX_SIGNATURE_BYTES: usize = 64 << 10;
 
 /// What the signature of a module says and is worth.
 ///
-/// `image` is the module as the kernel gets it, unpacked. It is read once for each signer and certificate of the signer's name, nearly always
-/// once. Nothing is kept of it.
+/// `image` is the module as the kernel gets it, unpacked. It is read once for each signer and key of the signer's name, nearly always once,
+/// and never more than a dozen times. Nothing is kept of it.
 pub fn examine(image: &[u8], keys: &Keys) -> SignatureFacts {
     let without_signer =
         |verdict, signature_bytes| SignatureFacts { verdict, signature_bytes, signer: None, signers: 0 };
     let Signed { content, signature } = match trailer::split(image) {
         Ok(Some(signed)) => signed,
         Ok(None) => return without_signer(SignatureVerdict::Absent, 0),
+        // The kernel answers ENOPKG, as to all that it cannot verify: where it does not enforce signatures, it lets the module in, marked as
+        // unsigned (mod_check_sig, module_sig_check).
+        Err(error @ TrailerError::Kind(_)) => {
+            return without_signer(SignatureVerdict::Unsupported(error.to_string()), 0);
+        }
         Err(error) => return without_signer(SignatureVerdict::Malformed(error.to_string()), 0),
     };
     let signature_bytes = signature.len() as u64;

@@ -26,6 +26,8 @@ pub(super) enum Unsupported {
     Combination { scheme: String, digest: String, key: String },
     #[error("its key is of {0}")]
     Key(String),
+    #[error("too many certificates have its signer's name")]
+    Certificates,
 }
 
 /// The key of a certificate.

@@ -148,12 +148,17 @@ fn what_cannot_be_verified_is_not_called_wrong() {
     assert_eq!(verdict(&append(CONTENT, &vec![0; MAX_SIGNATURE_BYTES]), &keys), "malformed");
 }
 
+/// The kernel answers ENOPKG, as to a digest that it does not have, and may let it in.
 #[test]
-fn a_signature_of_a_kind_that_kernels_do_not_have_is_none() {
+fn a_signature_of_another_kind_than_the_kernels_is_not_supported() {
     let mut kind = RSA.module(CONTENT);
     let at = kind.len() - TRAILER_BYTES + 2;
     kind[at] = 1;
-    assert_eq!(reason(&kind, &keys_of(&RSA)), "the signature is malformed: it is of kind 1, and not PKCS#7");
+    let reason_of_kind = "the signature cannot be verified: it is of kind 1, and not PKCS#7";
+    assert_eq!(
+        (verdict(&kind, &keys_of(&RSA)), reason(&kind, &keys_of(&RSA)).as_str()),
+        ("unsupported", reason_of_kind)
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ struct ModuleSignature {
     signature_bytes: U32,
 }
 
-/// Why there is no signature behind the marker.
+/// Why there is no signature in front of the marker that can be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TrailerError {
     #[error("the marker is there, and no room for a trailer")]

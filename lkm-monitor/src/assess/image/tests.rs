@@ -1,9 +1,11 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     assess::samples::{finding, findings, load, refused},
     model::{
-        Bytes, Capability, Content, FileState, Imports, KernelPolicy, KeyFacts, KeySource, ListedKey, LoadStage,
-        ModInfo, ModuleFacts, ModuleImage, SignatureFacts, Signer, SymbolOfInterest,
+        Bytes, Capability, Content, FileState, Imports, KernelConfig, KernelPolicy, KeyFacts, KeySource, ListedKey,
+        LoadStage, ModInfo, ModuleFacts, ModuleImage, SignatureFacts, Signer, SymbolOfInterest,
     },
 };
 
@@ -167,6 +169,37 @@ fn signatures_of_other_bytes_match_and_are_grave_if_code_ran() {
     assert_eq!(finding(&load_of(packaged(mismatch)), 151).unwrap().0, Severity::High);
     for other in [SignatureVerdict::Absent, SignatureVerdict::UnknownKey { listed: None }] {
         assert_eq!(finding(&load_of(with_verdict(other.clone())), 151), None, "{other:?}");
+    }
+}
+
+/// The kernel reads signatures that the daemon cannot read, and knows of two keys of one name which one signed.
+#[test]
+fn what_the_kernel_verified_and_the_daemon_cannot_is_no_grave_alert() {
+    const WORDS: &str = "; the daemon cannot verify a signature that the kernel accepted";
+    for verdict in [SignatureVerdict::Mismatch { key: key() }, SignatureVerdict::Malformed("it is odd".to_owned())] {
+        let image = verified_by_kernel(with_verdict(verdict));
+        let taken = tainted(image.clone(), Some(taint::OUT_OF_TREE));
+        let (severity, reason) = finding(&taken, 151).unwrap();
+        assert_eq!(severity, Severity::Medium, "{reason}");
+        assert!(reason.ends_with(WORDS), "{reason}");
+        let is_grave = |call: &ModuleCall| {
+            let (severity, reason) = finding(call, 151).unwrap();
+            assert_eq!(severity, Severity::High, "{reason}");
+            assert!(!reason.contains("accepted"), "{reason}");
+        };
+        is_grave(&tainted(image.clone(), Some(taint::UNSIGNED)));
+        is_grave(&tainted(image.clone(), None));
+        // It was told not to look, or cannot.
+        is_grave(&ModuleCall { flags: Some(1), ..taken.clone() });
+        is_grave(&ModuleCall { flags: Some(2), ..taken });
+        let built = |verifies_signatures| {
+            let (path, hash) = ("/boot/config".into(), None);
+            let config = KernelConfig { path, verifies_signatures, enforces_signatures: false, hash };
+            let kernel_policy = KernelPolicy { config: Some(Arc::new(config)), ..image.kernel_policy.clone() };
+            tainted(ExaminedImage { kernel_policy, ..image.clone() }, Some(0))
+        };
+        is_grave(&built(false));
+        assert_eq!(finding(&built(true), 151).unwrap().0, Severity::Medium);
     }
 }
 

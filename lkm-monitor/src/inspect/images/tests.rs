@@ -1,7 +1,7 @@
-use std::{io::Write as _, sync::mpsc, time::Duration};
+use std::{io::Write as _, sync::mpsc};
 
 use super::*;
-use crate::model::{CompressionFormat, ImageProblemKind, Manager, SignatureVerdict};
+use crate::model::{CompressionFormat, ImageProblemKind, KernelPolicy, Manager, SignatureVerdict};
 
 const LIMIT_BYTES: u64 = 1000;
 const NAME: ImageName = ImageName { id: 7, tid: 901 };
@@ -84,7 +84,7 @@ fn of_a_part_there_is_neither_hash_nor_signature_nor_package() {
 
 #[test]
 fn a_compressed_image_is_unpacked_before_its_signature_is_looked_at() {
-    let module = [b"\x7fELF and so on".as_slice(), &[0; 12], MARKER].concat();
+    let module = [b"\x7fELF and so on".as_slice(), &[0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0], MARKER].concat();
     let packed = gzip(&module);
     let image = examine_whole(&packed);
     assert_eq!((image.sha256, image.unpacked_sha256), (hash(&packed), hash(&module)));
@@ -114,6 +114,71 @@ fn bytes_that_are_not_there_are_not_examined() {
     let (id, image) = examiner.answer_before(in_time()).unwrap();
     assert_eq!((id, *image), (3, ExaminedImage::default()));
     assert!(!ExaminedImage::default().extent.is_examined());
+}
+
+/// As a mount that nobody serves does it.
+#[test]
+fn who_reads_what_never_answers_costs_what_he_would_have_found_and_nothing_else() {
+    fn hang<T>(until: &Receiver<()>) -> T {
+        let _ = until.recv();
+        panic!("this test is over")
+    }
+    let (never, hangs) = bounded(0);
+    let [keys, config, policy, records] = [(); 4].map(|()| hangs.clone());
+    let sources = KeySources { kernel_images: Vec::new(), certificates: Vec::new(), kernel_keys: "/none".into() };
+    let work = Work {
+        find: Box::new(|_, _, _| Some(Arc::new(b"no module".to_vec()))),
+        limit_bytes: LIMIT_BYTES,
+        keyring: Keyring::start_with(sources, move |_| hang(&keys)).unwrap(),
+        policy: Policy::start_with(move || hang(&config), move || hang(&policy)).unwrap(),
+        records: Records::start_with(move |_| hang(&records)).unwrap(),
+    };
+    let examiner = Examiner::start_with(work).unwrap();
+    let capture = Capture { name: NAME, image_bytes: 9, captured_bytes: 9 };
+    for id in 0..3 {
+        assert!(examiner.ask(id, Question { capture, path: Some(b"/x.ko".to_vec()), deadline: in_time() }));
+        // It does not wait until its deadline.
+        let (answered, image) = examiner.answer_before(Instant::now() + Duration::from_secs(20)).unwrap();
+        assert_eq!((answered, image.extent, image.sha256), (id, ImageExtent::Whole, hash(b"no module")));
+        assert_eq!(image.signature.unwrap().verdict, SignatureVerdict::Absent);
+        assert_eq!((image.host_keys, image.kernel_policy), (0, KernelPolicy::default()));
+        let provenance = image.provenance.unwrap();
+        assert_eq!(provenance.manager, Manager::Unknown);
+        assert_eq!(provenance.problems[0].reason, "the records of packages could not be read in time");
+    }
+    drop(never);
+}
+
+#[test]
+fn what_is_known_shortly_before_the_deadline_is_answered() {
+    let (never, hangs) = bounded::<()>(0);
+    let mut records = Records::start_with(move |_| {
+        let _ = hangs.recv();
+        None
+    })
+    .unwrap();
+    // Nothing but the deadline ends it.
+    records.reader.patience = Duration::from_secs(3600);
+    let keys = KeySources { kernel_images: Vec::new(), certificates: Vec::new(), kernel_keys: "/none".into() };
+    let work = Work {
+        find: Box::new(|_, _, _| Some(Arc::new(b"no module".to_vec()))),
+        limit_bytes: LIMIT_BYTES,
+        keyring: Keyring::start(keys).unwrap(),
+        policy: Policy::start(Vec::new()).unwrap(),
+        records,
+    };
+    let examiner = Examiner::start_with(work).unwrap();
+    let capture = Capture { name: NAME, image_bytes: 9, captured_bytes: 9 };
+    let mut answer_in_time = |id| {
+        let deadline = Instant::now() + Duration::from_secs(1);
+        assert!(examiner.ask(id, Question { capture, path: Some(b"/x.ko".to_vec()), deadline }));
+        let (_, image) = examiner.answer_before(in_time()).unwrap();
+        assert_eq!((image.sha256, image.provenance.unwrap().manager), (hash(b"no module"), Manager::Unknown));
+        Instant::now() < deadline
+    };
+    // A machine that has other things to do may take longer once.
+    assert!((0..5).any(&mut answer_in_time));
+    drop(never);
 }
 
 /// Who asks is the one who reads the rings.
