@@ -51,8 +51,8 @@ pub(super) static DETECTIONS: &[Detection] = &[
             code: 153,
             id: "module-name-mismatch",
             name: "Kernel module with more than one name",
-            description: "The module's own description names another module than the kernel shows, or says a thing twice in \
-                          different ways. Who patches a module to have another name leaves such traces.",
+            description: "The module's own description names another module than the kernel shows, or none, or says a thing twice \
+                          in different ways. Who patches a module to have another name leaves such traces.",
             version: 1,
             severity: Severity::High,
             techniques: attack::HIDDEN_LOADING,
@@ -202,11 +202,16 @@ fn name_mismatch(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     if !repeated.is_empty() {
         traces.push(format!("its description gives different values of {}", repeated.join(", ")));
     }
+    let severity = if traces.is_empty() { Severity::Medium } else { Severity::High };
+    // modpost writes it into each module of Linux 5.10 and later.
+    if modinfo.name.is_none() && image(call)?.extent == ImageExtent::Whole {
+        traces.push("its description names no module".to_owned());
+    }
     if traces.is_empty() {
         return None;
     }
     let reason = format!("{}; {}", sentence(call, context, ""), traces.join("; "));
-    Some(Match { severity: Severity::High, reason })
+    Some(Match { severity, reason })
 }
 
 fn swapped(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {

@@ -281,8 +281,12 @@ fn another_name_in_the_description_matches() {
     let unseen = |image| refused(ModuleCall { module: ModuleFacts::default(), ..load_of(image) }, libc::EPERM);
     assert_eq!(severity_of_name(&unseen(renamed)), Some(Severity::High));
     assert_eq!(severity_of_name(&unseen(signed())), None);
-    // Kernels of old write no name there.
-    assert_eq!(severity_of_name(&load_of(with_modinfo(|modinfo| modinfo.name = None))), None);
+    let nameless = with_modinfo(|modinfo| modinfo.name = None);
+    let (severity, reason) = finding(&load_of(nameless.clone()), 153).unwrap();
+    assert_eq!(severity, Severity::Medium);
+    assert!(reason.ends_with("; its description names no module"), "{reason}");
+    // The rest may.
+    assert_eq!(severity_of_name(&load_of(ExaminedImage { extent: ImageExtent::FirstPart, ..nameless })), None);
     assert_eq!(severity_of_name(&load_of(with_elf(|elf| elf.modinfo = None))), None);
 }
 
