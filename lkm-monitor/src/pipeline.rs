@@ -9,6 +9,7 @@
 
 mod account;
 mod evidence;
+mod firsts;
 mod images;
 mod looks;
 mod order;
@@ -22,6 +23,7 @@ use lkm_monitor_common::event::EventKind;
 
 pub use self::{evidence::Evidence, images::Examining, standings::Counting, teller::Delivery};
 use self::{
+    firsts::Firsts,
     images::Images,
     looks::Looks,
     order::{Order, Ticket},
@@ -92,6 +94,7 @@ pub struct Pipeline {
     images: Images,
     standings: Standings,
     order: Order<(Observation, Verdict)>,
+    firsts: Firsts<(Observation, Verdict)>,
     fold: Fold,
     running: RunningProcesses,
     accounts: AccountFiles,
@@ -119,6 +122,7 @@ impl Pipeline {
             images: Images::new(examining),
             standings: Standings::new(counting),
             order: Order::default(),
+            firsts: Firsts::default(),
             fold: Fold::default(),
             running: RunningProcesses::collect(Path::new("/proc")).map_err(HostError::Processes)?,
             accounts: AccountFiles::new(Path::new("/etc")),

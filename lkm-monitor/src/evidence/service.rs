@@ -114,10 +114,15 @@ impl Service {
         Arc::clone(&self.totals)
     }
 
-    /// Images that wait while one has been written, or the store opened, for longer than `patience`: a disk hangs, or somebody lets it. They
+    /// Whether one image has been written, or the store opened, for longer than `patience`: a disk hangs, or somebody lets it. What waits
     /// may be kept yet.
-    pub fn overdue(&self, patience: Duration) -> u64 {
-        if self.waiting.is_overdue(patience) { self.waiting.images() } else { 0 }
+    pub fn hangs(&self, patience: Duration) -> bool {
+        self.waiting.is_overdue(patience)
+    }
+
+    /// Images that wait, and that which is being written.
+    pub fn waiting_images(&self) -> u64 {
+        self.waiting.images()
     }
 
     /// Bytes of images that wait.
@@ -130,12 +135,11 @@ impl Service {
     pub fn finish(self, deadline: Instant) -> Result<(), ServiceError> {
         let Self { queue, waiting, alive, .. } = self;
         drop(queue);
-        if alive.recv_deadline(deadline) != Err(RecvTimeoutError::Timeout) {
-            return Ok(());
-        }
+        // When the thread has ended nothing waits, unless it failed.
+        let _ = alive.recv_deadline(deadline);
         waiting.give_up();
         match waiting.images() {
-            // The store is being opened still, or the clock saved.
+            // The store may be being opened still, or the clock saved.
             0 => Ok(()),
             waiting_images => Err(ServiceError::Stuck { waiting_images, waiting_bytes: waiting.bytes() }),
         }

@@ -85,7 +85,7 @@ impl Store {
     }
 
     /// The same, for somebody who reads these totals already.
-    pub(super) fn open_counted(settings: Settings, totals: Arc<Totals>) -> Result<Self, EvidenceError> {
+    pub(crate) fn open_counted(settings: Settings, totals: Arc<Totals>) -> Result<Self, EvidenceError> {
         let archive = Archive { folder: Folder::open_to_write(&settings.path)? };
         let mut store = Self { archive, settings, holdings: Holdings::default(), clock: Clock::default(), totals };
         store.survey()?;

@@ -132,10 +132,10 @@ impl Examiner {
 }
 
 impl Work {
-    fn verify(&mut self, content: &[u8]) -> SignatureFacts {
-        let facts = signature::examine(content, self.keyring.keys());
+    fn verify(&mut self, content: &[u8], until: Instant) -> SignatureFacts {
+        let facts = signature::examine(content, self.keyring.keys(until));
         match facts.verdict {
-            SignatureVerdict::UnknownKey { .. } => signature::examine(content, self.keyring.latest()),
+            SignatureVerdict::UnknownKey { .. } => signature::examine(content, self.keyring.latest(until)),
             _ => facts,
         }
     }
@@ -159,12 +159,13 @@ impl Work {
         if extent == ImageExtent::Whole {
             examined.sha256 = Some(Sha256::digest(&*bytes).into());
             examined.unpacked_sha256 = unpacked.as_ref().map(|unpacked| Sha256::digest(unpacked).into());
-            examined.signature = content.map(|content| self.verify(content));
-            examined.host_keys = self.keyring.keys().len();
             // What was found so far is not to be lost with what is still missing.
             let until = deadline.checked_sub(RESERVE).unwrap_or(*deadline);
+            examined.signature = content.map(|content| self.verify(content, until));
+            examined.host_keys = self.keyring.keys(until).len();
             examined.kernel_policy = self.policy.latest(until);
             examined.provenance = path.as_ref().map(|path| self.records.owner(path, &bytes, until));
+            examined.was_hasty = Instant::now() >= until;
         }
         examined
     }

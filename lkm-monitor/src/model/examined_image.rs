@@ -21,6 +21,8 @@ pub struct ExaminedImage {
     pub kernel_policy: KernelPolicy,
     /// Of files that have a name on this host.
     pub provenance: Option<Provenance>,
+    /// Something that it was to be compared with could not be read in time: who asks again may learn more.
+    pub was_hasty: bool,
     /// It was handed to the store of evidence.
     pub kept: bool,
 }
@@ -59,9 +61,12 @@ impl ExaminedImage {
 
     /// What the kernel made of the signature of a module with these taints, which it gives when it links one.
     pub fn kernels_word(&self, taints: Option<u64>) -> KernelsWord {
-        match (taints, self.kernel_policy.enforces_signatures) {
-            (Some(taints), _) if taints & taint::UNSIGNED != 0 => KernelsWord::Refused,
-            (Some(_), Some(_)) => KernelsWord::Accepted,
+        let KernelPolicy { enforces_signatures, config, .. } = &self.kernel_policy;
+        // Kernels before 5.13 have the setting even if they were built to verify nothing.
+        let verifies = enforces_signatures.is_some() && config.as_ref().is_none_or(|config| config.verifies_signatures);
+        match taints {
+            Some(taints) if taints & taint::UNSIGNED != 0 => KernelsWord::Refused,
+            Some(_) if verifies => KernelsWord::Accepted,
             _ => KernelsWord::None,
         }
     }

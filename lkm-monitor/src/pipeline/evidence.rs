@@ -27,14 +27,18 @@ pub struct Evidence {
     keep: BTreeSet<EvidenceCause>,
     /// Images that were not handed to the service, or that it gave up.
     lost: u64,
-    /// The most that have waited for a disk that hangs.
+    /// Those of which the service counted at the last look that they are not kept.
+    failed: u64,
+    /// Those that waited for a disk that hangs, and still wait.
     overdue: u64,
+    /// Those that did so, were told as lost, and are kept.
+    kept_after_all: u64,
 }
 
 impl Evidence {
     pub fn new(service: Option<Service>, keep: BTreeSet<EvidenceCause>) -> Self {
         let totals = service.as_ref().map(Service::totals);
-        Self { service, totals, keep, lost: 0, overdue: 0 }
+        Self { service, totals, keep, lost: 0, failed: 0, overdue: 0, kept_after_all: 0 }
     }
 
     /// Whether the image of a call with this verdict is to be kept.
@@ -54,11 +58,9 @@ impl Evidence {
         service.keep(KeptImage { content: bytes, size: image_bytes }, load).is_ok()
     }
 
-    /// Images that were to be kept and are not, since the start.
-    pub(super) fn lost(&self) -> u64 {
-        let not_kept =
-            |totals: &Arc<Totals>| [Count::Failed, Count::Refused, Count::QueueFull].map(|count| totals.get(count));
-        self.lost + self.overdue + self.totals.iter().flat_map(not_kept).sum::<u64>()
+    /// Images that were to be kept and are not, as was known at the last look. What was told once stays told.
+    pub(super) const fn lost(&self) -> u64 {
+        self.lost + self.failed + self.overdue + self.kept_after_all
     }
 
     /// Looks whether images are written: a file system can make that wait for ever, and without an error.
@@ -67,11 +69,24 @@ impl Evidence {
     }
 
     fn look_after_with(&mut self, patience: Duration) {
-        let overdue = self.service.as_ref().map_or(0, |service| service.overdue(patience));
+        let Some(service) = &self.service else { return };
+        let waiting = service.waiting_images();
+        let overdue = if service.hangs(patience) { waiting } else { waiting.min(self.overdue) };
         if overdue > self.overdue {
             tracing::error!(images = overdue, "images of modules wait for a disk that hangs, and count as lost");
-            self.overdue = overdue;
         }
+        self.settle(overdue, 0);
+    }
+
+    /// So many are overdue now, and so many were given up: what became of the others that were overdue.
+    fn settle(&mut self, overdue: u64, given_up: u64) {
+        let counts = [Count::Failed, Count::Refused, Count::QueueFull];
+        let failed = self.totals.iter().flat_map(|totals| counts.map(|count| totals.get(count))).sum();
+        // Those that are lost count as that from now on, and not as overdue.
+        let not_kept = failed - self.failed + given_up;
+        self.kept_after_all += self.overdue.saturating_sub(overdue).saturating_sub(not_kept);
+        self.lost += given_up;
+        (self.failed, self.overdue) = (failed, overdue);
     }
 
     /// What became of images since the start, and what there is.
@@ -89,12 +104,13 @@ impl Evidence {
 
     /// Waits until everything that was handed over is kept, at the longest until `deadline`.
     pub(super) fn finish(&mut self, deadline: Instant) {
-        if let Some(Err(error)) = self.service.take().map(|service| service.finish(deadline)) {
-            let ServiceError::Stuck { waiting_images, .. } = error;
-            // The others are counted: they were overdue.
-            self.lost += waiting_images.saturating_sub(self.overdue);
+        let Some(service) = self.service.take() else { return };
+        let given_up = service.finish(deadline).err().map_or(0, |error| {
             tracing::error!(%error, "evidence is lost");
-        }
+            let ServiceError::Stuck { waiting_images, .. } = error;
+            waiting_images
+        });
+        self.settle(0, given_up);
     }
 }
 

@@ -62,20 +62,25 @@ impl Images {
         let (Some(examining), Some(call)) = (&self.examining, call_of(&mut pending)) else { return Some(pending) };
         let patience = if call.is_running() { HASTE } else { PATIENCE };
         let Some(question) = question(call, host, Instant::now() + patience) else { return Some(pending) };
-        self.owed.retain(|(name, _)| *name != question.capture.name);
-        if let Some((_, image)) = self.known.iter().find(|(name, _)| *name == question.capture.name) {
-            found(call, image.clone());
+        let name = question.capture.name;
+        if let Some(image) = self.known_of(name).filter(|image| !image.was_hasty) {
+            found(call, Box::new(image.clone()));
+            self.owed.retain(|(owed, _)| *owed != name);
             return Some(pending);
         }
         self.last += 1;
+        let patience_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
+        let due_ns = now_ns.saturating_add(patience_ns);
         if examining.examiner.ask(self.last, question) {
-            let patience_ns = u64::try_from(patience.as_nanos()).unwrap_or(u64::MAX);
-            self.waiting.insert(self.last, (pending, now_ns.saturating_add(patience_ns)));
+            self.waiting.insert(self.last, (pending, due_ns));
             return None;
         }
-        self.not_examined += 1;
-        call.image = Some(Box::default());
+        self.settle(call, Box::default(), due_ns);
         Some(pending)
+    }
+
+    fn known_of(&self, name: ImageName) -> Option<&ExaminedImage> {
+        self.known.iter().find(|(known, _)| *known == name).map(|(_, image)| &**image)
     }
 
     /// The next answer of those who examine.
@@ -100,18 +105,41 @@ impl Images {
     /// What waited for this.
     pub(super) fn take(&mut self, id: u64, image: Box<ExaminedImage>) -> Option<Pending> {
         let (mut pending, due_ns) = self.waiting.remove(&id)?;
-        let Some(call) = call_of(&mut pending) else { return Some(pending) };
-        if let Some(capture) = call.capture.filter(|_| call.is_running()) {
-            if !image.extent.is_examined() {
-                self.owed.push_back((capture.name, due_ns.saturating_add(OWED_NS)));
-                return Some(pending);
-            }
-            self.known.truncate(REMEMBERED - 1);
-            self.known.push_front((capture.name, image.clone()));
+        if let Some(call) = call_of(&mut pending) {
+            self.settle(call, image, due_ns);
         }
+        Some(pending)
+    }
+
+    /// What there is to say of the image of a call for which somebody had time until `due_ns`.
+    fn settle(&mut self, call: &mut ModuleCall, mut image: Box<ExaminedImage>, due_ns: u64) {
+        let name = call.capture.map(|capture| capture.name);
+        let is_examined = image.extent.is_examined();
+        if let Some(name) = name.filter(|_| call.is_running()) {
+            if is_examined {
+                self.known.truncate(REMEMBERED - 1);
+                self.known.push_front((name, image.clone()));
+                found(call, image);
+            } else if !self.is_asked_again(name) {
+                self.owed.push_back((name, due_ns.saturating_add(OWED_NS)));
+            }
+            return;
+        }
+        // What was found in haste is better than nothing.
+        if let Some(known) = name.and_then(|name| self.known_of(name)).filter(|_| !is_examined) {
+            *image = known.clone();
+        }
+        self.owed.retain(|(owed, _)| Some(*owed) != name);
         self.not_examined += u64::from(!image.extent.is_examined());
         found(call, image);
-        Some(pending)
+    }
+
+    /// Whether the call has returned meanwhile, and waits.
+    fn is_asked_again(&self, name: ImageName) -> bool {
+        self.waiting.values().any(|(pending, _)| match &pending.observation {
+            Observation::Call(call) => !call.is_running() && call.capture.is_some_and(|capture| capture.name == name),
+            _ => false,
+        })
     }
 
     /// What nobody could examine in time.
@@ -141,9 +169,13 @@ impl Images {
         verdict: &Verdict,
         record: impl FnOnce(&ModuleCall) -> KeptLoad,
     ) {
+        // The same load may have been judged when it had not returned.
+        let was_kept = call.capture.and_then(|capture| self.known_of(capture.name)).is_some_and(|image| image.kept);
+        if let Some(image) = &mut call.image {
+            image.kept |= was_kept;
+        }
         let Some(examining) = &mut self.examining else { return };
         let has_image = call.capture.is_some() || call.missing.contains(&Part::Image);
-        let was_kept = call.image.as_ref().is_some_and(|image| image.kept);
         if let Some(evidence) = examining.evidence.as_mut().filter(|evidence| evidence.wants(call, verdict))
             && has_image
             && !was_kept

@@ -4,6 +4,7 @@
 
 use super::{
     Pending, Pipeline, boot_ns, evidence,
+    order::Ticket,
     standings::{Next, Weighable},
 };
 use crate::{
@@ -39,7 +40,12 @@ impl Pipeline {
         match observation {
             Observation::Call(call) => {
                 // One that has not returned may be ending us: it waits for no other's sake, and nothing that undoes it can come before it.
-                let ticket = if call.is_running() { None } else { self.order.place() };
+                let ticket = if call.is_running() {
+                    self.firsts.begin((call.tid, call.call_id));
+                    None
+                } else {
+                    self.order.place()
+                };
                 if let Some(pending) = self.looks.look_at_load(call, ticket, &self.host, boot_ns()) {
                     self.looked_at(pending);
                 }
@@ -95,14 +101,29 @@ impl Pipeline {
                 let folded = self.fold.push(report, verdict, &by, boot_ns());
                 self.told(folded);
             }
-            Observation::Call(_) => {
-                for (mut observation, verdict) in self.order.come(ticket, (observation, verdict)) {
+            Observation::Call(call) => {
+                for (mut observation, verdict) in self.in_order(*call, ticket, verdict) {
                     self.judge_image(&mut observation, &verdict);
                     self.tell(&observation, &verdict);
                 }
             }
             observation => self.tell(&observation, &verdict),
         }
+    }
+
+    /// What can be told now that this call has come so far.
+    fn in_order(&mut self, call: ModuleCall, ticket: Option<Ticket>, verdict: Verdict) -> Vec<(Observation, Verdict)> {
+        let (name, is_running) = ((call.tid, call.call_id), call.is_running());
+        let told = (Observation::Call(Box::new(call)), verdict);
+        if is_running {
+            return self.firsts.come(name, told);
+        }
+        let ready = self.order.come(ticket, told).into_iter();
+        let passed = ready.filter_map(|told| match &told.0 {
+            Observation::Call(call) => self.firsts.pass((call.tid, call.call_id), told),
+            _ => Some(told),
+        });
+        passed.collect()
     }
 
     /// Before it is told, so that the document says whether its image was kept.

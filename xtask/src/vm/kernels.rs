@@ -123,8 +123,11 @@ fn download(line: &KernelLine, folder: &Path) -> Result<()> {
     unpacked::unpack(&apt, &root)?;
     package::record(&apt, &root)?;
     fs::write(root.join(STAMP), format!("{release}\n"))?;
-    // Until now an earlier one was there: without a network it stays.
-    remove_folder(folder)?;
+    // An earlier one stays until this one is there.
+    let earlier = partial.join("earlier");
+    if folder.exists() {
+        fs::rename(folder, &earlier)?;
+    }
     fs::rename(&root, folder)?;
     remove_folder(&partial)
 }

@@ -141,6 +141,7 @@ fn odd() -> ModuleCall {
             digest: DigestCheck::Differs,
             problems: vec![problem],
         }),
+        was_hasty: false,
         kept: true,
     })
 }

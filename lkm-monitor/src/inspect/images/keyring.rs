@@ -46,23 +46,23 @@ impl Keyring {
         Ok(Self { sources, reader, keys: Keys::default(), begun: Instant::now() })
     }
 
-    /// Those that are read by now; while they are being read, waits a little.
-    pub(super) fn keys(&mut self) -> &Keys {
-        self.no_older_than(AGE)
+    /// Those that are read by now; while they are being read, waits a little, and not beyond `until`.
+    pub(super) fn keys(&mut self, until: Instant) -> &Keys {
+        self.no_older_than(AGE, until)
     }
 
     /// The same, read again if that was not just done: a key may have been made for the module that is loaded now.
-    pub(super) fn latest(&mut self) -> &Keys {
-        self.no_older_than(AGAIN)
+    pub(super) fn latest(&mut self, until: Instant) -> &Keys {
+        self.no_older_than(AGAIN, until)
     }
 
-    fn no_older_than(&mut self, age: Duration) -> &Keys {
+    fn no_older_than(&mut self, age: Duration, until: Instant) -> &Keys {
         // They may have been there for long, and be old.
         self.receive(Instant::now());
         if self.begun.elapsed() >= age && self.reader.begin(self.sources.clone()) {
             self.begun = Instant::now();
         }
-        self.receive(Instant::now() + self.reader.patience);
+        self.receive(until);
         &self.keys
     }
 
@@ -96,6 +96,10 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
+    fn in_time() -> Instant {
+        Instant::now() + LONG
+    }
+
     /// Sources with nothing but the certificates in this folder.
     fn sources(folder: &Path) -> KeySources {
         KeySources {
@@ -116,16 +120,16 @@ mod tests {
         enroll(folder.path(), "first.der");
         let mut keyring = Keyring::start(sources(folder.path())).unwrap();
         keyring.reader.patience = LONG;
-        assert_eq!(keyring.keys().len(), 1);
+        assert_eq!(keyring.keys(in_time()).len(), 1);
         enroll(folder.path(), "second.der");
-        assert_eq!(keyring.keys().len(), 1, "they are not old yet");
+        assert_eq!(keyring.keys(in_time()).len(), 1, "they are not old yet");
         keyring.begun -= AGE;
-        assert_eq!(keyring.keys().len(), 2);
+        assert_eq!(keyring.keys(in_time()).len(), 2);
         enroll(folder.path(), "third.der");
-        assert_eq!((keyring.keys().len(), keyring.latest().len()), (2, 2), "these are new");
+        assert_eq!((keyring.keys(in_time()).len(), keyring.latest(in_time()).len()), (2, 2), "these are new");
         keyring.begun -= AGAIN;
-        assert_eq!(keyring.keys().len(), 2);
-        assert_eq!(keyring.latest().len(), 3);
+        assert_eq!(keyring.keys(in_time()).len(), 2);
+        assert_eq!(keyring.latest(in_time()).len(), 3);
     }
 
     #[test]
@@ -140,10 +144,10 @@ mod tests {
         };
         let mut keyring = Keyring::start_with(sources(folder.path()), read).unwrap();
         keyring.reader.patience = Duration::ZERO;
-        assert_eq!(keyring.keys().len(), 0, "who waited long enough goes on without them");
+        assert_eq!(keyring.keys(in_time()).len(), 0, "who waited long enough goes on without them");
         let patient = |keyring: &mut Keyring| {
             keyring.reader.patience = LONG;
-            let known = keyring.keys().len();
+            let known = keyring.keys(in_time()).len();
             keyring.reader.patience = Duration::ZERO;
             known
         };
@@ -154,7 +158,7 @@ mod tests {
         begins.recv_timeout(LONG).unwrap();
         for _ in 0..3 {
             keyring.begun -= AGE;
-            assert_eq!((keyring.keys().len(), keyring.latest().len()), (1, 1));
+            assert_eq!((keyring.keys(in_time()).len(), keyring.latest(in_time()).len()), (1, 1));
         }
         begins.recv_timeout(LONG).unwrap();
         assert!(begins.try_recv().is_err(), "one reads at a time");
@@ -174,8 +178,8 @@ mod tests {
         };
         let mut keyring = Keyring::start_with(sources, read).unwrap();
         keyring.reader.patience = LONG;
-        assert_eq!(keyring.keys().len(), 0);
+        assert_eq!(keyring.keys(in_time()).len(), 0);
         keyring.begun -= AGAIN;
-        assert_eq!(keyring.latest().len(), 1);
+        assert_eq!(keyring.latest(in_time()).len(), 1);
     }
 }

@@ -4,7 +4,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use super::{aside::Aside, kernel_config};
@@ -18,6 +18,8 @@ const SIG_ENFORCE: &str = "/sys/module/module/parameters/sig_enforce";
 /// What is in force stands in brackets: `none [integrity] confidentiality` (security/lockdown/lockdown.c).
 const LOCKDOWN: &str = "/sys/kernel/security/lockdown";
 const MAX_BYTES: u64 = 256;
+/// How the kernel was built is looked for again after that, where it was not found.
+const AGE: Duration = Duration::from_secs(600);
 
 /// What was known of it last, and who asks again. Root can mount over any of these files what never answers.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(super) struct Policy {
     config: Aside<(), Option<KernelConfig>>,
     current: Aside<(), KernelPolicy>,
     known: KernelPolicy,
+    /// When it was last looked how the kernel was built.
+    looked: Instant,
 }
 
 impl Policy {
@@ -39,8 +43,9 @@ impl Policy {
     ) -> io::Result<Self> {
         let mut config = Aside::start("kernel-config", move |()| config())?;
         config.begin(());
-        let current = Aside::start("kernel-policy", move |()| current())?;
-        Ok(Self { config, current, known: KernelPolicy::default() })
+        let mut current = Aside::start("kernel-policy", move |()| current())?;
+        current.begin(());
+        Ok(Self { config, current, known: KernelPolicy::default(), looked: Instant::now() })
     }
 
     /// As it is now: it can be made stricter while the kernel runs. Where that is not known before `until`, as it was.
@@ -49,6 +54,10 @@ impl Policy {
         self.receive(Instant::now());
         self.current.begin(());
         self.receive(until);
+        // It can be on a file system that is mounted later.
+        if self.known.config.is_none() && self.looked.elapsed() >= AGE && self.config.begin(()) {
+            self.looked = Instant::now();
+        }
         if let Ok(Some(config)) = self.config.finish(until) {
             self.known.config = Some(Arc::new(config));
         }
@@ -116,6 +125,9 @@ mod tests {
             policy.current.patience = with_current;
         };
         be_patient(&mut policy, Duration::ZERO, LONG);
+        tell.send(with(None, None)).unwrap();
+        policy.receive(in_time());
+        assert_eq!(policy.known, with(None, None), "it was asked at the start");
         tell.send(with(Some(false), None)).unwrap();
         assert_eq!(policy.latest(in_time()), with(Some(false), None), "how it was built is not known yet");
 

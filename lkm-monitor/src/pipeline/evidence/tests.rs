@@ -2,7 +2,7 @@ use std::{io, sync::mpsc, thread, time::Duration};
 
 use super::*;
 use crate::{
-    evidence::{Archive, EvidenceError, samples as kept},
+    evidence::{Archive, EvidenceError, Store, samples as kept},
     model::{
         DigestCheck, ExaminedImage, FileFacts, Finding, ImageSource, KernelPolicy, KeyFacts, KeySource, ListedKey,
         LoadStage, Manager, Operation, Provenance, Severity, SignatureFacts, SignatureVerdict, samples, taint,
@@ -185,6 +185,47 @@ fn what_waits_at_the_end_and_was_overdue_is_lost_once() {
     drop(go);
 }
 
+/// The store's opening hangs with three images, until somebody lets it go on, and so it ends.
+fn lost_after_a_hang(opened: impl FnOnce(Arc<Totals>) -> Result<Store, EvidenceError> + Send + 'static) -> [u64; 2] {
+    let (opening, opens) = mpsc::channel();
+    let (go, hangs) = mpsc::channel::<()>();
+    let hang = move |totals| {
+        opening.send(()).unwrap();
+        let _ = hangs.recv_timeout(Duration::from_secs(60));
+        opened(totals)
+    };
+    let mut evidence = Evidence::new(Some(Service::start_with(1 << 20, hang).unwrap()), CAUSES.into());
+    opens.recv().unwrap();
+    (0..3).for_each(|_| assert!(evidence.keep(Some(Arc::default()), 0, kept::load(1))));
+    evidence.look_after_with(Duration::ZERO);
+    assert_eq!(evidence.lost(), 3);
+    drop(go);
+    let end = Instant::now() + Duration::from_secs(60);
+    while evidence.service.as_ref().is_some_and(|service| service.waiting_images() > 0) {
+        assert!(Instant::now() < end, "they wait for ever");
+        thread::yield_now();
+    }
+    evidence.look_after_with(PATIENCE);
+    let after = evidence.lost();
+    // One more that cannot be kept.
+    assert!(!evidence.keep(None, 0, kept::load(1)));
+    evidence.finish(end);
+    [after, evidence.lost()]
+}
+
+#[test]
+fn what_was_overdue_and_then_is_lost_counts_once() {
+    let fail = |_| Err(EvidenceError::Thread(io::Error::other("it is not there")));
+    assert_eq!(lost_after_a_hang(fail), [3, 4]);
+}
+
+#[test]
+fn what_was_overdue_and_is_kept_after_all_does_not_hide_what_is_lost_afterwards() {
+    let place = tempfile::tempdir().unwrap();
+    let settings = kept::settings(place.path());
+    assert_eq!(lost_after_a_hang(move |totals| Store::open_counted(settings, totals)), [3, 4]);
+}
+
 #[test]
 fn each_image_for_a_store_that_cannot_be_opened_is_a_loss() {
     let (go, waits) = mpsc::channel::<()>();
@@ -219,6 +260,7 @@ fn what_is_not_kept_is_a_loss() {
     let mut evidence = Evidence::new(Some(service), CAUSES.into());
     assert!(!evidence.keep(None, 4, kept::load(1)), "the bytes did not arrive");
     assert!(!evidence.keep(Some(Arc::new(vec![0; 5])), 5, kept::load(1)), "the queue has no room for them");
+    evidence.look_after();
     assert_eq!(evidence.lost(), 2);
     assert!(evidence.keep(bytes(), 8, kept::load(1)));
     assert_eq!(evidence.lost(), 2);

@@ -187,6 +187,36 @@ fn what_no_document_says_in_the_end_is_counted() {
 }
 
 #[test]
+fn what_the_next_document_says_is_not_owed_whichever_waits_first() {
+    let (go, begins) = mpsc::channel();
+    let (mut images, _) = images(Some(begins), None);
+    let haste_ns = HASTE.as_nanos() as u64;
+    assert!(images.ask(pending(unfinished()), &samples::host(), 0).is_none());
+    assert!(images.ask(pending(load()), &samples::host(), haste_ns / 2).is_none(), "it returned at once");
+    assert_eq!(images.expire(haste_ns).len(), 1);
+    drop(go);
+    let second = (0..2).find_map(|_| images.answer_before(in_time()).and_then(|(id, image)| images.take(id, image)));
+    assert_eq!(call(second.unwrap()).image.unwrap().extent, ImageExtent::Whole);
+    images.expire(u64::MAX);
+    assert_eq!(images.not_examined(), 0);
+}
+
+#[test]
+fn what_was_found_in_haste_is_asked_again_and_told_where_nobody_knows_better() {
+    let (mut images, captured) = images(None, None);
+    assert!(images.ask(pending(unfinished()), &samples::host(), 0).is_none());
+    let hasty = ExaminedImage { extent: ImageExtent::Whole, was_hasty: true, host_keys: 7, ..ExaminedImage::default() };
+    assert!(images.take(images.last, Box::new(hasty)).is_some());
+    assert!(images.examining.as_ref().unwrap().examiner.answer_before(in_time()).is_some(), "of the first question");
+    let better = examined(&mut images, load()).image.unwrap();
+    assert_eq!((better.extent, better.host_keys), (ImageExtent::Whole, 0));
+    captured.give_up(NAME);
+    let told = examined(&mut images, load()).image.unwrap();
+    assert_eq!((told.extent, told.host_keys), (ImageExtent::Whole, 7));
+    assert_eq!(images.not_examined(), 0);
+}
+
+#[test]
 fn what_is_owed_at_the_end_is_counted() {
     let (_go, begins) = mpsc::channel();
     let (mut images, _) = images(Some(begins), None);
@@ -249,8 +279,15 @@ fn an_image_is_kept_if_an_alert_wants_it_and_held_until_its_call_returns() {
     images.judge(&mut second, &alert(), |_| kept::load(1));
     assert!(second.image.unwrap().kept && !is_held(&captured));
     assert_eq!(images.evidence_lost(), 0);
-    // The bytes are gone now.
-    let mut late = ModuleCall { image: first.image, outcome: Some(CallOutcome { ret: 0, boot_ns: 1 }), ..load() };
+    // One whose image was examined before the other document was judged.
+    let examined_before = first.image.clone().filter(|image| !image.kept);
+    let mut third = ModuleCall { image: examined_before, ..load() };
+    images.judge(&mut third, &alert(), |_| panic!("it is kept already"));
+    assert!(third.image.unwrap().kept);
+    // The bytes of another one are gone by now.
+    let capture = Some(Capture { name: ImageName { id: 8, ..NAME }, ..load().capture.unwrap() });
+    let outcome = Some(CallOutcome { ret: 0, boot_ns: 1 });
+    let mut late = ModuleCall { image: first.image, outcome, capture, ..load() };
     images.judge(&mut late, &alert(), |_| kept::load(2));
     assert!(!late.image.unwrap().kept);
     assert_eq!(images.evidence_lost(), 1);

@@ -169,6 +169,7 @@ pub(super) fn whose_init_takes_long(stage: &mut Stage) {
         "event": { "outcome": "success" },
         "lkm_monitor": { "module": { "name": "dummy" }, "load": { "stage": "live" }, "missing": null },
     }));
+    returned.contains(images::whole(&fs::read(&path).expect("read the module")));
     assert_eq!(running.at("lkm_monitor.call"), returned.at("lkm_monitor.call"), "both name the same call");
     assert_ne!(running.text("event.id"), returned.text("event.id"));
 }

@@ -17,7 +17,7 @@ const MEDIUM: u64 = 47;
 const HIGH: u64 = 73;
 
 /// A whole image with these bytes.
-fn whole(bytes: &[u8]) -> Value {
+pub(super) fn whole(bytes: &[u8]) -> Value {
     json!({ "lkm_monitor": { "image": {
         "extent": "whole", "captured_bytes": bytes.len(), "sha256": sha256(bytes),
     } } })
