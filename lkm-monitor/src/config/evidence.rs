@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::{Invalid, Key};
+use super::{
+    Invalid, Key,
+    problem::{absolute, in_range},
+};
 use crate::{
     evidence::{Limits, PATH, Settings},
     model::EvidenceCause,
@@ -47,20 +50,11 @@ impl EvidenceConfig {
     /// What the store is opened with; `None` where nothing is kept.
     pub fn settings(&self) -> Result<Option<Settings>, Invalid> {
         let key = |name| Key::from("evidence").key(name);
-        if !self.path.is_absolute() || self.path.file_name().is_none() {
-            let problem = format!("it is `{}`, but must be an absolute path of a folder", self.path.display());
-            return Err(Invalid::new(key("path"), problem));
-        }
-        for (name, value, min, max) in [
-            ("max_bytes", self.max_bytes, 1 << 20, 1 << 40),
-            ("max_age_days", self.max_age_days.into(), 1, 3650),
-            ("max_images", self.max_images, 1, 1_000_000),
-            ("min_free_bytes", self.min_free_bytes, 0, 1 << 50),
-        ] {
-            if !(min..=max).contains(&value) {
-                return Err(Invalid::new(key(name), format!("it is {value}, but must be from {min} to {max}")));
-            }
-        }
+        absolute(key("path"), &self.path, "folder")?;
+        in_range(key("max_bytes"), self.max_bytes, 1 << 20, 1 << 40)?;
+        in_range(key("max_age_days"), self.max_age_days.into(), 1, 3650)?;
+        in_range(key("max_images"), self.max_images, 1, 1_000_000)?;
+        in_range(key("min_free_bytes"), self.min_free_bytes, 0, 1 << 50)?;
         let limits = Limits {
             max_bytes: self.max_bytes,
             max_age_s: u64::from(self.max_age_days) * 86_400,

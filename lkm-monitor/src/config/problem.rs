@@ -20,6 +20,22 @@ impl Invalid {
     }
 }
 
+/// A number that has to be from `min` to `max`.
+pub(super) fn in_range(key: impl Into<Key>, value: u64, min: u64, max: u64) -> Result<(), Invalid> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Invalid::new(key, format!("it is {value}, but must be from {min} to {max}")))
+}
+
+/// The path of a file or a folder, whichever it has to be, that means the same wherever the daemon runs.
+pub(super) fn absolute(key: impl Into<Key>, path: &Path, what: &str) -> Result<(), Invalid> {
+    if path.is_absolute() && path.file_name().is_some() {
+        return Ok(());
+    }
+    Err(Invalid::new(key, format!("it is `{}`, but must be an absolute path of a {what}", path.display())))
+}
+
 /// All settings of one part that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalids(pub Vec<Invalid>);

@@ -4,7 +4,7 @@ use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
-use super::{Invalid, Key, Secret};
+use super::{Invalid, Key, Secret, problem};
 use crate::{
     inspect::regular,
     model::{KeyPart, Kind, Severity, Threshold, rarity::WINDOW_DAYS},
@@ -252,11 +252,7 @@ impl From<SeverityName> for Severity {
 }
 
 fn in_range(key: &str, value: u64, min: u64, max: u64) -> Result<(), Invalid> {
-    if (min..=max).contains(&value) {
-        return Ok(());
-    }
-    let key = Key::from(format!("rarity.{key}").as_str());
-    Err(Invalid::new(key, format!("it is {value}, but must be from {min} to {max}")))
+    problem::in_range(Key::from(format!("rarity.{key}").as_str()), value, min, max)
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::{Invalid, Key};
+use super::{
+    Invalid, Key,
+    problem::{absolute, in_range},
+};
 use crate::spool::{Limits, PATH, RETRY, Settings};
 
 /// `[spool]`
@@ -38,20 +41,11 @@ impl SpoolConfig {
     /// What the spool is opened with.
     pub fn settings(&self) -> Result<Settings, Invalid> {
         let key = |name| Key::from("spool").key(name);
-        if !self.path.is_absolute() || self.path.file_name().is_none() {
-            let problem = format!("it is `{}`, but must be an absolute path of a file", self.path.display());
-            return Err(Invalid::new(key("path"), problem));
-        }
-        for (name, value, min, max) in [
-            ("max_bytes", self.max_bytes, 1 << 20, 1 << 40),
-            ("max_age_days", self.max_age_days.into(), 1, 3650),
-            ("max_dead_letter_bytes", self.max_dead_letter_bytes, 0, 1 << 36),
-            ("min_free_bytes", self.min_free_bytes, 0, 1 << 50),
-        ] {
-            if !(min..=max).contains(&value) {
-                return Err(Invalid::new(key(name), format!("it is {value}, but must be from {min} to {max}")));
-            }
-        }
+        absolute(key("path"), &self.path, "file")?;
+        in_range(key("max_bytes"), self.max_bytes, 1 << 20, 1 << 40)?;
+        in_range(key("max_age_days"), self.max_age_days.into(), 1, 3650)?;
+        in_range(key("max_dead_letter_bytes"), self.max_dead_letter_bytes, 0, 1 << 36)?;
+        in_range(key("min_free_bytes"), self.min_free_bytes, 0, 1 << 50)?;
         let limits = Limits {
             max_bytes: self.max_bytes,
             max_age_s: u64::from(self.max_age_days) * 86_400,

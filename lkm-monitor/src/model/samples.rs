@@ -2,9 +2,9 @@
 
 use super::{
     Abi, AccessOutcome, Accounts, Bytes, CallOutcome, Content, FileAction, FileChange, FileFacts, Host, Ids,
-    ImageSource, LoadStage, ModuleCall, ModuleFacts, Namespaces, ObjectAccess, ObjectKind, ObjectOperation,
-    OperatingSystem, Operation, OwnObject, Process, ProcessTree, SeenPath, SystemMount, ToolEnd, ToolMatch, ToolRun,
-    Writing,
+    ImageSource, KeyFacts, KeySource, LoadStage, ModuleCall, ModuleFacts, Namespaces, ObjectAccess, ObjectKind,
+    ObjectOperation, OperatingSystem, Operation, OwnObject, Process, ProcessTree, SeenPath, SystemMount, ToolEnd,
+    ToolMatch, ToolRun, Writing,
 };
 
 const NAMESPACES: Namespaces = Namespaces {
@@ -198,5 +198,17 @@ pub(crate) fn object_access() -> ObjectAccess {
         objects: vec![object(ObjectKind::Map, 5, Some("COUNTERS")), object(ObjectKind::Link, 9, None)],
         outcome: AccessOutcome::Succeeded,
         process: tree(),
+    }
+}
+
+/// With which the running kernel's modules were signed.
+pub(crate) fn build_key() -> KeyFacts {
+    KeyFacts {
+        subject: "CN=Build key".to_owned(),
+        algorithm: "rsa-4096".to_owned(),
+        sha256: [7; 32],
+        source: KeySource::KernelImage("/boot/vmlinuz".into()),
+        revoked: false,
+        in_kernel: Some(true),
     }
 }

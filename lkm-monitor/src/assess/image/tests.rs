@@ -5,7 +5,7 @@ use crate::{
     assess::samples::{finding, findings, load, refused},
     model::{
         Bytes, Capability, Content, FileState, Imports, KernelConfig, KernelPolicy, KeyFacts, KeySource, ListedKey,
-        LoadStage, ModInfo, ModuleFacts, ModuleImage, SignatureFacts, Signer, SymbolOfInterest,
+        LoadStage, ModInfo, ModuleFacts, ModuleImage, SignatureFacts, Signer, SymbolOfInterest, samples::build_key,
     },
 };
 
@@ -16,17 +16,6 @@ fn elf() -> ElfFacts {
     let whole = |text: &str| Some(Bytes::whole(text));
     let modinfo = ModInfo { name: whole("foo"), license: whole("GPL"), intree: whole("Y"), ..ModInfo::default() };
     ElfFacts { name: whole("foo"), modinfo: Some(modinfo), ..ElfFacts::default() }
-}
-
-fn key() -> KeyFacts {
-    KeyFacts {
-        subject: "CN=Build key".to_owned(),
-        algorithm: "rsa-4096".to_owned(),
-        sha256: [7; 32],
-        source: KeySource::KernelImage("/boot/vmlinuz".into()),
-        revoked: false,
-        in_kernel: Some(true),
-    }
 }
 
 fn signature(verdict: SignatureVerdict) -> SignatureFacts {
@@ -50,7 +39,7 @@ fn signed() -> ExaminedImage {
         extent: ImageExtent::Whole,
         sha256: Some(HASH),
         module: Some(ModuleImage { elf: Some(elf()), ..ModuleImage::default() }),
-        signature: Some(signature(SignatureVerdict::Valid { key: key() })),
+        signature: Some(signature(SignatureVerdict::Valid { key: build_key() })),
         host_keys: 2,
         ..ExaminedImage::default()
     }
@@ -141,7 +130,7 @@ fn unsigned_modules_match_where_the_kernel_verifies() {
         SignatureVerdict::Malformed("it is cut".to_owned()),
         SignatureVerdict::Unsupported("it is odd".to_owned()),
         SignatureVerdict::UnknownKey { listed: None },
-        SignatureVerdict::Mismatch { key: key() },
+        SignatureVerdict::Mismatch { key: build_key() },
     ] {
         assert_eq!(finding(&tainted(with_verdict(other.clone()), Some(taint::UNSIGNED)), 150), None, "{other:?}");
     }
@@ -154,7 +143,7 @@ fn unsigned_modules_match_where_the_kernel_verifies() {
 
 #[test]
 fn signatures_of_other_bytes_match_and_are_grave_if_code_ran() {
-    let mismatch = with_verdict(SignatureVerdict::Mismatch { key: key() });
+    let mismatch = with_verdict(SignatureVerdict::Mismatch { key: build_key() });
     let (severity, reason) = finding(&load_of(mismatch.clone()), 151).unwrap();
     assert_eq!(severity, Severity::High);
     assert!(reason.ends_with("; the key `CN=Build key` did not sign what the module holds"), "{reason}");
@@ -176,7 +165,9 @@ fn signatures_of_other_bytes_match_and_are_grave_if_code_ran() {
 #[test]
 fn what_the_kernel_verified_and_the_daemon_cannot_is_no_grave_alert() {
     const WORDS: &str = "; the daemon cannot verify a signature that the kernel accepted";
-    for verdict in [SignatureVerdict::Mismatch { key: key() }, SignatureVerdict::Malformed("it is odd".to_owned())] {
+    for verdict in
+        [SignatureVerdict::Mismatch { key: build_key() }, SignatureVerdict::Malformed("it is odd".to_owned())]
+    {
         let image = verified_by_kernel(with_verdict(verdict));
         let taken = tainted(image.clone(), Some(taint::OUT_OF_TREE));
         let (severity, reason) = finding(&taken, 151).unwrap();
@@ -249,7 +240,7 @@ fn what_the_kernel_refused_is_signed_by_a_stranger_whatever_it_seems() {
     for verdict in [
         SignatureVerdict::UnknownKey { listed: Some(listed) },
         SignatureVerdict::Unsupported("its digest is sha1".to_owned()),
-        SignatureVerdict::Valid { key: KeyFacts { source: KeySource::File("/etc/keys/a".into()), ..key() } },
+        SignatureVerdict::Valid { key: KeyFacts { source: KeySource::File("/etc/keys/a".into()), ..build_key() } },
     ] {
         let image = with_verdict(verdict.clone());
         assert_eq!(findings(&load_of(image.clone())), [], "{verdict:?}");
@@ -263,7 +254,7 @@ fn what_the_kernel_refused_is_signed_by_a_stranger_whatever_it_seems() {
 
 #[test]
 fn revoked_keys_match() {
-    let revoked = with_verdict(SignatureVerdict::Valid { key: KeyFacts { revoked: true, ..key() } });
+    let revoked = with_verdict(SignatureVerdict::Valid { key: KeyFacts { revoked: true, ..build_key() } });
     let (severity, reason) = finding(&load_of(revoked.clone()), 152).unwrap();
     assert_eq!(severity, Severity::High);
     assert!(reason.contains("; the key `CN=Build key` signed the module, and the kernel's blacklist revokes it"));

@@ -18,17 +18,6 @@ fn alert() -> Verdict {
     Verdict { findings, ..Verdict::default() }
 }
 
-fn key() -> KeyFacts {
-    KeyFacts {
-        subject: "CN=Build key".to_owned(),
-        algorithm: "rsa-4096".to_owned(),
-        sha256: [7; 32],
-        source: KeySource::KernelImage("/boot/vmlinuz".into()),
-        revoked: false,
-        in_kernel: Some(true),
-    }
-}
-
 fn signed(verdict: SignatureVerdict) -> ExaminedImage {
     let signature = SignatureFacts { verdict, signature_bytes: 1, signer: None, signers: 1 };
     ExaminedImage { signature: Some(signature), host_keys: 1, ..ExaminedImage::default() }
@@ -47,7 +36,7 @@ fn load_of(image: ExaminedImage) -> ModuleCall {
 /// The load of a module from its file, which a key of this host signed and a package brought.
 fn ordinary() -> ModuleCall {
     let provenance = of_package(Manager::Dpkg, DigestCheck::Matches).provenance;
-    load_of(ExaminedImage { provenance, ..signed(SignatureVerdict::Valid { key: key() }) })
+    load_of(ExaminedImage { provenance, ..signed(SignatureVerdict::Valid { key: samples::build_key() }) })
 }
 
 fn keeping(causes: &[EvidenceCause]) -> Evidence {
@@ -72,12 +61,14 @@ fn what_an_alert_is_about_is_kept_for_its_cause_only() {
     assert_eq!(applying(&ordinary()), [false, false, false, true]);
     let from_memory = ModuleCall { operation: Operation::InitModule, ..ordinary() };
     assert_eq!(applying(&from_memory), [false, false, false, true], "it is the kernel's own");
-    let of_file = SignatureVerdict::Valid { key: KeyFacts { source: KeySource::File("/etc/keys/a".into()), ..key() } };
+    let of_file = SignatureVerdict::Valid {
+        key: KeyFacts { source: KeySource::File("/etc/keys/a".into()), ..samples::build_key() },
+    };
     let provenance = of_package(Manager::Dpkg, DigestCheck::Matches).provenance;
     let image = ExaminedImage { provenance, ..signed(of_file) };
     let from_memory = ModuleCall { operation: Operation::InitModule, ..load_of(image) };
     assert_eq!(applying(&from_memory), [true, false, false, true]);
-    let unpackaged = load_of(signed(SignatureVerdict::Valid { key: key() }));
+    let unpackaged = load_of(signed(SignatureVerdict::Valid { key: samples::build_key() }));
     assert_eq!(applying(&unpackaged), [false, false, true, true]);
     let unsigned = load_of(of_package(Manager::Rpm, DigestCheck::Matches));
     assert_eq!(applying(&unsigned), [false, true, false, true]);
@@ -106,20 +97,20 @@ fn what_no_key_of_this_host_signed_is_unsigned() {
     for verdict in [
         SignatureVerdict::Absent,
         SignatureVerdict::Malformed("it is cut".to_owned()),
-        SignatureVerdict::Mismatch { key: key() },
+        SignatureVerdict::Mismatch { key: samples::build_key() },
         SignatureVerdict::UnknownKey { listed: None },
-        SignatureVerdict::Valid { key: KeyFacts { revoked: true, ..key() } },
+        SignatureVerdict::Valid { key: KeyFacts { revoked: true, ..samples::build_key() } },
     ] {
         assert!(is_unsigned(signed(verdict.clone())), "{verdict:?}");
     }
     let listed = Some(ListedKey { name: "Vendor: key".to_owned(), id: None });
-    for verdict in [SignatureVerdict::Valid { key: key() }, SignatureVerdict::UnknownKey { listed }] {
+    for verdict in [SignatureVerdict::Valid { key: samples::build_key() }, SignatureVerdict::UnknownKey { listed }] {
         assert!(!is_unsigned(signed(verdict.clone())), "{verdict:?}");
     }
     // The kernel may know better.
     let kernel_policy = KernelPolicy { enforces_signatures: Some(false), lockdown: None, config: None };
     for verdict in [
-        SignatureVerdict::Valid { key: key() },
+        SignatureVerdict::Valid { key: samples::build_key() },
         SignatureVerdict::UnknownKey { listed: None },
         SignatureVerdict::Unsupported("it is odd".to_owned()),
     ] {
