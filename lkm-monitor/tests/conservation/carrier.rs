@@ -3,6 +3,7 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::TcpStream,
+    ops::RangeInclusive,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -21,6 +22,33 @@ use lkm_monitor::{
 pub(crate) const SINKS: [(&str, bool); 2] = [("all", false), ("alerts", true)];
 const MAX_BYTES: u64 = 300_000;
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the carrier says when its disk takes no more, when it does again, and in front of what it is about to bring in.
+pub(crate) const IN_MEMORY: &str = "in memory";
+pub(crate) const DURABLE: &str = "durable";
+pub(crate) const BRINGING: &str = "bringing";
+
+/// Documents that are brought in together.
+#[derive(Clone, Debug)]
+pub(crate) struct Bringing {
+    pub(crate) first: u64,
+    pub(crate) last: u64,
+    /// How many had come in before.
+    pub(crate) spooled: u64,
+}
+
+impl Bringing {
+    /// Three numbers, if they are that.
+    pub(crate) fn parse(numbers: &str) -> Option<Self> {
+        let mut numbers = numbers.split(' ').map(|number| number.parse().ok());
+        let mut next = || numbers.next().flatten();
+        Some(Self { first: next()?, last: next()?, spooled: next()? })
+    }
+
+    pub(crate) fn numbers(&self) -> RangeInclusive<u64> {
+        self.first..=self.last
+    }
+}
 
 pub(crate) fn settings(path: &Path) -> Settings {
     let limits = Limits { max_bytes: MAX_BYTES, max_age_s: 3600, max_dead_letter_bytes: 1 << 20 };
@@ -54,8 +82,8 @@ fn document(number: u64) -> Incoming {
     Incoming { class: class(number), happened_ms: 0, json: format!("{number} {padding}").into_bytes() }
 }
 
-/// Brings in what did not come in before, and ends when all of it is brought out.
-pub(crate) fn carry(path: &Path, address: &str, documents: u64) {
+/// Brings in what the one before was bringing in, if that is not there, and all that follows; ends when all of it is brought out.
+pub(crate) fn carry(path: &Path, address: &str, documents: u64, before: &Bringing) {
     let spool = Arc::new(Spool::open(settings(path)).expect("open the spool"));
     spool.set_sinks(SINKS.map(|(name, alerts_only)| (name.to_owned(), alerts_only)).into()).expect("name the sinks");
     let couriers = SINKS.map(|(name, _)| {
@@ -66,14 +94,17 @@ pub(crate) fn carry(path: &Path, address: &str, documents: u64) {
     });
     let leave = Leave::default();
     let mut told = Condition::Durable;
-    let mut next = total(&spool.counts(), Count::Spooled) + 1;
+    let spooled = || total(&spool.counts(), Count::Spooled);
+    let mut next = if spooled() > before.spooled { before.last + 1 } else { before.first };
     while next <= documents {
         // Now and then more comes in than can be brought out.
         let is_flood = next % 20_000 >= 15_000;
         let group = if is_flood { 400 } else { 1 + next % 40 }.min(documents + 1 - next);
+        let bringing = Bringing { first: next, last: next + group - 1, spooled: spooled() };
+        println!("{BRINGING} {} {} {}", bringing.first, bringing.last, bringing.spooled);
         spool.append(&(next..next + group).map(document).collect::<Vec<_>>());
-        next += group;
         tell(&spool, &mut told);
+        next += group;
         while !is_flood && spool.bytes() > MAX_BYTES / 2 {
             spool.rest(Duration::from_millis(2), &leave);
         }
@@ -90,7 +121,7 @@ pub(crate) fn carry(path: &Path, address: &str, documents: u64) {
 fn tell(spool: &Spool, told: &mut Condition) {
     let condition = spool.condition();
     if std::mem::discriminant(&condition) != std::mem::discriminant(told) {
-        println!("{}", if condition == Condition::Durable { super::DURABLE } else { super::IN_MEMORY });
+        println!("{}", if condition == Condition::Durable { DURABLE } else { IN_MEMORY });
         *told = condition;
     }
 }
