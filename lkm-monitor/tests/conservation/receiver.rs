@@ -25,6 +25,10 @@ struct Memory {
     /// By sink: what was answered last. Who is killed then may not have noted it.
     last: HashMap<String, Vec<u64>>,
     batches: u64,
+    /// Connections that were taken and have not ended.
+    serving: u32,
+    /// Connections of our own, which come behind all that were made before.
+    visits: u32,
     faultless_from: Option<u64>,
 }
 
@@ -59,8 +63,12 @@ impl Receiver {
         thread::spawn(move || {
             for connection in listener.incoming().map_while(Result::ok) {
                 let server = server.clone();
-                // A connection ends with an error whenever the other end is killed.
-                thread::spawn(move || drop(server.serve(connection)));
+                server.note(|memory| memory.serving += 1);
+                thread::spawn(move || {
+                    // A connection ends with an error whenever the other end is killed.
+                    drop(server.serve(connection));
+                    server.note(|memory| memory.serving -= 1);
+                });
             }
         });
         receiver
@@ -82,9 +90,20 @@ impl Receiver {
         }
     }
 
-    /// The other end was killed: what was answered last may not have been noted there.
+    fn note(&self, change: impl FnOnce(&mut Memory)) {
+        change(&mut self.memory.0.lock().expect("a whole memory"));
+        self.memory.1.notify_all();
+    }
+
+    /// The other end was killed: what was answered last may not have been noted there. What it had sent before is taken first.
     pub(crate) fn note_kill(&self) {
-        let memory = &mut *self.memory.0.lock().expect("a whole memory");
+        let (memory, came) = &*self.memory;
+        let visits = memory.lock().expect("a whole memory").visits;
+        let mut visit = TcpStream::connect(&self.address).expect("visit");
+        visit.write_all(&[0]).expect("say nobody's name");
+        let memory = memory.lock().expect("a whole memory");
+        let is_under_way = |memory: &mut Memory| memory.visits == visits || memory.serving > 0;
+        let memory = &mut *came.wait_while(memory, is_under_way).expect("a whole memory");
         for (sink, numbers) in memory.last.drain() {
             for number in numbers {
                 memory.taken.entry((sink.clone(), number)).or_default().replies_lost += 1;
@@ -109,6 +128,10 @@ impl Receiver {
         let mut name = vec![0; len[0].into()];
         connection.read_exact(&mut name)?;
         let sink = String::from_utf8(name).map_err(io::Error::other)?;
+        if sink.is_empty() {
+            self.note(|memory| memory.visits += 1);
+            return Ok(());
+        }
         loop {
             let mut count = [0; 4];
             connection.read_exact(&mut count)?;
