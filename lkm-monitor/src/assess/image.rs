@@ -111,10 +111,6 @@ pub(super) static DETECTIONS: &[Detection] = &[
         matches: package_mismatch,
     },
 ];
-
-/// `MODULE_INIT_IGNORE_MODVERSIONS` and `MODULE_INIT_IGNORE_VERMAGIC` (include/uapi/linux/module.h).
-const FORCE_FLAGS: u32 = 1 | 2;
-
 fn unsigned(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     let image = image(call)?;
     if image.signature.as_ref()?.verdict != SignatureVerdict::Absent {
@@ -150,20 +146,13 @@ fn bad_signature(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
 
 /// Whether the kernel says that it has verified the signature.
 fn is_taken_by_kernel(call: &ModuleCall, image: &ExaminedImage) -> bool {
-    // Kernels of before 5.13 have `sig_enforce` also where they were built to verify nothing.
-    let verifies = image.kernel_policy.config.as_ref().is_none_or(|config| config.verifies_signatures);
-    verifies && !is_forced(call) && image.kernels_word(call.module.taints) == KernelsWord::Accepted
-}
-
-/// Whether the kernel was told not to look at signatures: 106 tells that.
-fn is_forced(call: &ModuleCall) -> bool {
-    call.flags.is_some_and(|flags| flags & FORCE_FLAGS != 0)
+    !call.is_forced() && image.kernels_word(call.module.taints) == KernelsWord::Accepted
 }
 
 fn foreign_signer(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     let image = image(call)?;
     let signature = image.signature.as_ref()?;
-    let is_refused = !is_forced(call) && image.kernels_word(call.module.taints) == KernelsWord::Refused;
+    let is_refused = !call.is_forced() && image.kernels_word(call.module.taints) == KernelsWord::Refused;
     let severity = match &signature.verdict {
         SignatureVerdict::Valid { key } if key.revoked => Severity::High,
         // Names of keys can be chosen, and certificates be put where they are looked for. What the kernel takes, another key of its own has

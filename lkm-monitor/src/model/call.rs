@@ -222,6 +222,13 @@ impl ModuleCall {
         self.module.name.as_ref().or(self.requested_name.as_ref())
     }
 
+    /// Whether it told the kernel not to look at symbol versions or the version magic, and so at no signature either:
+    /// `MODULE_INIT_IGNORE_MODVERSIONS`, `MODULE_INIT_IGNORE_VERMAGIC`.
+    pub fn is_forced(&self) -> bool {
+        const IGNORE: u32 = 1 | 2;
+        self.flags.is_some_and(|flags| flags & IGNORE != 0)
+    }
+
     /// Whether it asked the kernel to unpack the file, and the kernel did: `MODULE_INIT_COMPRESSED_FILE`, and the module was linked.
     pub fn was_unpacked(&self) -> bool {
         const COMPRESSED_FILE: u32 = 4;
