@@ -18,7 +18,7 @@ pub(super) struct EventKey<'a> {
     told: u32,
 }
 
-impl EventKey<'_> {
+impl<'a> EventKey<'a> {
     pub(super) fn of_call(call: &ModuleCall) -> Self {
         let kind = if call.operation.is_load() { "load" } else { "unload" };
         Self { boot_ns: call.boot_ns, tid: call.tid, cpu: call.cpu, kind, told: call.told }
@@ -84,6 +84,11 @@ impl EventKey<'_> {
 
     pub(super) fn of_clock_step(step: &ClockStep) -> Self {
         Self { boot_ns: step.boot_ns, tid: 0, cpu: 0, kind: "clock-stepped", told: 0 }
+    }
+
+    /// Of what an inventory lists: `kind` names the very thing.
+    pub(super) const fn of_entry(boot_ns: u64, kind: &'a str) -> Self {
+        Self { boot_ns, tid: 0, cpu: 0, kind, told: 0 }
     }
 
     /// `event.id`: 32 hexadecimal digits.

@@ -213,6 +213,7 @@ fn truncated(report: &FileReport) -> Vec<&'static str> {
     .collect()
 }
 
-fn time(time: Option<FileTime>) -> Option<String> {
+/// RFC 3339 in UTC, with microseconds.
+pub(super) fn time(time: Option<FileTime>) -> Option<String> {
     jiff::Timestamp::from_nanosecond(time?.realtime_ns()).ok().map(microseconds)
 }

@@ -151,7 +151,8 @@ fn render_modinfo(modinfo: &ModInfo) -> Value<'_> {
     json!({ "lkm_monitor": { "module": module, "modinfo": modinfo } })
 }
 
-fn render_signature(signature: &SignatureFacts, host_keys: usize, word: KernelsWord) -> Value<'_> {
+/// `file.code_signature` and `lkm_monitor.signature`, with how many certificates there were to verify it with, and what the kernel says of it.
+pub(super) fn render_signature(signature: &SignatureFacts, host_keys: usize, word: KernelsWord) -> Value<'_> {
     let signer = signature.signer.as_ref();
     let key = match &signature.verdict {
         SignatureVerdict::Valid { key } | SignatureVerdict::Mismatch { key } => Some(key),
@@ -221,7 +222,8 @@ fn render_key(key: &KeyFacts) -> Value<'_> {
     })
 }
 
-fn render_provenance(provenance: &Provenance) -> Value<'_> {
+/// `lkm_monitor.package`.
+pub(super) fn render_provenance(provenance: &Provenance) -> Value<'_> {
     let bytes = |value: &'_ Option<Vec<u8>>| value.as_deref().map(|value| readable(value).into_owned());
     let problems: Vec<_> = provenance
         .problems

@@ -14,6 +14,7 @@ mod file_change;
 mod finding;
 mod heartbeat;
 mod image;
+mod inventory;
 mod json;
 pub mod limit;
 mod object_access;
@@ -31,11 +32,13 @@ mod tool_run;
 use std::cell::{Cell, RefCell};
 
 use crate::model::{
-    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, ModuleCall, NotStarted,
-    Observation, Reload, SensorState, Severity, SpoolChange, Succession, Verdict,
+    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, FileEntry, Gap, Heartbeat, Host, Loss, ModuleCall,
+    ModuleEntry, NotStarted, Observation, Reload, SensorState, Severity, SpoolChange, Succession, ToolEntry, Verdict,
+    text::readable,
 };
 use common::Common;
 use event_id::EventKey;
+pub use inventory::tool_kind;
 use json::{Value, json, long, merge};
 use scene::Scene;
 
@@ -166,6 +169,39 @@ impl Renderer {
     /// The state of a clock that jumped, in the new time.
     pub fn render_clock_step(&mut self, step: &ClockStep) -> Document {
         self.finish(&EventKey::of_clock_step(step), sensor::render_clock_step(step))
+    }
+
+    /// The state of a module, as it was found at `boot_ns`.
+    pub fn render_module_entry(&self, entry: &ModuleEntry, accounts: &Accounts, boot_ns: u64) -> Document {
+        let document = inventory::render_module(entry, &self.scene(accounts));
+        self.finish_entry(inventory::MODULE, &entry.name, boot_ns, document)
+    }
+
+    /// The state of a watched file, as it was found at `boot_ns`.
+    pub fn render_file_entry(&self, entry: &FileEntry, accounts: &Accounts, boot_ns: u64) -> Document {
+        let document = inventory::render_file(entry, &self.scene(accounts));
+        self.finish_entry(inventory::FILE, &entry.file.path, boot_ns, document)
+    }
+
+    /// The state of a module tool, as it was found at `boot_ns`.
+    pub fn render_tool_entry(&self, entry: &ToolEntry, accounts: &Accounts, boot_ns: u64) -> Document {
+        let document = inventory::render_tool(entry, &self.scene(accounts));
+        self.finish_entry(inventory::TOOL, &entry.file.path, boot_ns, document)
+    }
+
+    /// The end of an inventory of `subject`, which says what is missing in it.
+    pub fn render_inventory_end(&self, subject: &str, entries: u64, gaps: &[Gap], boot_ns: u64) -> Document {
+        let document = inventory::render_end(subject, entries, gaps);
+        self.finish_entry(inventory::INVENTORY, subject.as_bytes(), boot_ns, document)
+    }
+
+    fn scene<'a>(&'a self, accounts: &'a Accounts) -> Scene<'a> {
+        Scene { host: &self.host, clock: self.clock, accounts }
+    }
+
+    fn finish_entry(&self, action: &str, name: &[u8], boot_ns: u64, document: Value<'_>) -> Document {
+        let kind = format!("{action} {}", readable(name));
+        self.finish(&EventKey::of_entry(boot_ns, &kind), document)
     }
 
     /// Adds what all documents have. Each gets the next number, so what is rendered should be sent: a gap means loss.

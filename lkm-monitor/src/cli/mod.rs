@@ -6,6 +6,8 @@ mod doctor;
 mod evidence;
 mod generate;
 mod hunt;
+mod inventory;
+mod rows;
 mod run;
 mod show;
 mod spool;
@@ -36,6 +38,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Say what can be seen on this host, what cannot, and what to do about it
     Doctor(doctor::DoctorArgs),
+    /// List the modules, the files that decide about them and the tools that load them, as they are now
+    Inventory(inventory::InventoryArgs),
     /// Find what is rare among documents of this host and others
     Hunt(hunt::HuntArgs),
     /// Write down what is normal on this host, or learn what is normal elsewhere
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Inventory(args) => inventory::run(args),
         Command::Hunt(args) => hunt::run(args),
         Command::Baseline(args) => baseline::run(args),
         Command::Spool(args) => spool::run(args),

@@ -47,7 +47,8 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    fn is_not_found(&self) -> bool {
+    /// Whether what was looked for is not there.
+    pub fn is_not_found(&self) -> bool {
         match self {
             Self::NoImage | Self::NoRecord => true,
             Self::Folder(error) => error.is_not_found(),

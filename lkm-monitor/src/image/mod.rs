@@ -21,6 +21,12 @@ pub use unpack::{Limits, UnpackError, Unpacked, format_of, unpack};
 
 use crate::model::{Compression, ElfFacts, ImageMarks, ImageProblem, ImageProblemKind, ModInfo, ModuleImage};
 
+/// A module for the tests of others, with one section of theirs.
+#[cfg(test)]
+pub(crate) fn module_with(section: &str, content: &[u8]) -> Vec<u8> {
+    builder::Builder::new().section(section, builder::ALLOCATED, content).build()
+}
+
 /// What was found in the bytes of a module.
 #[derive(Debug)]
 pub struct Examined {

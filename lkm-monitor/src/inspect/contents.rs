@@ -4,6 +4,7 @@
 //! them are bounded queues. One thread is at work; if it is stuck in a file, another one takes its place, a few times.
 
 mod compare;
+mod host_files;
 mod kept;
 mod known;
 mod look;
@@ -27,7 +28,11 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::Notify;
 
-pub use self::known::Known;
+pub use self::{
+    host_files::{HostFiles, Keep, NotThere, Seen},
+    known::Known,
+    modules::module_of,
+};
 use self::{
     look::Memory,
     modules::Modules,

@@ -9,7 +9,7 @@ pub mod images;
 pub mod mounts;
 pub mod os_release;
 pub mod own_usage;
-mod own_word;
+pub(crate) mod own_word;
 pub(crate) mod regular;
 mod settings;
 pub mod tools;

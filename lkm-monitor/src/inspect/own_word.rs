@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FsWord, PROC_SUPER_MAGIC, StatxAttributes, StatxFlags,
 use super::host::BOOT_ID;
 
 /// `SYSFS_MAGIC` in include/uapi/linux/magic.h.
-const SYSFS_MAGIC: FsWord = 0x6265_6572;
+pub(crate) const SYSFS_MAGIC: FsWord = 0x6265_6572;
 
 /// What the daemon takes the kernel's word for, and the file systems that these files are on.
 const TAKEN: [(&str, FsWord); 3] = [
@@ -22,8 +22,9 @@ pub fn not_the_kernels() -> Vec<String> {
     covered.map(|(path, _)| format!("the kernel's own {path}: something is mounted over it")).collect()
 }
 
-/// Of a file that is not there, the folder that should hold it is looked at.
-fn is_covered(path: &Path, file_system: FsWord) -> bool {
+/// Whether something is mounted over a file or a folder of this kind of file system. Of one that is not there, the folder that should hold
+/// it is looked at.
+pub(crate) fn is_covered(path: &Path, file_system: FsWord) -> bool {
     let Some((found, file)) = path.ancestors().find_map(|at| Some((at, File::open(at).ok()?))) else { return false };
     let is_on_another = fstatfs(&file).is_ok_and(|of| of.f_type != file_system);
     // A file of the right kind of file system may be another one.

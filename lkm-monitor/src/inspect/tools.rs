@@ -17,7 +17,7 @@ use crate::model::{
 };
 
 /// Where programs lie; systems whose /bin is not a link to /usr/bin have two of each.
-const FOLDERS: [&str; 6] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
+pub(crate) const FOLDERS: [&str; 6] = ["/usr/bin", "/usr/sbin", "/bin", "/sbin", "/usr/local/bin", "/usr/local/sbin"];
 
 /// The header of an ELF file: as much as the probes compare, and some.
 const HEAD_BYTES: u64 = 64;

@@ -18,6 +18,7 @@ pub mod file_report;
 pub mod group;
 pub mod heartbeat;
 pub mod host;
+pub mod inventory;
 pub mod loss;
 pub mod module_config;
 pub mod module_image;
@@ -58,6 +59,9 @@ pub use file_report::FileReport;
 pub use group::GroupKey;
 pub use heartbeat::{Heartbeat, Metric, RingFill};
 pub use host::{Accounts, Agent, Clock, Host, OperatingSystem, SystemMount};
+pub use inventory::{
+    FileEntry, FoundFile, Gap, KnownLoad, LoadSource, ModuleEntry, ModuleFile, ParameterValue, ToolEntry,
+};
 pub use loss::{Loss, LossReason};
 pub use module_image::{
     Compression, CompressionFormat, ElfFacts, ImageMarks, ImageProblem, ImageProblemKind, Imports, ModInfo,

@@ -12,7 +12,7 @@ mod protective;
 
 pub use danger::{Danger, Known, dangers, load_dangers};
 pub use diff::{LineDiff, MAX_LINE_BYTES, MAX_LINES, appeared, diff};
-pub use parse::{parse, parse_modules_load};
+pub use parse::{parse, parse_modules_load, underscored};
 
 /// The command of a line in modprobe.d.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

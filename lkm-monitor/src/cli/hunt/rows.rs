@@ -1,10 +1,9 @@
 //! Rows of a hunt, as a table, JSON or CSV.
 
-use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::terminal::harmless,
+    cli::rows,
     hunt::{Group, Subject},
     model::GroupKey,
 };
@@ -33,13 +32,7 @@ fn cells((key, group): &Row<'_>) -> [String; 6] {
 
 /// For people.
 pub(super) fn table(subject: Subject, rows: &[Row<'_>]) -> String {
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_BORDERS_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_header(columns(subject).into_iter().chain(FIGURES));
-    for row in rows {
-        table.add_row(cells(row).map(|cell| harmless(&cell)));
-    }
-    format!("{table}\n")
+    rows::table(header(subject), rows.iter().map(|row| cells(row).into()))
 }
 
 /// One object a line, its arguments apart.
@@ -60,14 +53,13 @@ pub(super) fn json(rows: &[Row<'_>]) -> String {
     rows.iter().map(|row| format!("{}\n", object(row))).collect()
 }
 
-/// RFC 4180, with a header.
+/// For spreadsheets, with a header.
 pub(super) fn csv(subject: Subject, rows: &[Row<'_>]) -> anyhow::Result<String> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(columns(subject).into_iter().chain(FIGURES))?;
-    for row in rows {
-        writer.write_record(cells(row))?;
-    }
-    Ok(String::from_utf8(writer.into_inner()?)?)
+    rows::csv(header(subject), rows.iter().map(|row| cells(row).into()))
+}
+
+fn header(subject: Subject) -> impl Iterator<Item = &'static str> {
+    columns(subject).into_iter().chain(FIGURES)
 }
 
 #[cfg(test)]

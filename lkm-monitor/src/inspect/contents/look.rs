@@ -147,8 +147,12 @@ fn see(memory: &Memory, look: &Look) -> Seen {
     let facts = place::facts(look).filter(|_| !matches!(change.action, FileAction::Removed | FileAction::MountedOver));
     // Of a file that is still open, the event's times are those of the opening.
     let closed = facts.and(change.facts.as_ref()).filter(|_| change.writing != Writing::Open);
-    let wanted =
-        Wanted { before: facts, changed: closed.and_then(|facts| facts.changed), text: look.subject.is_text() };
+    let wanted = Wanted {
+        before: facts,
+        changed: closed.and_then(|facts| facts.changed),
+        text: look.subject.is_text(),
+        whole: false,
+    };
     Seen { path, old_path, found: opened.map(|opened| examine(&opened, wanted)) }
 }
 
@@ -235,6 +239,6 @@ const fn status(miss: Miss) -> ContentStatus {
         Miss::Detour => ContentStatus::Replaced,
         Miss::Slow => ContentStatus::SlowFileSystem,
         Miss::Stale | Miss::Unreachable => ContentStatus::Unreachable,
-        Miss::Failed => ContentStatus::Failed,
+        Miss::Denied | Miss::Failed => ContentStatus::Failed,
     }
 }

@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::inspect::regular;
+use crate::{inspect::regular, model::module_config::underscored};
 
 /// What of modules.dep, modules.builtin and modules.alias says whether a name leads to a module. Modules that merely are in the
 /// kernel do not count: modprobe does not find them.
@@ -81,8 +81,8 @@ fn version(path: &Path) -> Option<Version> {
     Some(Version { inode: metadata.ino(), size: metadata.size(), changed: (metadata.ctime(), metadata.ctime_nsec()) })
 }
 
-/// The module in a file of this path.
-fn module_of(path: &[u8]) -> Option<&[u8]> {
+/// The module in a file of this path, as the file is called.
+pub fn module_of(path: &[u8]) -> Option<&[u8]> {
     let name = path.rsplit(|byte| *byte == b'/').next()?;
     let end = name.windows(3).position(|end| end == b".ko")?;
     Some(&name[..end])
@@ -92,10 +92,6 @@ fn module_of(path: &[u8]) -> Option<&[u8]> {
 fn plain_alias(line: &[u8]) -> Option<&[u8]> {
     let name = line.strip_prefix(b"alias ")?.split(|byte| *byte == b' ').next()?;
     (!name.iter().any(|byte| b"*?[:".contains(byte))).then_some(name)
-}
-
-fn underscored(name: &[u8]) -> Vec<u8> {
-    name.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect()
 }
 
 #[cfg(test)]

@@ -29,7 +29,10 @@ pub(super) struct Wanted<'a> {
     pub(super) before: Option<&'a FileFacts>,
     /// What it was when it was changed.
     pub(super) changed: Option<FileTime>,
+    /// The content of short texts.
     pub(super) text: bool,
+    /// The content of all files that are read.
+    pub(super) whole: bool,
 }
 
 /// What a file is.
@@ -71,11 +74,23 @@ fn read_setting(opened: &Opened, found: &mut Found) -> io::Result<ContentStatus>
 }
 
 fn read_link(opened: &Opened, found: &mut Found) -> io::Result<ContentStatus> {
-    let target = readlinkat(&opened.fd, "", Vec::new())?;
+    let target = opened.link_target()?;
     if let Some(state) = &mut found.state {
-        state.link_target = Some(target.into_bytes());
+        state.link_target = Some(target);
     }
     Ok(ContentStatus::Read)
+}
+
+impl Opened {
+    /// What it is, without what it holds.
+    pub(super) fn state(&self) -> io::Result<FileState> {
+        Ok(state(&status(&self.fd)?))
+    }
+
+    /// What a symbolic link says.
+    pub(super) fn link_target(&self) -> io::Result<Vec<u8>> {
+        Ok(readlinkat(&self.fd, "", Vec::new())?.into_bytes())
+    }
 }
 
 fn read_file(opened: &Opened, stat: &Statx, wanted: Wanted<'_>, found: &mut Found) -> io::Result<ContentStatus> {
@@ -83,7 +98,12 @@ fn read_file(opened: &Opened, stat: &Statx, wanted: Wanted<'_>, found: &mut Foun
         return Ok(ContentStatus::TooLarge);
     }
     let file = opened.reopen()?;
-    let read = match read_whole(&file, wanted.text, Instant::now() + PATIENCE)? {
+    let kept_bytes = match wanted {
+        Wanted { whole: true, .. } => Some(stat.stx_size.max(MAX_TEXT_BYTES as u64)),
+        Wanted { text: true, .. } => Some(MAX_TEXT_BYTES as u64),
+        _ => None,
+    };
+    let read = match read_whole(&file, kept_bytes, Instant::now() + PATIENCE)? {
         Ok(read) => read,
         Err(status) => return Ok(status),
     };
@@ -102,11 +122,15 @@ struct Whole {
     text: Option<Vec<u8>>,
 }
 
-/// Reads to the end, or says why not.
-fn read_whole(mut file: impl io::Read, text: bool, deadline: Instant) -> io::Result<Result<Whole, ContentStatus>> {
+/// Reads to the end, or says why not. Keeps the content if it has no more than `kept_bytes`.
+fn read_whole(
+    mut file: impl io::Read,
+    kept_bytes: Option<u64>,
+    deadline: Instant,
+) -> io::Result<Result<Whole, ContentStatus>> {
     let mut hash = Sha256::new();
     let mut bytes = 0;
-    let mut text = text.then(Vec::new);
+    let mut text = kept_bytes.map(|_| Vec::new());
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         if Instant::now() >= deadline {
@@ -123,7 +147,7 @@ fn read_whole(mut file: impl io::Read, text: bool, deadline: Instant) -> io::Res
             return Ok(Err(ContentStatus::TooLarge));
         }
         hash.update(read);
-        text = text.filter(|text| text.len() + read.len() <= MAX_TEXT_BYTES);
+        text = text.filter(|_| kept_bytes.is_some_and(|kept_bytes| bytes <= kept_bytes));
         if let Some(text) = &mut text {
             text.extend_from_slice(read);
         }
@@ -203,7 +227,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), "abc").unwrap();
         let wanted = facts(file.path());
-        let wanted = Wanted { before: Some(&wanted), changed: wanted.changed, text: true };
+        let wanted = Wanted { before: Some(&wanted), changed: wanted.changed, text: true, whole: false };
         let found = examined(file.path(), wanted);
         assert_eq!((found.status, found.text.as_deref()), (ContentStatus::Read, Some(&b"abc"[..])));
         let state = found.state.unwrap();
@@ -251,7 +275,7 @@ mod tests {
         for (changed, status) in
             [(changed, ContentStatus::Read), (marked, ContentStatus::Read), (later, ContentStatus::ChangedSince)]
         {
-            let wanted = Wanted { before: Some(&facts), changed: Some(changed), text: false };
+            let wanted = Wanted { before: Some(&facts), changed: Some(changed), ..Wanted::default() };
             let found = examined(file.path(), wanted);
             assert_eq!((found.status, found.state.unwrap().sha256.is_some()), (status, true));
         }
@@ -304,14 +328,15 @@ mod tests {
     #[test]
     fn a_file_that_grows_for_ever_ends() {
         let later = Instant::now() + Duration::from_secs(600);
-        assert_eq!(read_whole(Growing, true, later).unwrap().err(), Some(ContentStatus::TooLarge));
-        assert_eq!(read_whole(Growing, true, Instant::now()).unwrap().err(), Some(ContentStatus::TimedOut));
+        assert_eq!(read_whole(Growing, Some(MAX_BYTES), later).unwrap().err(), Some(ContentStatus::TooLarge));
+        assert_eq!(read_whole(Growing, Some(MAX_BYTES), Instant::now()).unwrap().err(), Some(ContentStatus::TimedOut));
     }
 
     #[test]
     fn long_texts_are_not_kept() {
         let later = Instant::now() + Duration::from_secs(600);
-        let text = |len| read_whole(&vec![b'a'; len][..], true, later).unwrap().ok().unwrap().text;
+        let text =
+            |len| read_whole(&vec![b'a'; len][..], Some(MAX_TEXT_BYTES as u64), later).unwrap().ok().unwrap().text;
         assert!(text(MAX_TEXT_BYTES).is_some());
         assert_eq!(text(MAX_TEXT_BYTES + 1), None);
     }
@@ -320,7 +345,7 @@ mod tests {
     fn settings_have_a_value_and_no_size() {
         let wrong =
             FileFacts { inode: 1, changed: Some(FileTime { seconds: 1, nanoseconds: 1 }), ..FileFacts::default() };
-        let wanted = Wanted { before: Some(&wrong), changed: wrong.changed, text: true };
+        let wanted = Wanted { before: Some(&wrong), changed: wrong.changed, text: true, whole: false };
         let found = examined(Path::new("/proc/sys/kernel/ostype"), wanted);
         assert_eq!((found.status, found.text), (ContentStatus::Read, Some(b"Linux\n".to_vec())));
     }

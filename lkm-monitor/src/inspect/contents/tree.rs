@@ -47,6 +47,8 @@ pub(super) enum Miss {
     /// Mounts changed meanwhile.
     Stale,
     Unreachable,
+    /// This process may not look there.
+    Denied,
     Failed,
 }
 
@@ -205,6 +207,7 @@ fn open_part(folder: BorrowedFd<'_>, part: &[u8], id: u64) -> Result<OwnedFd, Mi
         Errno::NOENT => Miss::Gone,
         Errno::NOTDIR if readlinkat(folder, "", Vec::new()).is_ok() => Miss::Detour,
         Errno::NOTDIR => Miss::Gone,
+        Errno::ACCESS | Errno::PERM => Miss::Denied,
         _ => Miss::Failed,
     })?;
     match mount_id(opened.as_fd()) {

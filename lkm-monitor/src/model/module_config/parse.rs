@@ -23,7 +23,7 @@ pub fn parse_modules_load(content: &[u8]) -> Vec<Vec<u8>> {
 }
 
 /// A module's name as the kernel has it.
-pub(super) fn underscored(name: &[u8]) -> Vec<u8> {
+pub fn underscored(name: &[u8]) -> Vec<u8> {
     name.iter().map(|byte| if *byte == b'-' { b'_' } else { *byte }).collect()
 }
 

@@ -1,0 +1,214 @@
+//! Looks at files of the host of which nobody says that they changed: by name, once, with the same care.
+
+use std::fmt;
+
+use super::{
+    compare::{Versions, compare, tell_unsearched},
+    modules::Modules,
+    read::{Found, Wanted, examine},
+    tree::{Miss, Opened, Tree},
+};
+use crate::model::{Content, ContentStatus, FileState, Subject};
+
+/// As many links as the kernel follows in one path (`MAXSYMLINKS`).
+const MAX_LINKS: usize = 40;
+
+/// Why nothing is found behind a path.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotThere {
+    #[error("there is nothing by this name")]
+    Gone,
+    #[error("its file system may never answer (network, FUSE, or one that is not known)")]
+    Slow,
+    #[error("it leads through more than {MAX_LINKS} links")]
+    TooManyLinks,
+    #[error("permission denied")]
+    Denied,
+    #[error("it cannot be opened")]
+    Failed,
+}
+
+impl From<Miss> for NotThere {
+    fn from(miss: Miss) -> Self {
+        match miss {
+            Miss::Gone => Self::Gone,
+            Miss::Slow => Self::Slow,
+            Miss::Denied => Self::Denied,
+            Miss::Detour | Miss::Stale | Miss::Unreachable | Miss::Failed => Self::Failed,
+        }
+    }
+}
+
+/// What of a file's content is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    Nothing,
+    /// Of 64 KiB or less.
+    ShortText,
+    /// Of 64 MiB or less, as much as is read of any file.
+    All,
+}
+
+/// One look at a file.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    pub status: ContentStatus,
+    pub state: FileState,
+    /// Major and minor number of the file system.
+    pub device: (u32, u32),
+    /// All of the content where it was to be kept and was read.
+    pub content: Option<Vec<u8>>,
+    /// Why the system refused, where the status is that it did.
+    pub refusal: Option<String>,
+}
+
+/// The files of the host as process 1 sees them; for who may not look through its eyes, as this process does.
+pub struct HostFiles {
+    tree: Tree,
+    modules: Modules,
+}
+
+impl HostFiles {
+    /// Reads the table of mounts: what is mounted later is not entered.
+    pub fn open() -> Result<Self, NotThere> {
+        Ok(Self { tree: Tree::host()?, modules: Modules::of_running_kernel() })
+    }
+
+    /// The path without links that an absolute path leads to. The last part may be a link too. No file system is entered that could make
+    /// us wait, and what stands behind the root stays there.
+    pub fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, NotThere> {
+        let (mut done, mut links) = (Vec::new(), 0);
+        let mut parts = reversed(path);
+        while let Some(part) = parts.pop() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    done.truncate(done.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
+                    continue;
+                }
+                _ => {}
+            }
+            let at = [done.as_slice(), b"/", &part].concat();
+            let Some(target) = link_target(&self.tree.open(&at)?) else {
+                done = at;
+                continue;
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(NotThere::TooManyLinks);
+            }
+            if target.starts_with(b"/") {
+                done.clear();
+            }
+            parts.extend(reversed(&target));
+        }
+        Ok(if done.is_empty() { b"/".to_vec() } else { done })
+    }
+
+    /// The names in the folder of this path without links, at most `limit`, sorted.
+    pub fn names(&self, folder: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, NotThere> {
+        let mut names = self.tree.open(folder)?.names(limit).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => NotThere::Gone,
+            std::io::ErrorKind::PermissionDenied => NotThere::Denied,
+            _ => NotThere::Failed,
+        })?;
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Whether there is a folder of this path without links.
+    pub fn is_folder(&self, path: &[u8]) -> bool {
+        let state = self.tree.open(path).ok().and_then(|opened| opened.state().ok());
+        state.is_some_and(|state| state.mode & libc::S_IFMT == libc::S_IFDIR)
+    }
+
+    /// What the file of this path without links is, with the SHA-256 of what it holds. A link is not followed: what it says is in `state`. Of
+    /// a kernel setting there is no hash, and always the content.
+    pub fn look(&self, path: &[u8], keep: Keep) -> Result<Seen, NotThere> {
+        let opened = self.tree.open(path)?;
+        let wanted = Wanted { text: keep == Keep::ShortText, whole: keep == Keep::All, ..Wanted::default() };
+        let Found { status, state, text } = examine(&opened, wanted);
+        let state = state.ok_or(NotThere::Failed)?;
+        let refused = (status == ContentStatus::Failed).then(|| opened.reopen().err()).flatten();
+        let refusal = refused.map(|error| error.kind().to_string());
+        Ok(Seen { status, state, device: opened.mount.device, content: text, refusal })
+    }
+
+    /// What is dangerous in the whole of this text, as the rules for changed files have it: clauses, the gravest first.
+    pub fn dangers(&mut self, subject: Subject, content: Option<&[u8]>) -> Vec<String> {
+        let mut told = Content::default();
+        match content {
+            Some(_) => compare(subject, Versions { before: None, after: content }, &mut self.modules, &mut told),
+            None => tell_unsearched(subject, &mut told),
+        }
+        told.dangers
+    }
+}
+
+impl fmt::Debug for HostFiles {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("HostFiles").finish_non_exhaustive()
+    }
+}
+
+fn reversed(path: &[u8]) -> Vec<Vec<u8>> {
+    path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect()
+}
+
+fn link_target(opened: &Opened) -> Option<Vec<u8>> {
+    opened.state().ok().filter(|state| state.mode & libc::S_IFMT == libc::S_IFLNK)?;
+    opened.link_target().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        os::unix::{ffi::OsStrExt as _, fs::symlink},
+        path::Path,
+    };
+
+    use super::*;
+
+    fn bytes(path: &Path) -> &[u8] {
+        path.as_os_str().as_bytes()
+    }
+
+    #[test]
+    fn links_are_followed_as_the_kernel_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join("usr/lib/modprobe.d")).unwrap();
+        fs::write(root.join("usr/lib/modprobe.d/a.conf"), "blacklist a\n").unwrap();
+        symlink("usr/lib", root.join("lib")).unwrap();
+        symlink(root.join("lib/../lib/./modprobe.d"), root.join("absolute")).unwrap();
+        symlink("circle", root.join("circle")).unwrap();
+        symlink("nothing", root.join("dangling")).unwrap();
+        let files = HostFiles::open().unwrap();
+        let resolved = |path: &str| files.resolve(bytes(&root.join(path)));
+        let canonical = bytes(&root.join("usr/lib/modprobe.d/a.conf")).to_vec();
+        for path in
+            ["usr/lib/modprobe.d/a.conf", "lib/modprobe.d/a.conf", "absolute/a.conf", "lib//./modprobe.d/a.conf"]
+        {
+            assert_eq!(resolved(path), Ok(canonical.clone()), "{path}");
+        }
+        assert_eq!(resolved("circle"), Err(NotThere::TooManyLinks));
+        assert_eq!(resolved("dangling"), Err(NotThere::Gone));
+        assert_eq!(files.resolve(b"/../.."), Ok(b"/".to_vec()));
+
+        let seen = files.look(&canonical, Keep::ShortText).unwrap();
+        assert_eq!((seen.status, seen.content.as_deref()), (ContentStatus::Read, Some(&b"blacklist a\n"[..])));
+        assert!(seen.state.sha256.is_some());
+        assert_eq!(files.names(bytes(&root), 10).unwrap(), [&b"absolute"[..], b"circle", b"dangling", b"lib", b"usr"]);
+        assert!(files.is_folder(bytes(&root)) && !files.is_folder(&canonical));
+    }
+
+    #[test]
+    fn the_dangers_of_a_whole_file_are_told() {
+        let mut files = HostFiles::open().unwrap();
+        let found = files.dangers(Subject::Modprobe, Some(b"install a /bin/x\n"));
+        assert_eq!(found, ["an install command for a runs \"/bin/x\""]);
+        assert_eq!(files.dangers(Subject::Modprobe, None).len(), 1);
+        assert!(files.dangers(Subject::Pam, None).is_empty());
+    }
+}
