@@ -58,8 +58,8 @@ struct Modules {
     /// What is built into the kernel's image, too
     #[arg(long)]
     builtin: bool,
-    /// Documents of the daemon that tell of loads, one JSON object a line, plain, gzip or zstd
-    #[arg(long, value_name = "FILE")]
+    /// Files or folders of the daemon's documents, which tell of loads: one JSON object a line, plain, gzip or zstd
+    #[arg(long, value_name = "PATH", num_args = 1..)]
     events: Vec<PathBuf>,
     /// Kept images, beside which loads are recorded
     #[arg(long, value_name = "FOLDER", default_value = PATH)]
@@ -150,9 +150,9 @@ fn loads(args: &Modules, host: &Host, gaps: &mut Gaps) -> anyhow::Result<Loads> 
         Err(error) if error.is_not_found() => {}
         Err(error) => gaps.add("records of kept images", error),
     }
-    for path in &args.events {
+    for path in source::files(&args.events).context("cannot list the documents")? {
         let unreadable = || format!("cannot read {}", path.display());
-        let documents = source::unpacked(source::buffered(File::open(path).with_context(unreadable)?));
+        let documents = source::unpacked(source::buffered(File::open(&path).with_context(unreadable)?));
         let malformed = loads.read_documents(documents.with_context(unreadable)?).with_context(unreadable)?;
         if malformed > 0 {
             gaps.add(&path.display().to_string(), format!("{malformed} lines are no documents"));

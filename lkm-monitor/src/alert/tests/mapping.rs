@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{CLOCK, SECOND_NS, files, images, load_from_tmp, parse, process, render, renderer, request, state, tree};
+use super::{CLOCK, SECOND_NS, files, images, inventory, load_from_tmp, parse, process, render, renderer, request, state, tree};
 use crate::{
     alert::Document,
     model::{
@@ -327,7 +327,7 @@ fn leaves(path: &str, value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn every_field_is_in_some_document() {
     let observations = [calls(), changes(), runs(), accesses()].concat();
-    let documents = observations.iter().map(render).chain(rarities()).chain(others());
+    let documents = observations.iter().map(render).chain(rarities()).chain(others()).chain(inventory::documents());
     let mut found = BTreeSet::new();
     documents.for_each(|document| leaves("", &parse(&document), &mut found));
     let mut missing: Vec<_> = MAPPING.keys().filter(|field| !found.contains(*field)).collect();

@@ -13,6 +13,7 @@ mod failures;
 mod files;
 mod flood;
 mod images;
+mod inventory;
 mod lifecycle;
 mod loads;
 mod metrics;
@@ -263,6 +264,11 @@ pub(crate) const ALL: &[Scenario] = &[
     in_user_space("runs::other_program_and_settings", runs::other_program_and_settings),
     in_user_space("runs::files_of_the_daemon_changed", runs::files_of_the_daemon_changed),
     in_user_space("metrics::as_in_heartbeats", metrics::as_in_heartbeats),
+    once("inventory::modules", inventory::modules),
+    once("inventory::files", inventory::files),
+    once("inventory::tools", inventory::tools),
+    once("inventory::without_root", inventory::without_root),
+    once("inventory::formats", inventory::formats),
     // All daemons of the machine know the kernel's key from then on.
     once("images::signatures::by_the_kernel_and_by_others", images::signatures::by_the_kernel_and_by_others),
     not_compared("flood::while_the_daemon_listens", flood::while_the_daemon_listens),
