@@ -4,6 +4,7 @@
 //! them are bounded queues. One thread is at work; if it is stuck in a file, another one takes its place, a few times.
 
 mod compare;
+mod follow;
 mod host_files;
 mod kept;
 mod known;

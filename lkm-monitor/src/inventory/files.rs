@@ -67,11 +67,10 @@ impl Listing<'_> {
     }
 
     fn folder(&mut self, spelled: &[u8]) {
-        let Some(folder) = self.resolve(spelled) else { return };
-        let names = match self.survey.files.names(&folder, MAX_NAMES + 1) {
-            Ok(names) => names,
+        let (folder, names) = match self.survey.files.names(spelled, MAX_NAMES + 1) {
+            Ok(found) => found,
             Err(NotThere::Gone) => return,
-            Err(why) => return self.gaps.add_one(PLACE, &folder, why),
+            Err(why) => return self.gaps.add_one(PLACE, spelled, why),
         };
         if names.len() > MAX_NAMES {
             self.gaps.add_one(
@@ -126,9 +125,6 @@ impl Listing<'_> {
         }
         let keep = if subject.is_text() { Keep::ShortText } else { Keep::Nothing };
         let Some((file, content)) = self.survey.look((FILE, &path), keep, &mut self.gaps) else { return };
-        if file.state.mode & libc::S_IFMT == libc::S_IFDIR {
-            return;
-        }
         self.entries.push(understood(file, subject, content, self.survey));
     }
 }

@@ -34,9 +34,8 @@ pub(super) fn matching(files: &HostFiles, pattern: &str, gaps: &mut Gaps) -> Vec
 
 fn below(files: &HostFiles, folder: &[u8], part: &glob::Pattern, gaps: &mut Gaps) -> Vec<Vec<u8>> {
     let spelled = if folder.is_empty() { b"/" } else { folder };
-    let names = files.resolve(spelled).and_then(|folder| files.names(&folder, MAX_NAMES));
-    let names = match names {
-        Ok(names) => names,
+    let names = match files.names(spelled, MAX_NAMES) {
+        Ok((_, names)) => names,
         Err(NotThere::Gone) => return Vec::new(),
         Err(why) => {
             gaps.add_one("place", spelled, why);

@@ -119,7 +119,7 @@ mod tests {
         fs::write(bin.join("busybox"), "busybox").unwrap();
         fs::write(root.join("helper"), "helper").unwrap();
         symlink("kmod", bin.join("modprobe")).unwrap();
-        symlink("../usr/bin/kmod", bin.join("lsmod")).unwrap();
+        symlink("../bin/kmod", bin.join("lsmod")).unwrap();
         symlink("busybox", bin.join("insmod")).unwrap();
         fs::create_dir(bin.join("depmod")).unwrap();
         let setting = root.join("setting");

@@ -7,7 +7,9 @@ use std::{
 
 use serde_json::Value;
 
-use super::{CLOCK, SECOND_NS, files, images, inventory, load_from_tmp, parse, process, render, renderer, request, state, tree};
+use super::{
+    CLOCK, SECOND_NS, files, images, inventory, load_from_tmp, parse, process, render, renderer, request, state, tree,
+};
 use crate::{
     alert::Document,
     model::{

@@ -1,17 +1,15 @@
 //! Looks at files of the host of which nobody says that they changed: by name, once, with the same care.
 
-use std::fmt;
+use std::{fmt, io::ErrorKind};
 
 use super::{
     compare::{Versions, compare, tell_unsearched},
+    follow::{self, Followed},
     modules::Modules,
-    read::{Found, Wanted, examine},
-    tree::{Miss, Opened, Tree},
+    read::{Found, Wanted, examine, is_folder},
+    tree::{Miss, Tree},
 };
 use crate::model::{Content, ContentStatus, FileState, Subject};
-
-/// As many links as the kernel follows in one path (`MAXSYMLINKS`).
-const MAX_LINKS: usize = 40;
 
 /// Why nothing is found behind a path.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,11 +18,9 @@ pub enum NotThere {
     Gone,
     #[error("its file system may never answer (network, FUSE, or one that is not known)")]
     Slow,
-    #[error("it leads through more than {MAX_LINKS} links")]
-    TooManyLinks,
     #[error("permission denied")]
     Denied,
-    #[error("it cannot be opened")]
+    #[error("it cannot be opened, or leads through too many links")]
     Failed,
 }
 
@@ -77,55 +73,28 @@ impl HostFiles {
     /// The path without links that an absolute path leads to. The last part may be a link too. No file system is entered that could make
     /// us wait, and what stands behind the root stays there.
     pub fn resolve(&self, path: &[u8]) -> Result<Vec<u8>, NotThere> {
-        let (mut done, mut links) = (Vec::new(), 0);
-        let mut parts = reversed(path);
-        while let Some(part) = parts.pop() {
-            match part.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    done.truncate(done.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
-                    continue;
-                }
-                _ => {}
-            }
-            let at = [done.as_slice(), b"/", &part].concat();
-            let Some(target) = link_target(&self.tree.open(&at)?) else {
-                done = at;
-                continue;
-            };
-            links += 1;
-            if links > MAX_LINKS {
-                return Err(NotThere::TooManyLinks);
-            }
-            if target.starts_with(b"/") {
-                done.clear();
-            }
-            parts.extend(reversed(&target));
-        }
-        Ok(if done.is_empty() { b"/".to_vec() } else { done })
+        Ok(follow::to_the_end(&self.tree, path)?.path)
     }
 
-    /// The names in the folder of this path without links, at most `limit`, sorted.
-    pub fn names(&self, folder: &[u8], limit: usize) -> Result<Vec<Vec<u8>>, NotThere> {
-        let mut names = self.tree.open(folder)?.names(limit).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => NotThere::Gone,
-            std::io::ErrorKind::PermissionDenied => NotThere::Denied,
+    /// What a folder is called without links, and the names in it, at most `limit`, sorted.
+    pub fn names(&self, folder: &[u8], limit: usize) -> Result<(Vec<u8>, Vec<Vec<u8>>), NotThere> {
+        let Followed { path, opened } = follow::to_the_end(&self.tree, folder)?;
+        let mut names = opened.names(limit).map_err(|error| match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => NotThere::Gone,
+            ErrorKind::PermissionDenied => NotThere::Denied,
             _ => NotThere::Failed,
         })?;
         names.sort_unstable();
-        Ok(names)
-    }
-
-    /// Whether there is a folder of this path without links.
-    pub fn is_folder(&self, path: &[u8]) -> bool {
-        let state = self.tree.open(path).ok().and_then(|opened| opened.state().ok());
-        state.is_some_and(|state| state.mode & libc::S_IFMT == libc::S_IFDIR)
+        Ok((path, names))
     }
 
     /// What the file of this path without links is, with the SHA-256 of what it holds. A link is not followed: what it says is in `state`. Of
-    /// a kernel setting there is no hash, and always the content.
+    /// a kernel setting there is no hash, and always the content. A folder is no file.
     pub fn look(&self, path: &[u8], keep: Keep) -> Result<Seen, NotThere> {
         let opened = self.tree.open(path)?;
+        if is_folder(&opened) {
+            return Err(NotThere::Gone);
+        }
         let wanted = Wanted { text: keep == Keep::ShortText, whole: keep == Keep::All, ..Wanted::default() };
         let Found { status, state, text } = examine(&opened, wanted);
         let state = state.ok_or(NotThere::Failed)?;
@@ -149,15 +118,6 @@ impl fmt::Debug for HostFiles {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("HostFiles").finish_non_exhaustive()
     }
-}
-
-fn reversed(path: &[u8]) -> Vec<Vec<u8>> {
-    path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect()
-}
-
-fn link_target(opened: &Opened) -> Option<Vec<u8>> {
-    opened.state().ok().filter(|state| state.mode & libc::S_IFMT == libc::S_IFLNK)?;
-    opened.link_target().ok()
 }
 
 #[cfg(test)]
@@ -192,15 +152,17 @@ mod tests {
         {
             assert_eq!(resolved(path), Ok(canonical.clone()), "{path}");
         }
-        assert_eq!(resolved("circle"), Err(NotThere::TooManyLinks));
+        assert_eq!(resolved("circle"), Err(NotThere::Failed));
         assert_eq!(resolved("dangling"), Err(NotThere::Gone));
         assert_eq!(files.resolve(b"/../.."), Ok(b"/".to_vec()));
 
         let seen = files.look(&canonical, Keep::ShortText).unwrap();
         assert_eq!((seen.status, seen.content.as_deref()), (ContentStatus::Read, Some(&b"blacklist a\n"[..])));
         assert!(seen.state.sha256.is_some());
-        assert_eq!(files.names(bytes(&root), 10).unwrap(), [&b"absolute"[..], b"circle", b"dangling", b"lib", b"usr"]);
-        assert!(files.is_folder(bytes(&root)) && !files.is_folder(&canonical));
+        let (path, names) = files.names(bytes(&root.join("lib/..")), 10).unwrap();
+        assert_eq!(path, bytes(&root.join("usr")));
+        assert_eq!(names, [b"lib"]);
+        assert_eq!(files.names(&canonical, 10), Err(NotThere::Gone));
     }
 
     #[test]

@@ -139,7 +139,10 @@ pub(super) fn files(_: &mut Stage) {
     let files = by(&list, "files", "path");
 
     let own = files[path];
-    assert_eq!((&own["owner"], &own["group"], &own["kind"]), (&json!("analyst"), &json!("analyst"), &json!("modprobe")));
+    assert_eq!(
+        (&own["owner"], &own["group"], &own["kind"]),
+        (&json!("analyst"), &json!("analyst"), &json!("modprobe"))
+    );
     assert_eq!(own["meaning"], json!(["install a_b /bin/true", "blacklist edd"]));
     assert_eq!(own["dangers"], json!(["an install command for a_b runs \"/bin/true\""]));
     let link = files["/etc/modules-load.d/inventory.conf"];
@@ -179,7 +182,10 @@ pub(super) fn tools(_: &mut Stage) {
     }
     assert_eq!(kmod["kernels"], true, "kernel.modprobe leads there: {list}");
     assert_eq!(kmod["sha256"], sha256(fs::read("/usr/bin/kmod").expect("read the tool")));
-    assert_eq!((&tools["/usr/bin/busybox"]["kind"], &tools["/usr/bin/busybox"]["kernels"]), (&json!("many-tools"), &json!(false)));
+    assert_eq!(
+        (&tools["/usr/bin/busybox"]["kind"], &tools["/usr/bin/busybox"]["kernels"]),
+        (&json!("many-tools"), &json!(false))
+    );
     assert_eq!(tools.len(), 2, "{list}");
 }
 
@@ -214,7 +220,10 @@ pub(super) fn without_root(_: &mut Stage) {
 
     let files = of_analyst("files");
     let closed = by(&files, "files", "path")[secret];
-    assert_eq!((&closed["content"], &closed["sha256"], &closed["mode"]), (&json!("failed"), &Value::Null, &json!("0600")));
+    assert_eq!(
+        (&closed["content"], &closed["sha256"], &closed["mode"]),
+        (&json!("failed"), &Value::Null, &json!("0600"))
+    );
     let told = gaps(&files).into_iter().find(|gap| gap["examples"] == json!([secret]));
     assert_eq!(told.map(|gap| gap["why"].clone()), Some(json!("permission denied")), "{files}");
     fs::remove_file(secret).expect("remove the file");
