@@ -88,7 +88,7 @@ struct Report {
 struct Looked {
     name: &'static str,
     /// `whole`, `incomplete` or `unavailable`.
-    sight: &'static str,
+    status: &'static str,
     count: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
@@ -144,7 +144,7 @@ fn milliseconds(nanoseconds: u64) -> f64 {
 
 impl Looked {
     fn of(name: &'static str, sight: &Sight) -> Self {
-        Self { name, sight: sight.name(), count: sight.count(), why: sight.why().map(ToOwned::to_owned) }
+        Self { name, status: sight.name(), count: sight.count(), why: sight.why().map(ToOwned::to_owned) }
     }
 }
 
@@ -219,9 +219,9 @@ fn describe(report: &Report) -> String {
     let mut text = String::new();
     for (title, looked) in [("Views", &report.views), ("Checks", &report.checks)] {
         text.push_str(&format!("{title}\n"));
-        for Looked { name, sight, count, why } in looked {
+        for Looked { name, status, count, why } in looked {
             let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
-            text.push_str(&format!("  {name:<24}{count:>6}  {sight}{}\n", harmless(&why)));
+            text.push_str(&format!("  {name:<24}{count:>6}  {status}{}\n", harmless(&why)));
         }
     }
     text.push_str(if report.findings.is_empty() { "\nNothing was found.\n" } else { "\nFound\n" });
