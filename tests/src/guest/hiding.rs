@@ -4,20 +4,15 @@ use std::{ffi::CString, fs, fs::File};
 
 use rustix::system::{delete_module, finit_module};
 
-use crate::{
-    module_file::fixture,
-    process::{Ended, forked},
-};
+use crate::{module_file::fixture, process::forked};
 
 pub(crate) const NAME: &str = "lkm_fixture";
 const CONTROL: &str = "/proc/lkm_fixture";
 /// What the kernel does not export, and the module has to know the place of.
 const SYMBOLS: [&str; 6] = ["modules", "module_mutex", "mod_tree", "modules_op", "tainted_mask", "sys_call_table"];
 
-/// The module, loaded. It undoes everything and is unloaded when this goes.
-pub(crate) struct Hiding {
-    pub(crate) loader: Ended,
-}
+/// The module is loaded. It undoes everything and is unloaded when this goes.
+pub(crate) struct Hiding(());
 
 impl Hiding {
     /// Loads it, for everybody to see.
@@ -25,7 +20,8 @@ impl Hiding {
         let symbols = fs::read_to_string("/proc/kallsyms").expect("read the kernel's symbols");
         let parameters = CString::new(parameters(&symbols)).expect("no NUL");
         let file = File::open(fixture(NAME)).expect("open the module that hides");
-        Self { loader: forked(|| finit_module(&file, &parameters, 0)).succeeded() }
+        let _ = forked(|| finit_module(&file, &parameters, 0)).succeeded();
+        Self(())
     }
 
     /// Tells it to do these, one after the other.
@@ -45,8 +41,7 @@ impl Drop for Hiding {
     fn drop(&mut self) {
         // Whatever went wrong before is the scenario's failure; a module that stays is found by who looks after the scenario.
         let _ = fs::write(CONTROL, "undo");
-        let name = CString::from(c"lkm_fixture");
-        let _ = delete_module(&name, libc::O_NONBLOCK);
+        let _ = delete_module(c"lkm_fixture", libc::O_NONBLOCK);
     }
 }
 
@@ -69,7 +64,8 @@ mod tests {
 
     #[test]
     fn addresses_are_those_of_the_kernel() {
-        let own: Vec<_> = SYMBOLS.iter().enumerate().map(|(at, name)| format!("ffffffff8000000{at} d {name}")).collect();
+        let own: Vec<_> =
+            SYMBOLS.iter().enumerate().map(|(at, name)| format!("ffffffff8000000{at} d {name}")).collect();
         let symbols = format!("{}\nffffffffc0000000 d modules\t[other]\n", own.join("\n"));
         assert!(parameters(&symbols).starts_with("modules=0xffffffff80000000 module_mutex=0xffffffff80000001 "));
     }

@@ -20,15 +20,22 @@ pub(crate) struct Stage {
     pub(crate) looking: Option<Sensor>,
 }
 
-/// Looks as often as can be set.
-const LOOKING: &str = "[rarity]\nenabled = false\n[integrity]\ninterval_s = 1\n";
+/// Where the daemon that looks at the kernel serves its counters.
+pub(crate) const LOOKING_SOCKET: &str = "/run/looking.sock";
 
 impl Stage {
     /// The daemon that also looks at the kernel. Documents that it wrote for earlier scenarios do not count.
     pub(crate) fn looking(&mut self) -> &mut Sensor {
         let hooks = self.hooks;
-        let looking =
-            self.looking.get_or_insert_with(|| Sensor::start_set(hooks, &["--events"], "looking", LOOKING, &[]));
+        let looking = self.looking.get_or_insert_with(|| {
+            // As often as can be set.
+            let settings = format!(
+                "[rarity]\nenabled = false\n[integrity]\ninterval_s = 1\n[metrics]\nlisten = \"unix:{LOOKING_SOCKET}\"\n"
+            );
+            let sensor = Sensor::start_set(hooks, &["--events"], "looking", &settings, &[]);
+            sensor.says("metrics are served");
+            sensor
+        });
         looking.begin_scenario();
         looking
     }
