@@ -1,0 +1,140 @@
+//! When the kernel is looked at: from time to time, soon after modules came or went, and once more to confirm what was found.
+
+use std::time::{Duration, Instant};
+
+use crate::lifecycle::background::jittered;
+
+/// After the last of several modules that came or went one after the other: they are seen by one look.
+const QUIET: Duration = Duration::from_secs(2);
+/// After the first of them: who loads modules again and again does not put the look off for ever.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks, and so many times what the last one took: who makes modules come and go does not make the host busy with looks.
+const APART: Duration = Duration::from_secs(5);
+const APART_TIMES: u32 = 10;
+/// Until a second look at what the last one found.
+const CONFIRM: Duration = Duration::from_secs(3);
+
+/// See the module. Times are given, and none is read.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    interval: Duration,
+    /// The look that comes if nothing happens.
+    next: Instant,
+    /// The first and the last change since the last look.
+    changes: Option<(Instant, Instant)>,
+    confirm: Option<Instant>,
+    /// No look for the sake of changes before.
+    rest: Instant,
+}
+
+impl Schedule {
+    /// Begins with a look at once.
+    pub(super) const fn new(interval: Duration, now: Instant) -> Self {
+        Self { interval, next: now, changes: None, confirm: None, rest: now }
+    }
+
+    /// A module came or went.
+    pub(super) fn changed(&mut self, now: Instant) {
+        let (first, _) = self.changes.unwrap_or((now, now));
+        self.changes = Some((first, now));
+    }
+
+    /// A look has ended that took so long. `unsettled`: what it found counts if the next one finds it, too.
+    pub(super) fn looked(&mut self, now: Instant, took: Duration, unsettled: bool) {
+        self.next = now + jittered(self.interval);
+        self.changes = None;
+        self.confirm = unsettled.then(|| now + CONFIRM);
+        self.rest = now + APART.max(took.saturating_mul(APART_TIMES));
+    }
+
+    /// When to look next.
+    pub(super) fn due(&self) -> Instant {
+        let changed = self.changes.map(|(first, last)| (last + QUIET).min(first + PATIENCE).max(self.rest));
+        [changed, self.confirm].into_iter().flatten().fold(self.next, Instant::min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(600);
+    const LOOK: Duration = Duration::from_millis(40);
+
+    fn second(start: Instant, seconds: f64) -> Instant {
+        start + Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn the_first_look_is_at_once_and_the_next_after_the_interval() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(INTERVAL, start);
+        assert_eq!(schedule.due(), start);
+        schedule.looked(start, LOOK, false);
+        assert!((second(start, 540.0)..=second(start, 660.0)).contains(&schedule.due()));
+    }
+
+    #[test]
+    fn modules_that_come_together_are_seen_by_one_look() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(INTERVAL, start);
+        schedule.looked(start, LOOK, false);
+        for change in [100.0, 101.0, 101.5] {
+            schedule.changed(second(start, change));
+        }
+        assert_eq!(schedule.due(), second(start, 103.5));
+        for change in [103.0, 104.5, 106.0] {
+            schedule.changed(second(start, change));
+        }
+        assert_eq!(schedule.due(), second(start, 105.0), "they put it off no longer");
+        schedule.looked(second(start, 105.0), LOOK, false);
+        schedule.changed(second(start, 105.1));
+        assert_eq!(schedule.due(), second(start, 110.0), "the next one is some time later");
+    }
+
+    #[test]
+    fn a_slow_look_is_followed_by_a_long_rest() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(INTERVAL, start);
+        schedule.looked(start, Duration::from_secs(3), false);
+        schedule.changed(second(start, 1.0));
+        assert_eq!(schedule.due(), second(start, 30.0));
+    }
+
+    #[test]
+    fn what_was_found_is_looked_at_again_and_nothing_else_is() {
+        let start = Instant::now();
+        let mut schedule = Schedule::new(INTERVAL, start);
+        schedule.looked(start, LOOK, true);
+        assert_eq!(schedule.due(), second(start, 3.0));
+        schedule.looked(second(start, 3.0), LOOK, false);
+        assert!(schedule.due() > second(start, 500.0));
+    }
+
+    proptest! {
+        /// Whoever loads and unloads, whenever: no look is later than the interval allows, none is put off by more modules, and looks
+        /// take no more than their share.
+        #[test]
+        fn changes_neither_put_off_nor_hurry_looks(waits in prop::collection::vec(0_u64..4000, 1..200), took_ms in 1_u64..2000) {
+            let start = Instant::now();
+            let took = Duration::from_millis(took_ms);
+            let mut schedule = Schedule::new(INTERVAL, start);
+            schedule.looked(start, took, false);
+            let (mut now, mut looked, mut waiting_since) = (start, start, None);
+            for wait in waits {
+                now += Duration::from_millis(wait);
+                if schedule.due() <= now {
+                    prop_assert!(schedule.due() >= looked + APART.max(took * APART_TIMES));
+                    schedule.looked(now, took, false);
+                    (looked, waiting_since) = (now, None);
+                }
+                schedule.changed(now);
+                let since = *waiting_since.get_or_insert(now);
+                prop_assert!(schedule.due() <= (since + PATIENCE).max(looked + APART.max(took * APART_TIMES)));
+                prop_assert!(schedule.due() <= looked + INTERVAL.mul_f64(1.1));
+            }
+        }
+    }
+}
