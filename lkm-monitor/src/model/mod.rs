@@ -18,6 +18,7 @@ pub mod file_report;
 pub mod group;
 pub mod heartbeat;
 pub mod host;
+pub mod integrity;
 pub mod loss;
 pub mod module_config;
 pub mod module_image;
@@ -58,6 +59,10 @@ pub use file_report::FileReport;
 pub use group::GroupKey;
 pub use heartbeat::{Heartbeat, Metric, RingFill};
 pub use host::{Accounts, Agent, Clock, Host, OperatingSystem, SystemMount};
+pub use integrity::{
+    Check, Extent, HiddenModule, HookKind, KernelFinding, KernelHook, KernelLook, ModuleHistory, ModuleState, Place,
+    ReadingsDiffer, Sight, Site, SystemCallEntry, SystemCallTable, TaintCleared, View,
+};
 pub use loss::{Loss, LossReason};
 pub use module_image::{
     Compression, CompressionFormat, ElfFacts, ImageMarks, ImageProblem, ImageProblemKind, Imports, ModInfo,
