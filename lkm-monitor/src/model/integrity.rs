@@ -319,6 +319,9 @@ pub enum KernelFinding {
 }
 
 impl KernelFinding {
+    /// Each [kind](Self::kind) there is.
+    pub const KINDS: [&'static str; 5] = ["hidden-module", "system-call", "hook", "taint-cleared", "readings-differ"];
+
     /// The kind, as commands and counters name it.
     pub const fn kind(&self) -> &'static str {
         match self {
