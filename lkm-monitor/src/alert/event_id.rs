@@ -3,8 +3,8 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{
-    ClockStep, FileBurst, FileChange, Heartbeat, KernelAlert, KernelLook, Loss, ModuleCall, ModuleRequest, NotStarted, ObjectAccess, Process,
-    Reload, SensorState, SpoolChange, Succession, ToolRun, text::hex,
+    ClockStep, FileBurst, FileChange, Heartbeat, KernelAlert, KernelLook, Loss, ModuleCall, ModuleRequest, NotStarted,
+    ObjectAccess, Process, Reload, SensorState, SpoolChange, Succession, ToolRun, text::hex,
 };
 
 /// What tells an event of one boot from all others.

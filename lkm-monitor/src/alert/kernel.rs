@@ -6,16 +6,17 @@ use super::{
 };
 use crate::model::{
     Clock, Extent, HiddenModule, KernelAlert, KernelFacts, KernelHook, KernelLook, Place, ReadingsDiffer, Sight,
-    SystemCallEntry, TaintCleared, View, taint,
-    text::readable,
+    SystemCallEntry, TaintCleared, View, taint, text::readable,
 };
 
 /// The document of what two looks have found. Each is an alert by rule.
 pub(super) fn render(alert: &KernelAlert, clock: Clock) -> Value<'_> {
     let (module, mut kernel) = match &alert.facts {
         KernelFacts::Hidden(hidden) => (Some(module(hidden)), self::hidden(hidden, clock)),
-        KernelFacts::SystemCalls(entries, more) => (None, system_calls(entries, *more)),
-        KernelFacts::Hooks(hooks, more) => (None, self::hooks(hooks, *more)),
+        KernelFacts::SystemCalls(entries, more) => {
+            (None, json!({ "syscalls": rows(entries, system_call), "more": beyond(*more) }))
+        }
+        KernelFacts::Hooks(hooks, more) => (None, json!({ "hooks": rows(hooks, hook), "more": beyond(*more) })),
         KernelFacts::TaintCleared(cleared) => (None, json!({ "taint": taint_cleared(cleared) })),
         KernelFacts::ReadingsDiffer(differ) => (None, json!({ "readings": readings(differ) })),
     };
@@ -73,7 +74,7 @@ fn hidden(hidden: &HiddenModule, clock: Clock) -> Value<'_> {
             "address": hidden.address.map(hexadecimal),
             "state": hidden.state.map(|state| state.name()),
             "loaded": hidden.loaded_boot_ns.map(|at| timestamp(clock, at)),
-            "memory": hidden.memory.iter().map(extent).collect::<Vec<_>>(),
+            "memory": rows(&hidden.memory, extent),
         },
     })
 }
@@ -82,39 +83,35 @@ fn extent(extent: &Extent) -> Value<'_> {
     json!({ "address": hexadecimal(extent.address), "bytes": long(extent.bytes) })
 }
 
-fn system_calls(entries: &[SystemCallEntry], more: usize) -> Value<'_> {
-    let row = |entry| {
-        let SystemCallEntry { table, number, target } = entry;
-        let mut row = json!({ "table": table.name(), "number": *number });
-        merge(&mut row, place(target));
-        row
-    };
-    json!({ "syscalls": entries.iter().map(row).collect::<Vec<_>>(), "more": (more > 0).then_some(more) })
+fn rows<'a, T>(all: &'a [T], row: fn(&'a T) -> Value<'a>) -> Vec<Value<'a>> {
+    all.iter().map(row).collect()
 }
 
-fn hooks(hooks: &[KernelHook], more: usize) -> Value<'_> {
-    let row = |hook| {
-        let KernelHook { kind, record, site, target } = hook;
-        let mut row = json!({
-            "kind": kind.name(),
-            "record": hexadecimal(*record),
-            "site": site.as_ref().map(|site| hexadecimal(site.address)),
-            "symbol": site.as_ref().and_then(|site| site.symbol.as_deref()),
-        });
-        merge(&mut row, place(target));
-        row
-    };
-    json!({ "hooks": hooks.iter().map(row).collect::<Vec<_>>(), "more": (more > 0).then_some(more) })
+/// Where there are none it is left out.
+fn beyond(more: usize) -> Option<usize> {
+    (more > 0).then_some(more)
+}
+
+fn system_call(entry: &SystemCallEntry) -> Value<'_> {
+    json!({ "table": entry.table.name(), "number": entry.number, "target": place(&entry.target) })
+}
+
+fn hook(hook: &KernelHook) -> Value<'_> {
+    json!({
+        "kind": hook.kind.name(),
+        "record": hexadecimal(hook.record),
+        "site": hook.site.as_ref().map(|site| hexadecimal(site.address)),
+        "symbol": hook.site.as_ref().and_then(|site| site.symbol.as_deref()),
+        "target": place(&hook.target),
+    })
 }
 
 /// Where an entry or a hook leads.
 fn place(place: &Place) -> Value<'_> {
     json!({
-        "target": {
-            "address": hexadecimal(place.address),
-            "module": place.module.as_deref(),
-            "hidden": place.module.is_some().then_some(place.hidden),
-        },
+        "address": hexadecimal(place.address),
+        "module": place.module.as_deref(),
+        "hidden": place.module.is_some().then_some(place.hidden),
     })
 }
 

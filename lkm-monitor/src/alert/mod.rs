@@ -32,8 +32,8 @@ mod tool_run;
 use std::cell::{Cell, RefCell};
 
 use crate::model::{
-    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, KernelAlert, KernelLook, Loss, ModuleCall, NotStarted,
-    Observation, Reload, SensorState, Severity, SpoolChange, Succession, Verdict,
+    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, KernelAlert, KernelLook, Loss,
+    ModuleCall, NotStarted, Observation, Reload, SensorState, Severity, SpoolChange, Succession, Verdict,
 };
 use common::Common;
 use event_id::EventKey;

@@ -156,8 +156,7 @@ fn flags(bits: u64) -> String {
 fn readings(differ: &ReadingsDiffer) -> String {
     let ways = [(&differ.only_whole, "read whole"), (&differ.only_pieces, "read in small pieces")];
     let shown = ways.into_iter().filter(|(modules, _)| !modules.is_empty());
-    let clauses: Vec<_> =
-        shown.map(|(modules, way)| format!("{} only when it is {way}", names(modules))).collect();
+    let clauses: Vec<_> = shown.map(|(modules, way)| format!("{} only when it is {way}", names(modules))).collect();
     format!("/proc/modules has {}", clauses.join(", and "))
 }
 

@@ -99,7 +99,14 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let others = [&spool::FAILED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
     let of_kernel = [&kernel::HIDDEN, &kernel::SYSTEM_CALL, &kernel::HOOK, &kernel::TAINT, &kernel::READINGS];
     let of_runs = [&runs::ENDED, &runs::UNREADABLE, &runs::PROGRAM, &runs::CONFIGURATION];
-    of_calls.chain(of_files).chain(of_tools).chain(of_objects).chain(of_kernel).chain(of_runs).chain(of_sensor).chain(others)
+    of_calls
+        .chain(of_files)
+        .chain(of_tools)
+        .chain(of_objects)
+        .chain(of_kernel)
+        .chain(of_runs)
+        .chain(of_sensor)
+        .chain(others)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod carriers;
 mod finish;
 mod guard;
 mod images;
+mod integrity;
 mod not_started;
 mod publish;
 mod reload;

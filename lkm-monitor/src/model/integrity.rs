@@ -384,6 +384,21 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_is_among_the_kinds() {
+        use crate::model::samples;
+        let cleared = TaintCleared { bits: 1, mask: 0, modules: Vec::new(), had: 1 };
+        let differ = ReadingsDiffer { only_whole: Vec::new(), only_pieces: Vec::new() };
+        let findings = [
+            KernelFinding::Hidden(samples::hidden_module()),
+            KernelFinding::SystemCall(samples::changed_entry()),
+            KernelFinding::Hook(samples::foreign_hook()),
+            KernelFinding::TaintCleared(cleared),
+            KernelFinding::ReadingsDiffer(differ),
+        ];
+        assert_eq!(findings.map(|finding| finding.kind()), KernelFinding::KINDS);
+    }
+
+    #[test]
     fn views_and_checks_are_told_in_their_order() {
         assert!(View::ALL.is_sorted() && Check::ALL.is_sorted());
     }

@@ -100,9 +100,10 @@ mod tests {
         let entry = |number| KernelFinding::SystemCall(SystemCallEntry { number, ..samples::changed_entry() });
         let mut confirmed: Vec<_> = (0..40).map(entry).collect();
         confirmed.push(KernelFinding::Hook(samples::foreign_hook()));
-        confirmed.extend(["a", "b"].map(|name| {
-            KernelFinding::Hidden(HiddenModule { name: name.to_owned(), ..samples::hidden_module() })
-        }));
+        confirmed.extend(
+            ["a", "b"]
+                .map(|name| KernelFinding::Hidden(HiddenModule { name: name.to_owned(), ..samples::hidden_module() })),
+        );
         let alerts = KernelReport { look: look.clone(), confirmed }.alerts();
         let actions: Vec<_> = alerts.iter().map(|alert| (alert.number, alert.facts.action())).collect();
         let expected =

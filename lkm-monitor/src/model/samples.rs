@@ -1,6 +1,12 @@
 //! An ordinary host, load and unload for tests, each to be changed by the test that needs something else.
 
-use super::{Abi, AccessOutcome, Accounts, Bytes, CallOutcome, Check, Content, Extent, FileAction, FileChange, FileFacts, HiddenModule, HookKind, Host, Ids, ImageSource, KernelHook, KernelLook, KeyFacts, KeySource, LoadStage, ModuleCall, ModuleFacts, ModuleState, Namespaces, ObjectAccess, ObjectKind, ObjectOperation, OperatingSystem, Operation, OwnObject, Place, Process, ProcessTree, SeenPath, Sight, Site, SystemCallEntry, SystemCallTable, SystemMount, ToolEnd, ToolMatch, ToolRun, View, Writing, taint};
+use super::{
+    Abi, AccessOutcome, Accounts, Bytes, CallOutcome, Check, Content, Extent, FileAction, FileChange, FileFacts,
+    HiddenModule, HookKind, Host, Ids, ImageSource, KernelHook, KernelLook, KeyFacts, KeySource, LoadStage, ModuleCall,
+    ModuleFacts, ModuleState, Namespaces, ObjectAccess, ObjectKind, ObjectOperation, OperatingSystem, Operation,
+    OwnObject, Place, Process, ProcessTree, SeenPath, Sight, Site, SystemCallEntry, SystemCallTable, SystemMount,
+    ToolEnd, ToolMatch, ToolRun, View, Writing, taint,
+};
 
 const NAMESPACES: Namespaces = Namespaces {
     mount: 4_026_531_841,

@@ -8,8 +8,8 @@ use crate::{
     assess,
     ledger::Ledger,
     model::{
-        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, KernelAlert, KernelLook, Loss, LossReason, Observation,
-        ProcessTree, Reload, SensorState, SpoolChange, Succession, Verdict,
+        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, KernelAlert, KernelLook, Loss,
+        LossReason, Observation, ProcessTree, Reload, SensorState, SpoolChange, Succession, Verdict,
     },
     output::{Output, Priority, Sent},
     sensor::losses::Totals,

@@ -61,10 +61,7 @@ fn a_look_says_what_could_not_be_looked_at_and_why() {
         let views = document["lkm_monitor"]["kernel"]["views"].as_array().unwrap();
         views.iter().find(|view| view["name"] == name).unwrap()
     };
-    assert_eq!(
-        row("history"),
-        &json!({ "name": "history", "status": "unavailable", "reason": "loads are not seen" })
-    );
+    assert_eq!(row("history"), &json!({ "name": "history", "status": "unavailable", "reason": "loads are not seen" }));
     assert_eq!(row("proc-modules"), &json!({ "name": "proc-modules", "status": "whole", "count": 2 }));
 }
 
@@ -103,7 +100,7 @@ proptest! {
                 seen_in,
                 ..samples::hidden_module()
             }),
-            KernelFacts::SystemCalls(vec![entry; 32], usize::MAX),
+            KernelFacts::SystemCalls(vec![entry; 32], 1000),
             KernelFacts::Hooks(vec![hook; 32], 0),
             KernelFacts::TaintCleared(TaintCleared { bits, mask: !bits, modules: names.clone(), had: 0 }),
             KernelFacts::ReadingsDiffer(ReadingsDiffer { only_whole: names.clone(), only_pieces: vec!["a".to_owned()] }),

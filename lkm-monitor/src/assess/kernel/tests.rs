@@ -35,7 +35,8 @@ fn what_may_be_remains_is_not_critical() {
     assert_eq!(severity(module(&[View::Memory, View::History], Some(ModuleState::Live))), Severity::High);
     assert_eq!(severity(module(&[View::AddressTree], Some(ModuleState::Unformed))), Severity::High);
     assert_eq!(severity(module(&[View::AddressTree], Some(ModuleState::Live))), Severity::Critical);
-    let (_, _, reason) = found(KernelFacts::Hidden(HiddenModule { memory: Vec::new(), ..module(&[View::History], None) }));
+    let (_, _, reason) =
+        found(KernelFacts::Hidden(HiddenModule { memory: Vec::new(), ..module(&[View::History], None) }));
     assert_eq!(
         reason,
         "a module without a name is in the history of loads and unloads, but not in the kernel's list of modules"
@@ -44,14 +45,10 @@ fn what_may_be_remains_is_not_critical() {
 
 #[test]
 fn changed_system_calls_are_named_up_to_four() {
-    let entries: Vec<_> =
-        (60..66).map(|number| SystemCallEntry { number, ..samples::changed_entry() }).collect();
+    let entries: Vec<_> = (60..66).map(|number| SystemCallEntry { number, ..samples::changed_entry() }).collect();
     let (code, severity, reason) = found(KernelFacts::SystemCalls(entries[..1].to_vec(), 0));
     assert_eq!((code, severity), (161, Severity::Critical));
-    assert_eq!(
-        reason,
-        "system call 60 of sys_call_table goes to 0xffffffffc0a3c040 in the hidden module `rootkit`"
-    );
+    assert_eq!(reason, "system call 60 of sys_call_table goes to 0xffffffffc0a3c040 in the hidden module `rootkit`");
     let (_, _, reason) = found(KernelFacts::SystemCalls(entries, 10));
     assert!(reason.contains("system call 63 of ") && !reason.contains("system call 64 of "), "{reason}");
     assert!(reason.ends_with("; and 12 more"), "{reason}");
@@ -61,10 +58,7 @@ fn changed_system_calls_are_named_up_to_four() {
 fn a_hook_of_a_hidden_module_is_critical_and_one_of_nobody_high() {
     let (code, severity, reason) = found(KernelFacts::Hooks(vec![samples::foreign_hook()], 0));
     assert_eq!((code, severity), (162, Severity::Critical));
-    assert_eq!(
-        reason,
-        "a kprobe at kallsyms_lookup_name+0x0 calls 0xffffffffc0a3c040 in the hidden module `rootkit`"
-    );
+    assert_eq!(reason, "a kprobe at kallsyms_lookup_name+0x0 calls 0xffffffffc0a3c040 in the hidden module `rootkit`");
     let target = Place { address: 0x1000, module: None, hidden: false };
     let ftrace = KernelHook { kind: HookKind::Ftrace, site: None, target: target.clone(), ..samples::foreign_hook() };
     let site = Some(Site { address: 0x20, symbol: None });

@@ -4,20 +4,47 @@ use std::time::{Duration, Instant};
 
 use crate::lifecycle::background::jittered;
 
-/// After the last of several modules that came or went one after the other: they are seen by one look.
-const QUIET: Duration = Duration::from_secs(2);
-/// After the first of them: who loads modules again and again does not put the look off for ever.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// Between two looks, and so many times what the last one took: who makes modules come and go does not make the host busy with looks.
-const APART: Duration = Duration::from_secs(5);
-const APART_TIMES: u32 = 10;
-/// Until a second look at what the last one found.
-const CONFIRM: Duration = Duration::from_secs(3);
+/// Between two looks for the sake of changes there are so many times what the last one took: who makes modules come and go does not make
+/// the host busy with looks.
+const REST_TIMES: u32 = 10;
+
+/// How soon after what.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Between two looks, while nothing happens, about.
+    pub(super) interval: Duration,
+    /// After the last of several modules that came or went one after the other: they are seen by one look.
+    pub(super) quiet: Duration,
+    /// After the first of them: who loads modules again and again does not put the look off for ever.
+    pub(super) patience: Duration,
+    /// Between two looks for the sake of changes, at the least.
+    pub(super) apart: Duration,
+    /// Until a second look at what the last one found.
+    pub(super) confirm: Duration,
+}
+
+impl Pace {
+    /// With the interval that is set.
+    pub(super) const fn every(interval: Duration) -> Self {
+        Self {
+            interval,
+            quiet: Duration::from_secs(2),
+            patience: Duration::from_secs(5),
+            apart: Duration::from_secs(5),
+            confirm: Duration::from_secs(3),
+        }
+    }
+
+    /// After a look that took so long.
+    fn rest(&self, took: Duration) -> Duration {
+        self.apart.max(took.saturating_mul(REST_TIMES))
+    }
+}
 
 /// See the module. Times are given, and none is read.
 #[derive(Debug)]
 pub(super) struct Schedule {
-    interval: Duration,
+    pace: Pace,
     /// The look that comes if nothing happens.
     next: Instant,
     /// The first and the last change since the last look.
@@ -29,8 +56,8 @@ pub(super) struct Schedule {
 
 impl Schedule {
     /// Begins with a look at once.
-    pub(super) const fn new(interval: Duration, now: Instant) -> Self {
-        Self { interval, next: now, changes: None, confirm: None, rest: now }
+    pub(super) const fn new(pace: Pace, now: Instant) -> Self {
+        Self { pace, next: now, changes: None, confirm: None, rest: now }
     }
 
     /// A module came or went.
@@ -41,15 +68,16 @@ impl Schedule {
 
     /// A look has ended that took so long. `unsettled`: what it found counts if the next one finds it, too.
     pub(super) fn looked(&mut self, now: Instant, took: Duration, unsettled: bool) {
-        self.next = now + jittered(self.interval);
+        self.next = now + jittered(self.pace.interval);
         self.changes = None;
-        self.confirm = unsettled.then(|| now + CONFIRM);
-        self.rest = now + APART.max(took.saturating_mul(APART_TIMES));
+        self.confirm = unsettled.then(|| now + self.pace.confirm);
+        self.rest = now + self.pace.rest(took);
     }
 
     /// When to look next.
     pub(super) fn due(&self) -> Instant {
-        let changed = self.changes.map(|(first, last)| (last + QUIET).min(first + PATIENCE).max(self.rest));
+        let changed =
+            self.changes.map(|(first, last)| (last + self.pace.quiet).min(first + self.pace.patience).max(self.rest));
         [changed, self.confirm].into_iter().flatten().fold(self.next, Instant::min)
     }
 }
@@ -60,7 +88,7 @@ mod tests {
 
     use super::*;
 
-    const INTERVAL: Duration = Duration::from_secs(600);
+    const PACE: Pace = Pace::every(Duration::from_secs(600));
     const LOOK: Duration = Duration::from_millis(40);
 
     fn second(start: Instant, seconds: f64) -> Instant {
@@ -70,7 +98,7 @@ mod tests {
     #[test]
     fn the_first_look_is_at_once_and_the_next_after_the_interval() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(INTERVAL, start);
+        let mut schedule = Schedule::new(PACE, start);
         assert_eq!(schedule.due(), start);
         schedule.looked(start, LOOK, false);
         assert!((second(start, 540.0)..=second(start, 660.0)).contains(&schedule.due()));
@@ -79,7 +107,7 @@ mod tests {
     #[test]
     fn modules_that_come_together_are_seen_by_one_look() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(INTERVAL, start);
+        let mut schedule = Schedule::new(PACE, start);
         schedule.looked(start, LOOK, false);
         for change in [100.0, 101.0, 101.5] {
             schedule.changed(second(start, change));
@@ -97,7 +125,7 @@ mod tests {
     #[test]
     fn a_slow_look_is_followed_by_a_long_rest() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(INTERVAL, start);
+        let mut schedule = Schedule::new(PACE, start);
         schedule.looked(start, Duration::from_secs(3), false);
         schedule.changed(second(start, 1.0));
         assert_eq!(schedule.due(), second(start, 30.0));
@@ -106,7 +134,7 @@ mod tests {
     #[test]
     fn what_was_found_is_looked_at_again_and_nothing_else_is() {
         let start = Instant::now();
-        let mut schedule = Schedule::new(INTERVAL, start);
+        let mut schedule = Schedule::new(PACE, start);
         schedule.looked(start, LOOK, true);
         assert_eq!(schedule.due(), second(start, 3.0));
         schedule.looked(second(start, 3.0), LOOK, false);
@@ -120,20 +148,20 @@ mod tests {
         fn changes_neither_put_off_nor_hurry_looks(waits in prop::collection::vec(0_u64..4000, 1..200), took_ms in 1_u64..2000) {
             let start = Instant::now();
             let took = Duration::from_millis(took_ms);
-            let mut schedule = Schedule::new(INTERVAL, start);
+            let mut schedule = Schedule::new(PACE, start);
             schedule.looked(start, took, false);
             let (mut now, mut looked, mut waiting_since) = (start, start, None);
             for wait in waits {
                 now += Duration::from_millis(wait);
                 if schedule.due() <= now {
-                    prop_assert!(schedule.due() >= looked + APART.max(took * APART_TIMES));
+                    prop_assert!(schedule.due() >= looked + PACE.rest(took));
                     schedule.looked(now, took, false);
                     (looked, waiting_since) = (now, None);
                 }
                 schedule.changed(now);
                 let since = *waiting_since.get_or_insert(now);
-                prop_assert!(schedule.due() <= (since + PATIENCE).max(looked + APART.max(took * APART_TIMES)));
-                prop_assert!(schedule.due() <= looked + INTERVAL.mul_f64(1.1));
+                prop_assert!(schedule.due() <= (since + PACE.patience).max(looked + PACE.rest(took)));
+                prop_assert!(schedule.due() <= looked + PACE.interval.mul_f64(1.1));
             }
         }
     }
