@@ -6,6 +6,7 @@ mod doctor;
 mod evidence;
 mod generate;
 mod hunt;
+mod integrity;
 mod run;
 mod show;
 mod spool;
@@ -36,6 +37,8 @@ enum Command {
     Config(config::ConfigArgs),
     /// Say what can be seen on this host, what cannot, and what to do about it
     Doctor(doctor::DoctorArgs),
+    /// Look whether modules hide in this kernel, and whether something leads out of its own code
+    Integrity(integrity::IntegrityArgs),
     /// Find what is rare among documents of this host and others
     Hunt(hunt::HuntArgs),
     /// Write down what is normal on this host, or learn what is normal elsewhere
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Integrity(args) => integrity::run(&args),
         Command::Hunt(args) => hunt::run(args),
         Command::Baseline(args) => baseline::run(args),
         Command::Spool(args) => spool::run(args),

@@ -48,6 +48,7 @@ use crate::{
     select::{Exclusions, WatchList},
     sensor::{
         attach::{self, AttachError, Programs, State},
+        btf::Types,
         kernel::KernelSupport,
         losses::{Counters, Totals},
         recording::Recorder,
@@ -111,7 +112,9 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     let not_the_kernels = inspect::not_the_kernels();
     // The advice goes by what this thread may do, which is less below.
-    let attached = attach::attach(&config.sensor, watch_list.filter(), &tools).inspect_err(explain);
+    let types = Types::of_kernel().map_err(AttachError::from);
+    let attached = types.and_then(|types| attach::attach(&types, &config.sensor, watch_list.filter(), &tools));
+    let attached = attached.inspect_err(explain);
     // Before there are other threads, which get what this one has.
     let kept = privileges::keep_what_watching_needs();
     let mut programs = match attached {
