@@ -123,7 +123,11 @@ mod tests {
         let told = [&whole(3), &whole(9), &torn, &whole(3), &gone, &gone, &gone, &whole(1), &whole(2)]
             .map(|report| kernel.count(report));
         assert_eq!(told, [true, false, false, false, false, true, false, false, true]);
-        assert_eq!((kernel.looks, kernel.incomplete, kernel.unavailable), (9, 1, 1), "the history's was none either");
+        assert_eq!(
+            (kernel.looks, kernel.incomplete, kernel.unavailable),
+            (9, 1, 2),
+            "history and kprobes are never there"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod tests;
 
 use std::{
     io,
+    path::Path,
     time::{Duration, Instant},
 };
 
@@ -14,10 +15,12 @@ use lkm_monitor_common::event::EventKind;
 
 use self::schedule::{Pace, Schedule};
 use crate::{
+    config::IntegrityConfig,
+    integrity::{Confirm, Scanner},
     lifecycle::background,
     model::{Check, KernelLook, KernelReport, ModuleHistory, Sight, View},
     pipeline::{Heard, Pipeline, boot_ns},
-    sensor::attach::Programs,
+    sensor::{attach::Programs, btf::Types},
 };
 
 /// How long the end of a look is waited for at the daemon's end.
@@ -26,12 +29,29 @@ const LAST_LOOK: Duration = Duration::from_secs(5);
 /// Reports that wait for the main loop, which takes them twice a second.
 const REPORTS: usize = 4;
 
+/// What looks, made ready while the daemon may still do that. `None` where nobody is to look, or there is nothing to look at.
+pub(super) fn scanner(config: &IntegrityConfig, types: &Types) -> Option<Scanner> {
+    let root = Path::new("/");
+    if !config.enabled {
+        return None;
+    }
+    if !Scanner::has_modules(root) {
+        tracing::info!("this kernel loads no modules: there is none that could hide");
+        return None;
+    }
+    let scanner = Scanner::start(root, Ok(types));
+    if let Some(why) = scanner.blind() {
+        tracing::warn!(why, "kernel memory cannot be looked at: who hides a module well is not found");
+    }
+    Some(scanner)
+}
+
 /// What a look has come to.
 #[derive(Debug)]
-pub(super) struct Looked {
-    pub(super) report: KernelReport,
-    /// It found what counts if the next one finds it, too.
-    pub(super) unsettled: bool,
+struct Looked {
+    report: KernelReport,
+    /// How much later another one may make something certain that this one found.
+    again: Option<Duration>,
 }
 
 /// The thread that looks.
@@ -47,14 +67,18 @@ pub(super) struct IntegrityWatch {
 }
 
 impl IntegrityWatch {
-    /// Looks at once, then about so often and soon after each change. `look` is given the last history.
-    pub(super) fn start(
-        interval: Duration,
-        look: impl FnMut(&ModuleHistory) -> Looked + Send + 'static,
-    ) -> io::Result<Self> {
-        Self::start_with(Pace::every(interval), look)
+    /// Looks at once, then about so often, and soon after each change.
+    pub(super) fn start(interval: Duration, mut scanner: Scanner) -> io::Result<Self> {
+        let mut confirm = Confirm::default();
+        Self::start_with(Pace::every(interval), move |history| {
+            let look = scanner.look(history);
+            let confirmed = confirm.settle(&look);
+            let again = confirm.next_look(look.boot_ns);
+            Looked { report: KernelReport { look, confirmed }, again }
+        })
     }
 
+    /// `look` is given the last history.
     fn start_with(pace: Pace, look: impl FnMut(&ModuleHistory) -> Looked + Send + 'static) -> io::Result<Self> {
         // One that waits is enough: a later one takes its place.
         let (histories, newer) = bounded(1);
@@ -151,8 +175,8 @@ fn watch(
             }
             Err(RecvTimeoutError::Timeout) => {
                 let began = Instant::now();
-                let Looked { report, unsettled } = look(&history);
-                schedule.looked(Instant::now(), began.elapsed(), unsettled);
+                let Looked { report, again } = look(&history);
+                schedule.looked(Instant::now(), began.elapsed(), again);
                 if reports.send(report).is_err() {
                     return;
                 }

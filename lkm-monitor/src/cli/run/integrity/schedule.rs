@@ -19,7 +19,7 @@ pub(super) struct Pace {
     pub(super) patience: Duration,
     /// Between two looks for the sake of changes, at the least.
     pub(super) apart: Duration,
-    /// Until a second look at what the last one found.
+    /// Until another look at what the last one found, at the least.
     pub(super) confirm: Duration,
 }
 
@@ -31,7 +31,7 @@ impl Pace {
             quiet: Duration::from_secs(2),
             patience: Duration::from_secs(5),
             apart: Duration::from_secs(5),
-            confirm: Duration::from_secs(3),
+            confirm: Duration::from_secs(1),
         }
     }
 
@@ -66,11 +66,11 @@ impl Schedule {
         self.changes = Some((first, now));
     }
 
-    /// A look has ended that took so long. `unsettled`: what it found counts if the next one finds it, too.
-    pub(super) fn looked(&mut self, now: Instant, took: Duration, unsettled: bool) {
+    /// A look has ended that took so long. What it found may be certain if another one finds it `again` so much later.
+    pub(super) fn looked(&mut self, now: Instant, took: Duration, again: Option<Duration>) {
         self.next = now + jittered(self.pace.interval);
         self.changes = None;
-        self.confirm = unsettled.then(|| now + self.pace.confirm);
+        self.confirm = again.map(|later| now + later.max(self.pace.confirm));
         self.rest = now + self.pace.rest(took);
     }
 
@@ -100,7 +100,7 @@ mod tests {
         let start = Instant::now();
         let mut schedule = Schedule::new(PACE, start);
         assert_eq!(schedule.due(), start);
-        schedule.looked(start, LOOK, false);
+        schedule.looked(start, LOOK, None);
         assert!((second(start, 540.0)..=second(start, 660.0)).contains(&schedule.due()));
     }
 
@@ -108,7 +108,7 @@ mod tests {
     fn modules_that_come_together_are_seen_by_one_look() {
         let start = Instant::now();
         let mut schedule = Schedule::new(PACE, start);
-        schedule.looked(start, LOOK, false);
+        schedule.looked(start, LOOK, None);
         for change in [100.0, 101.0, 101.5] {
             schedule.changed(second(start, change));
         }
@@ -117,7 +117,7 @@ mod tests {
             schedule.changed(second(start, change));
         }
         assert_eq!(schedule.due(), second(start, 105.0), "they put it off no longer");
-        schedule.looked(second(start, 105.0), LOOK, false);
+        schedule.looked(second(start, 105.0), LOOK, None);
         schedule.changed(second(start, 105.1));
         assert_eq!(schedule.due(), second(start, 110.0), "the next one is some time later");
     }
@@ -126,7 +126,7 @@ mod tests {
     fn a_slow_look_is_followed_by_a_long_rest() {
         let start = Instant::now();
         let mut schedule = Schedule::new(PACE, start);
-        schedule.looked(start, Duration::from_secs(3), false);
+        schedule.looked(start, Duration::from_secs(3), None);
         schedule.changed(second(start, 1.0));
         assert_eq!(schedule.due(), second(start, 30.0));
     }
@@ -135,9 +135,11 @@ mod tests {
     fn what_was_found_is_looked_at_again_and_nothing_else_is() {
         let start = Instant::now();
         let mut schedule = Schedule::new(PACE, start);
-        schedule.looked(start, LOOK, true);
-        assert_eq!(schedule.due(), second(start, 3.0));
-        schedule.looked(second(start, 3.0), LOOK, false);
+        schedule.looked(start, LOOK, Some(Duration::from_secs(2)));
+        assert_eq!(schedule.due(), second(start, 2.0));
+        schedule.looked(second(start, 2.0), LOOK, Some(Duration::from_nanos(1)));
+        assert_eq!(schedule.due(), second(start, 3.0), "not at once");
+        schedule.looked(second(start, 3.0), LOOK, None);
         assert!(schedule.due() > second(start, 500.0));
     }
 
@@ -149,13 +151,13 @@ mod tests {
             let start = Instant::now();
             let took = Duration::from_millis(took_ms);
             let mut schedule = Schedule::new(PACE, start);
-            schedule.looked(start, took, false);
+            schedule.looked(start, took, None);
             let (mut now, mut looked, mut waiting_since) = (start, start, None);
             for wait in waits {
                 now += Duration::from_millis(wait);
                 if schedule.due() <= now {
                     prop_assert!(schedule.due() >= looked + PACE.rest(took));
-                    schedule.looked(now, took, false);
+                    schedule.looked(now, took, None);
                     (looked, waiting_since) = (now, None);
                 }
                 schedule.changed(now);

@@ -19,9 +19,9 @@ const SOON: Pace = Pace {
 };
 
 /// A look that says in its time how many modules the history had.
-fn looked(history: &ModuleHistory, unsettled: bool) -> Looked {
+fn looked(history: &ModuleHistory, again: Option<Duration>) -> Looked {
     let look = KernelLook { boot_ns: history.loaded.len() as u64, ..samples::kernel_look() };
-    Looked { report: KernelReport { look, confirmed: Vec::new() }, unsettled }
+    Looked { report: KernelReport { look, confirmed: Vec::new() }, again }
 }
 
 fn history(modules: usize) -> ModuleHistory {
@@ -34,7 +34,7 @@ fn modules_at(watch: &IntegrityWatch) -> u64 {
 
 #[test]
 fn the_first_look_is_at_once_and_others_follow_changes() {
-    let mut watch = IntegrityWatch::start_with(SOON, |history| looked(history, false)).unwrap();
+    let mut watch = IntegrityWatch::start_with(SOON, |history| looked(history, None)).unwrap();
     assert_eq!(modules_at(&watch), 0);
     for modules in [3, 1] {
         watch.hand_on(Some(history(modules)));
@@ -48,7 +48,7 @@ fn what_was_found_is_looked_at_again() {
     let mut left = 3;
     let watch = IntegrityWatch::start_with(SOON, move |history| {
         left -= 1;
-        looked(history, left > 0)
+        looked(history, (left > 0).then_some(Duration::ZERO))
     })
     .unwrap();
     let looks: Vec<_> = (0..3).map(|_| modules_at(&watch)).collect();
@@ -63,7 +63,7 @@ fn nobody_waits_for_a_look_that_takes_long() {
     let mut watch = IntegrityWatch::start_with(SOON, move |history| {
         began.send(()).unwrap();
         gate.recv().unwrap();
-        looked(history, false)
+        looked(history, None)
     })
     .unwrap();
     begins.recv_timeout(LONG).unwrap();
@@ -97,7 +97,7 @@ fn the_end_waits_for_the_look_that_is_under_way_and_takes_what_it_found() {
         began.send(()).unwrap();
         gate.recv().unwrap();
         has_ended.store(true, Ordering::SeqCst);
-        looked(history, false)
+        looked(history, None)
     })
     .unwrap();
     begins.recv_timeout(LONG).unwrap();
