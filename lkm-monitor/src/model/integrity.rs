@@ -319,6 +319,9 @@ pub enum KernelFinding {
 }
 
 impl KernelFinding {
+    /// Each [kind](Self::kind) there is.
+    pub const KINDS: [&'static str; 5] = ["hidden-module", "system-call", "hook", "taint-cleared", "readings-differ"];
+
     /// The kind, as commands and counters name it.
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -378,6 +381,21 @@ mod tests {
         assert_eq!([0xfff, 0x1000, 0x100f, 0x1010].map(|address| extent.contains(address)), [false, true, true, false]);
         let last = Extent { address: u64::MAX - 1, bytes: u64::MAX };
         assert_eq!([0, u64::MAX].map(|address| last.contains(address)), [false, true]);
+    }
+
+    #[test]
+    fn every_kind_is_among_the_kinds() {
+        use crate::model::samples;
+        let cleared = TaintCleared { bits: 1, mask: 0, modules: Vec::new(), had: 1 };
+        let differ = ReadingsDiffer { only_whole: Vec::new(), only_pieces: Vec::new() };
+        let findings = [
+            KernelFinding::Hidden(samples::hidden_module()),
+            KernelFinding::SystemCall(samples::changed_entry()),
+            KernelFinding::Hook(samples::foreign_hook()),
+            KernelFinding::TaintCleared(cleared),
+            KernelFinding::ReadingsDiffer(differ),
+        ];
+        assert_eq!(findings.map(|finding| finding.kind()), KernelFinding::KINDS);
     }
 
     #[test]
