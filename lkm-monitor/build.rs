@@ -23,7 +23,10 @@ fn main() -> anyhow::Result<()> {
         [aya_build::Package { name: "lkm-monitor-ebpf", root_dir: "../lkm-monitor-ebpf", ..Default::default() }],
         aya_build::Toolchain::Custom(&toolchain),
     )?;
-    strip(&Path::new(&std::env::var("OUT_DIR")?).join("lkm-monitor-probes"))?;
+    let built = std::env::var("OUT_DIR")?;
+    for object in ["lkm-monitor-probes", "lkm-monitor-peek"] {
+        strip(&Path::new(&built).join(object))?;
+    }
     println!("cargo::rerun-if-changed=../lkm-monitor-common");
     Ok(())
 }

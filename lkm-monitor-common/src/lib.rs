@@ -11,5 +11,6 @@ pub mod image;
 pub mod limits;
 pub mod objects;
 pub mod offsets;
+pub mod peek;
 pub mod section;
 pub mod watch;

@@ -10,7 +10,9 @@
 mod account;
 mod evidence;
 mod firsts;
+mod history;
 mod images;
+mod kernel;
 mod looks;
 mod order;
 mod passage;
@@ -21,10 +23,11 @@ use std::{path::Path, time::Instant};
 
 use lkm_monitor_common::event::EventKind;
 
-pub use self::{evidence::Evidence, images::Examining, standings::Counting, teller::Delivery};
+pub use self::{evidence::Evidence, history::Heard, images::Examining, standings::Counting, teller::Delivery};
 use self::{
     firsts::Firsts,
     images::Images,
+    kernel::Kernel,
     looks::Looks,
     order::{Order, Ticket},
     standings::Standings,
@@ -95,6 +98,7 @@ pub struct Pipeline {
     standings: Standings,
     order: Order<(Observation, Verdict)>,
     firsts: Firsts<(Observation, Verdict)>,
+    kernel: Kernel,
     fold: Fold,
     running: RunningProcesses,
     accounts: AccountFiles,
@@ -123,6 +127,7 @@ impl Pipeline {
             standings: Standings::new(counting),
             order: Order::default(),
             firsts: Firsts::default(),
+            kernel: Kernel::default(),
             fold: Fold::default(),
             running: RunningProcesses::collect(Path::new("/proc")).map_err(HostError::Processes)?,
             accounts: AccountFiles::new(Path::new("/etc")),

@@ -31,6 +31,7 @@ pub(crate) const BUILD: &[Package] = &[
 pub(crate) const MACHINES: &[Package] = &[
     package("debian-archive-keyring", "keys of Debian's kernel packages"),
     package("qemu-system-x86", "test machines"),
+    package("make", "to build a module for the guest"),
     package("busybox-static", "a second kind of module tools in the guest"),
     package("xz-utils", "to unpack and pack kernel modules"),
     package("zstd", "to unpack kernel modules"),

@@ -6,7 +6,10 @@ use anyhow::Result;
 
 use crate::{
     packages, process, rpm, syslog_ng,
-    vm::kernels::{self, KernelLine},
+    vm::{
+        headers, hiding,
+        kernels::{self, KernelLine},
+    },
     workspace,
 };
 
@@ -33,7 +36,9 @@ pub(crate) fn setup(lines: &[&'static KernelLine]) -> Result<()> {
             .env("LLVM_PREFIX", LLVM_PREFIX),
     )?;
     for line in lines {
-        kernels::fetch(line)?;
+        let kernel = kernels::fetch(line)?;
+        headers::fetch(line, &kernel)?;
+        hiding::build(&kernel)?;
     }
     println!("  ready");
     Ok(())

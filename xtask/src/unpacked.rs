@@ -34,8 +34,13 @@ pub(crate) fn unpack(folder: &Path, root: &Path) -> Result<()> {
 
 /// What apt would install for these packages, as `name=version`: what they need, and this machine lacks, differs from Debian to Debian.
 pub(crate) fn to_be_installed(packages: &[&str]) -> Result<Vec<String>> {
-    let install = ["install", "--simulate", "--reinstall", "--no-install-recommends"];
-    let simulated = process::capture_text(Command::new("apt-get").args(install).args(packages))?;
+    would_be_installed(Command::new("apt-get").arg("--reinstall"), packages)
+}
+
+/// The same, of an apt-get that was told what else it should know.
+pub(crate) fn would_be_installed(apt_get: &mut Command, packages: &[&str]) -> Result<Vec<String>> {
+    let install = ["install", "--simulate", "--no-install-recommends"];
+    let simulated = process::capture_text(apt_get.args(install).args(packages))?;
     Ok(named(&simulated))
 }
 

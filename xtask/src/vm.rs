@@ -1,11 +1,14 @@
 //! Test machines: real Debian kernels in QEMU, with the guest test program as their PID 1.
 //!
-//! [`kernels`] fetches them, [`initramfs`] builds what they boot into, [`qemu`] runs them, [`verdict`] judges the run.
+//! [`kernels`] fetches them, [`headers`] what modules for them are built with; [`initramfs`] builds what they boot into, [`qemu`] runs them, [`verdict`] judges the run.
 
+mod apt;
 mod apt_index;
 pub(crate) mod audit;
 pub(crate) mod cpio;
 pub(crate) mod fixtures;
+pub(crate) mod headers;
+pub(crate) mod hiding;
 mod initramfs;
 pub(crate) mod kernels;
 pub(crate) mod mirrors;

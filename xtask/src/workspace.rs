@@ -25,6 +25,16 @@ pub(crate) fn kernels() -> PathBuf {
     target().join("kernels")
 }
 
+/// What modules for these kernels are built with.
+pub(crate) fn headers() -> PathBuf {
+    target().join("headers")
+}
+
+/// Modules that are built for test machines, by kernel line.
+pub(crate) fn built_fixtures(line: &str) -> PathBuf {
+    target().join("fixtures").join(line)
+}
+
 /// The packages of the last `cargo xtask dist`.
 pub(crate) fn dist() -> PathBuf {
     target().join("dist")

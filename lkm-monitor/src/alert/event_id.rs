@@ -3,8 +3,8 @@
 use sha2::{Digest as _, Sha256};
 
 use crate::model::{
-    ClockStep, FileBurst, FileChange, Heartbeat, Loss, ModuleCall, ModuleRequest, NotStarted, ObjectAccess, Process,
-    Reload, SensorState, SpoolChange, Succession, ToolRun, text::hex,
+    ClockStep, FileBurst, FileChange, Heartbeat, KernelAlert, KernelLook, Loss, ModuleCall, ModuleRequest, NotStarted,
+    ObjectAccess, Process, Reload, SensorState, SpoolChange, Succession, ToolRun, text::hex,
 };
 
 /// What tells an event of one boot from all others.
@@ -80,6 +80,15 @@ impl<'a> EventKey<'a> {
 
     pub(super) fn of_spool(change: &SpoolChange) -> Self {
         Self { boot_ns: change.boot_ns, tid: 0, cpu: 0, kind: "spool", told: 0 }
+    }
+
+    pub(super) fn of_kernel(alert: &KernelAlert) -> Self {
+        let KernelAlert { boot_ns, number, facts, .. } = alert;
+        Self { boot_ns: *boot_ns, tid: 0, cpu: 0, kind: facts.action(), told: *number }
+    }
+
+    pub(super) fn of_look(look: &KernelLook) -> Self {
+        Self { boot_ns: look.boot_ns, tid: 0, cpu: 0, kind: "integrity-looked", told: 0 }
     }
 
     pub(super) fn of_clock_step(step: &ClockStep) -> Self {

@@ -16,6 +16,7 @@ mod heartbeat;
 mod image;
 mod inventory;
 mod json;
+mod kernel;
 pub mod limit;
 mod object_access;
 mod process;
@@ -32,9 +33,9 @@ mod tool_run;
 use std::cell::{Cell, RefCell};
 
 use crate::model::{
-    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, FileEntry, Gap, Heartbeat, Host, Loss, ModuleCall,
-    ModuleEntry, NotStarted, Observation, Reload, SensorState, Severity, SpoolChange, Succession, ToolEntry, Verdict,
-    text::readable,
+    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, FileEntry, Gap, Heartbeat, Host, KernelAlert,
+    KernelLook, Loss, ModuleCall, ModuleEntry, NotStarted, Observation, Reload, SensorState, Severity, SpoolChange,
+    Succession, ToolEntry, Verdict, text::readable,
 };
 use common::Common;
 use event_id::EventKey;
@@ -164,6 +165,18 @@ impl Renderer {
         let mut document = spool::render(change);
         merge(&mut document, finding::render(verdict));
         self.finish(&EventKey::of_spool(change), document)
+    }
+
+    /// The alert of what was found in the kernel.
+    pub fn render_kernel(&mut self, alert: &KernelAlert, verdict: &Verdict) -> Document {
+        let mut document = kernel::render(alert, self.clock);
+        merge(&mut document, finding::render(verdict));
+        self.finish(&EventKey::of_kernel(alert), document)
+    }
+
+    /// The state of what can be looked at in the kernel.
+    pub fn render_look(&mut self, look: &KernelLook) -> Document {
+        self.finish(&EventKey::of_look(look), kernel::render_look(look))
     }
 
     /// The state of a clock that jumped, in the new time.

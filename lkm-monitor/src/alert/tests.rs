@@ -4,6 +4,7 @@ mod arbitrary;
 mod files;
 mod images;
 mod inventory;
+mod kernel;
 mod mapping;
 
 use proptest::prelude::*;

@@ -94,3 +94,7 @@ pub(super) const DISGUISED_TOOL: &[Technique] = &[RENAMED_UTILITY];
 pub(super) const PAM_MODULE: &[Technique] = &[PAM];
 /// What keeps modules that guard the host from being loaded.
 pub(super) const GUARD_SETTINGS: &[Technique] = &[PERSISTENCE, DISABLE_TOOLS];
+/// A module hides, or something hides by changing the kernel.
+pub(super) const HIDING: &[Technique] = &[ROOTKIT, PERSISTENCE, ESCALATION];
+/// What says that the kernel was changed is taken back.
+pub(super) const TRACES_REMOVED: &[Technique] = &[ROOTKIT, DISABLE_TOOLS];

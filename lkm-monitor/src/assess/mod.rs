@@ -8,6 +8,7 @@ mod configuration;
 mod files;
 mod image;
 mod integrity;
+mod kernel;
 mod loader;
 mod objects;
 mod origin;
@@ -24,6 +25,7 @@ mod unload;
 
 use std::cmp::Reverse;
 
+pub use kernel::assess_kernel;
 pub use phrase::process as process_phrase;
 pub use rarity::{judge, weigh_rarity};
 pub use runs::assess_succession;
@@ -95,8 +97,16 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let of_objects = OBJECT.into_iter().flatten().map(|detection| &detection.rule);
     let of_sensor = [&sensor::BLINDED, &sensor::HOOK_LOST, &sensor::NOT_STARTED, &sensor::TAMPERED_WITH];
     let others = [&spool::FAILED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
+    let of_kernel = [&kernel::HIDDEN, &kernel::SYSTEM_CALL, &kernel::HOOK, &kernel::TAINT, &kernel::READINGS];
     let of_runs = [&runs::ENDED, &runs::UNREADABLE, &runs::PROGRAM, &runs::CONFIGURATION];
-    of_calls.chain(of_files).chain(of_tools).chain(of_objects).chain(of_runs).chain(of_sensor).chain(others)
+    of_calls
+        .chain(of_files)
+        .chain(of_tools)
+        .chain(of_objects)
+        .chain(of_kernel)
+        .chain(of_runs)
+        .chain(of_sensor)
+        .chain(others)
 }
 
 #[cfg(test)]
@@ -111,7 +121,7 @@ mod tests {
         let codes: HashSet<_> = rules().map(|rule| rule.code).collect();
         let ids: HashSet<_> = rules().map(|rule| rule.id).collect();
         assert_eq!((codes.len(), ids.len()), (rules().count(), rules().count()));
-        assert_eq!(codes.len(), 49);
+        assert_eq!(codes.len(), 54);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::{
     lifecycle::exit,
     sensor::{
         attach::{self, AttachError, Attached, Programs, State},
+        btf::Types,
         kernel::KernelSupport,
         probes::Set,
         report,
@@ -79,7 +80,8 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let watch_list = config.files.watch_list()?;
     // What is diagnosed does not depend on the tools.
     let tools = inspect::installed_tools().unwrap_or_default();
-    let mut attached = attach::attach(&config.sensor, watch_list.filter(), &tools);
+    let types = Types::of_kernel().map_err(AttachError::from);
+    let mut attached = types.and_then(|types| attach::attach(&types, &config.sensor, watch_list.filter(), &tools));
     if let Ok(programs) = &mut attached {
         programs.not_the_kernels = inspect::not_the_kernels();
     }

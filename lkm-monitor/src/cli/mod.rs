@@ -8,6 +8,7 @@ mod generate;
 mod hunt;
 mod inventory;
 mod rows;
+mod integrity;
 mod run;
 mod show;
 mod spool;
@@ -40,6 +41,8 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// List the modules, the files that decide about them and the tools that load them, as they are now
     Inventory(inventory::InventoryArgs),
+    /// Look whether modules hide in this kernel, and whether something leads out of its own code
+    Integrity(integrity::IntegrityArgs),
     /// Find what is rare among documents of this host and others
     Hunt(hunt::HuntArgs),
     /// Write down what is normal on this host, or learn what is normal elsewhere
@@ -74,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Inventory(args) => inventory::run(args),
+        Command::Integrity(args) => integrity::run(&args),
         Command::Hunt(args) => hunt::run(args),
         Command::Baseline(args) => baseline::run(args),
         Command::Spool(args) => spool::run(args),

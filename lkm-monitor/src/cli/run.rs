@@ -4,6 +4,7 @@ mod carriers;
 mod finish;
 mod guard;
 mod images;
+mod integrity;
 mod not_started;
 mod publish;
 mod reload;
@@ -28,6 +29,7 @@ use self::{
     carriers::Carriers,
     finish::finish,
     guard::{Heart, LinkWatch},
+    integrity::IntegrityWatch,
     publish::Publisher,
     reload::Reloads,
     tampering::TamperWatch,
@@ -39,6 +41,7 @@ use crate::{
         self,
         contents::{Baseline, Contents},
     },
+    integrity::Scanner,
     lifecycle::{DRAIN, Shutdown, exit, notify::ServiceManager, privileges},
     model::{Agent, Host, InstalledTool, LossReason},
     output::{Lines, Output},
@@ -47,6 +50,7 @@ use crate::{
     select::{Exclusions, WatchList},
     sensor::{
         attach::{self, AttachError, Programs, State},
+        btf::Types,
         kernel::KernelSupport,
         losses::{Counters, Totals},
         recording::Recorder,
@@ -110,11 +114,16 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     });
     let not_the_kernels = inspect::not_the_kernels();
     // The advice goes by what this thread may do, which is less below.
-    let attached = attach::attach(&config.sensor, watch_list.filter(), &tools).inspect_err(explain);
+    let types = Types::of_kernel().map_err(AttachError::from);
+    let attached = types.and_then(|types| {
+        let programs = attach::attach(&types, &config.sensor, watch_list.filter(), &tools)?;
+        Ok((programs, integrity::scanner(&config.integrity, &types)))
+    });
+    let attached = attached.inspect_err(explain);
     // Before there are other threads, which get what this one has.
     let kept = privileges::keep_what_watching_needs();
-    let mut programs = match attached {
-        Ok(programs) => programs,
+    let (mut programs, scanner) = match attached {
+        Ok(attached) => attached,
         Err(error) => {
             let reasons = std::iter::once(error.to_string());
             let unseen = not_the_kernels.iter().map(|unseen| format!("not seen: {unseen}"));
@@ -128,7 +137,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         not_started::tell(args, config, &error.to_string());
         return Err(error.into());
     }
-    runtime.block_on(watch(args, hangups, programs, watch_list, exclusions, tools, loaded))
+    runtime.block_on(watch(args, hangups, (programs, scanner), watch_list, exclusions, tools, loaded))
 }
 
 /// Says in the log why nothing can be watched, and what to do about it.
@@ -143,7 +152,7 @@ fn explain(error: &AttachError) {
 async fn watch(
     args: &RunArgs,
     hangups: Signal,
-    mut programs: Programs,
+    (mut programs, scanner): (Programs, Option<Scanner>),
     watch_list: WatchList,
     exclusions: Exclusions,
     tools: Vec<InstalledTool>,
@@ -178,6 +187,8 @@ async fn watch(
 
     let mut switches = Switches::default();
     let mut tampering = TamperWatch::start();
+    let looks = scanner.zip(config.integrity.interval()?).map(|(scanner, every)| IntegrityWatch::start(every, scanner));
+    let mut looks = looks.transpose().context("cannot start to look at the kernel")?;
     let mut closes = Closes::default();
     let mut tools = ToolWatch { known: tools, looked: Instant::now() };
     let mut ticks = interval(TICK);
@@ -208,6 +219,9 @@ async fn watch(
                 let suspicious = pipeline.take_suspicion();
                 links.follow(suspicious, &mut programs, &mut pipeline);
                 tampering.follow(suspicious, &mut programs, (&mut rings, images.as_ref()), &mut pipeline, &tools);
+                if let Some(looks) = &mut looks {
+                    looks.follow(&programs, &mut pipeline);
+                }
                 let carried = carriers.as_mut().map(|carriers| carriers.look_after(&mut pipeline)).transpose()?;
                 publisher.follow(&heart, &mut programs, &pipeline, totals.as_ref(), carried.as_ref());
                 let carried = carried.as_ref().map(carriers::metrics).unwrap_or_default();
@@ -238,6 +252,9 @@ async fn watch(
     manager.stopping();
     tracing::info!(signal, "stopping: what was seen is passed on");
 
+    if let Some(looks) = looks {
+        looks.stop(&mut pipeline);
+    }
     // What the programs count by themselves goes with them.
     read_totals(&mut counters);
     let mut state = report::stopped(&programs);

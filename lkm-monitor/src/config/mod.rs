@@ -12,6 +12,7 @@ mod evidence;
 mod example;
 mod files;
 mod heartbeat;
+mod integrity;
 mod key;
 mod load;
 mod metrics;
@@ -31,6 +32,7 @@ pub use evidence::EvidenceConfig;
 pub use example::DEFAULT_FILE;
 pub use files::FilesConfig;
 pub use heartbeat::{HeartbeatConfig, RUN_RECORD};
+pub use integrity::IntegrityConfig;
 pub use key::{Key, Origin};
 use lkm_monitor_common::limits;
 pub use load::{Effective, Loaded, load};
@@ -71,6 +73,7 @@ pub struct Config {
     pub metrics: MetricsConfig,
     pub signatures: SignaturesConfig,
     pub evidence: EvidenceConfig,
+    pub integrity: IntegrityConfig,
     pub spool: SpoolConfig,
     /// By their names. Without any there is one, `file`.
     pub sinks: BTreeMap<String, SinkConfig>,
@@ -119,6 +122,7 @@ impl Config {
         self.metrics.listen()?;
         self.signatures.sources("")?;
         self.evidence.settings()?;
+        self.integrity.interval()?;
         self.spool.settings()?;
         self.plans()?;
         Ok(())

@@ -1,5 +1,6 @@
-//! Exit codes, signals, privileges, the service manager, and the orderly end.
+//! Exit codes, signals, privileges, the service manager, threads in the background, and the orderly end.
 
+pub mod background;
 pub mod notify;
 pub mod privileges;
 

@@ -118,4 +118,18 @@ impl LossReason {
     pub const fn counts_events(self) -> bool {
         !matches!(self, Self::TornRecord)
     }
+
+    /// Whether a load or unload may be among what was lost.
+    pub const fn may_hide_a_call(self) -> bool {
+        matches!(
+            self,
+            Self::RingFull
+                | Self::RingOverwritten
+                | Self::ScratchExhausted
+                | Self::InFlightFull
+                | Self::ProbeSkipped
+                | Self::DecodeError
+                | Self::JoinEvicted
+        )
+    }
 }

@@ -19,6 +19,8 @@ pub mod group;
 pub mod heartbeat;
 pub mod host;
 pub mod inventory;
+pub mod integrity;
+pub mod kernel_alert;
 pub mod loss;
 pub mod module_config;
 pub mod module_image;
@@ -62,6 +64,11 @@ pub use host::{Accounts, Agent, Clock, Host, OperatingSystem, SystemMount};
 pub use inventory::{
     FileEntry, FoundFile, Gap, KnownLoad, LoadSource, ModuleEntry, ModuleFile, ParameterValue, ToolEntry,
 };
+pub use integrity::{
+    Check, Extent, HiddenModule, HookKind, KernelFinding, KernelHook, KernelLook, ModuleHistory, ModuleState, Place,
+    ReadingsDiffer, Sight, Site, SystemCallEntry, SystemCallTable, TaintCleared, View,
+};
+pub use kernel_alert::{KernelAlert, KernelFacts, KernelReport};
 pub use loss::{Loss, LossReason};
 pub use module_image::{
     Compression, CompressionFormat, ElfFacts, ImageMarks, ImageProblem, ImageProblemKind, Imports, ModInfo,

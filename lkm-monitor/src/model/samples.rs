@@ -1,10 +1,11 @@
 //! An ordinary host, load and unload for tests, each to be changed by the test that needs something else.
 
 use super::{
-    Abi, AccessOutcome, Accounts, Bytes, CallOutcome, Content, FileAction, FileChange, FileFacts, Host, Ids,
-    ImageSource, KeyFacts, KeySource, LoadStage, ModuleCall, ModuleFacts, Namespaces, ObjectAccess, ObjectKind,
-    ObjectOperation, OperatingSystem, Operation, OwnObject, Process, ProcessTree, SeenPath, SystemMount, ToolEnd,
-    ToolMatch, ToolRun, Writing,
+    Abi, AccessOutcome, Accounts, Bytes, CallOutcome, Check, Content, Extent, FileAction, FileChange, FileFacts,
+    HiddenModule, HookKind, Host, Ids, ImageSource, KernelHook, KernelLook, KeyFacts, KeySource, LoadStage, ModuleCall,
+    ModuleFacts, ModuleState, Namespaces, ObjectAccess, ObjectKind, ObjectOperation, OperatingSystem, Operation,
+    OwnObject, Place, Process, ProcessTree, SeenPath, Sight, Site, SystemCallEntry, SystemCallTable, SystemMount,
+    ToolEnd, ToolMatch, ToolRun, View, Writing, taint,
 };
 
 const NAMESPACES: Namespaces = Namespaces {
@@ -211,4 +212,60 @@ pub(crate) fn build_key() -> KeyFacts {
         revoked: false,
         in_kernel: Some(true),
     }
+}
+
+/// A look at which one view was not whole and one was not there.
+pub(crate) fn kernel_look() -> KernelLook {
+    let sight = |view| match view {
+        View::Memory => Sight::Incomplete { count: 3, why: "it changed while it was read".to_owned() },
+        View::History => Sight::Unavailable { why: "loads are not seen".to_owned() },
+        View::ProcModules | View::ProcModulesInPieces => Sight::Whole { count: 2 },
+        _ => Sight::Whole { count: 3 },
+    };
+    let of_check = |check| match check {
+        Check::Kprobes => Sight::Unavailable { why: "the kernel names no kprobe_table".to_owned() },
+        _ => Sight::Whole { count: 7 },
+    };
+    KernelLook {
+        boot_ns: 90_000_000_000,
+        cpu_ns: 21_500_000,
+        elapsed_ns: 34_000_000,
+        views: View::ALL.map(|view| (view, sight(view))).into(),
+        checks: Check::ALL.map(|check| (check, of_check(check))).into(),
+        findings: Vec::new(),
+        more_findings: 0,
+    }
+}
+
+/// A module that has left /proc/modules.
+pub(crate) fn hidden_module() -> HiddenModule {
+    HiddenModule {
+        name: "rootkit".to_owned(),
+        address: Some(0xffff_ffff_c0a3_e000),
+        memory: vec![Extent { address: 0xffff_ffff_c0a3_c000, bytes: 0x4000 }],
+        state: Some(ModuleState::Live),
+        taints: Some(taint::OUT_OF_TREE | taint::UNSIGNED),
+        loaded_boot_ns: Some(80_000_000_000),
+        seen_in: vec![View::SysModule, View::AddressTree, View::History],
+        missing_from: vec![View::ProcModules, View::ProcModulesInPieces, View::List],
+    }
+}
+
+/// kill(2) goes to that module.
+pub(crate) fn changed_entry() -> SystemCallEntry {
+    SystemCallEntry { table: SystemCallTable::X64, number: 62, target: hidden_place() }
+}
+
+/// A kprobe that calls that module.
+pub(crate) fn foreign_hook() -> KernelHook {
+    KernelHook {
+        kind: HookKind::Kprobe,
+        record: 0xffff_ffff_c0a3_f000,
+        site: Some(Site { address: 0xffff_ffff_8114_2230, symbol: Some("kallsyms_lookup_name+0x0".to_owned()) }),
+        target: hidden_place(),
+    }
+}
+
+fn hidden_place() -> Place {
+    Place { address: 0xffff_ffff_c0a3_c040, module: Some("rootkit".to_owned()), hidden: true }
 }

@@ -74,7 +74,7 @@ impl Pipeline {
         });
         let own = self.counters().map(|(name, value)| Metric { name, labels: Vec::new(), value });
         let kept = self.images.evidence().map(Evidence::metrics).unwrap_or_default();
-        lost.chain(own).chain(kept).collect()
+        lost.chain(own).chain(kept).chain(self.kernel.metrics()).collect()
     }
 
     /// Whether there is something that no document tells of.

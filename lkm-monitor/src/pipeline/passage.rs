@@ -19,6 +19,7 @@ impl Pipeline {
         for observation in std::mem::take(&mut self.observations) {
             if let Observation::Call(call) = &observation {
                 self.tools.note(call);
+                self.kernel.note(call);
             }
             self.observed(observation);
         }

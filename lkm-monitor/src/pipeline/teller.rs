@@ -8,8 +8,8 @@ use crate::{
     assess,
     ledger::Ledger,
     model::{
-        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, Loss, LossReason, Observation,
-        ProcessTree, Reload, SensorState, SpoolChange, Succession, Verdict,
+        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, KernelAlert, KernelLook, Loss,
+        LossReason, Observation, ProcessTree, Reload, SensorState, SpoolChange, Succession, Verdict,
     },
     output::{Output, Priority, Sent},
     sensor::losses::Totals,
@@ -124,6 +124,16 @@ impl Teller {
 
     pub(super) fn tell_reload(&mut self, reload: &Reload) {
         let document = self.renderer.render_reload(reload);
+        self.insist(document);
+    }
+
+    pub(super) fn tell_kernel(&mut self, alert: &KernelAlert) {
+        let document = self.renderer.render_kernel(alert, &assess::assess_kernel(alert));
+        self.insist(document);
+    }
+
+    pub(super) fn tell_look(&mut self, look: &KernelLook) {
+        let document = self.renderer.render_look(look);
         self.insist(document);
     }
 

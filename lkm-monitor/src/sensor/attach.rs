@@ -1,6 +1,6 @@
 //! Loads the probes into the kernel and attaches them.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use aya::{
     Btf, Ebpf, EbpfLoader, RawTracePointRunOptions, TestRun as _,
@@ -15,7 +15,7 @@ use lkm_monitor_common::{
 use zerocopy::IntoBytes as _;
 
 use super::{
-    btf::{self, BtfError, KernelLayout},
+    btf::{BtfError, KernelLayout, Types},
     filter::{self, FilterError},
     probes::{self, Hook, Probe, Set},
     switches::{SwitchedOff, Switches},
@@ -107,8 +107,13 @@ pub struct Programs {
 ///
 /// A probe that fails makes the sensor partly blind, which [`Programs::probes`] tells; an error means that no load would
 /// be seen at all. Takes 0.2 to 2 seconds: the kernel's verifier reads every program.
-pub fn attach(config: &SensorConfig, names: &NameFilter, tools: &[InstalledTool]) -> Result<Programs, AttachError> {
-    let layout = btf::resolve(Path::new(btf::VMLINUX))?;
+pub fn attach(
+    types: &Types,
+    config: &SensorConfig,
+    names: &NameFilter,
+    tools: &[InstalledTool],
+) -> Result<Programs, AttachError> {
+    let layout = types.layout()?;
     let btf = Btf::from_sys_fs()?;
     let slots = Slots::of_host();
     let mut ebpf = EbpfLoader::new()
@@ -288,7 +293,7 @@ fn detach(ebpf: &mut Ebpf, probe: &Probe) -> Result<(), ProgramError> {
 }
 
 /// The error with its causes; of a verifier's log the last line, which holds the reason.
-pub(super) fn in_one_line(error: &ProgramError) -> String {
+pub(crate) fn in_one_line(error: &ProgramError) -> String {
     if let ProgramError::LoadError { io_error, verifier_log } = error {
         let log = verifier_log.to_string();
         let statistics = ["processed", "stack depth", "verification time"];

@@ -27,24 +27,65 @@ pub struct KernelLayout {
     pub missing: Vec<String>,
 }
 
-/// Reads the type information at `path` and resolves every member of [`Offsets::MEMBERS`].
-pub fn resolve(path: &Path) -> Result<KernelLayout, BtfError> {
-    let btf = Btf::from_file(path).map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
-    let mut offsets = Vec::with_capacity(Offsets::MEMBERS.len());
-    let mut missing = Vec::new();
-    for member in Offsets::MEMBERS {
-        match resolve_member(&btf, member) {
-            Some(offset) => offsets.push(offset),
-            None if member.optional => {
-                missing.push(describe(member));
-                offsets.push(Offsets::MISSING);
+/// The kernel's type information. Reading it takes some 140 milliseconds and as many megabytes as it has, so it is read once, when everything
+/// is attached, and dropped.
+pub struct Types {
+    btf: Btf,
+}
+
+impl std::fmt::Debug for Types {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Types").finish_non_exhaustive()
+    }
+}
+
+impl Types {
+    /// Those of the running kernel.
+    pub fn of_kernel() -> Result<Self, BtfError> {
+        Self::read(Path::new(VMLINUX))
+    }
+
+    fn read(path: &Path) -> Result<Self, BtfError> {
+        let btf = Btf::from_file(path).map_err(|source| BtfError::Read { path: path.display().to_string(), source })?;
+        Ok(Self { btf })
+    }
+
+    /// Resolves every member of [`Offsets::MEMBERS`].
+    pub fn layout(&self) -> Result<KernelLayout, BtfError> {
+        let mut offsets = Vec::with_capacity(Offsets::MEMBERS.len());
+        let mut missing = Vec::new();
+        for member in Offsets::MEMBERS {
+            match resolve_member(&self.btf, member) {
+                Some(offset) => offsets.push(offset),
+                None if member.optional => {
+                    missing.push(describe(member));
+                    offsets.push(Offsets::MISSING);
+                }
+                None => return Err(BtfError::MissingMember(describe(member))),
             }
-            None => return Err(BtfError::MissingMember(describe(member))),
+        }
+        let offsets = Offsets::read_from_bytes(offsets.as_bytes())
+            .map_err(|_| BtfError::MissingMember("layout of the expected size".to_owned()))?;
+        Ok(KernelLayout { offsets, values: resolve_values(&self.btf), missing })
+    }
+
+    /// The offset in bytes of a member, `inner.member` in a nested structure.
+    pub(crate) fn offset(&self, structure: &str, member: &str) -> Option<usize> {
+        usize::try_from(offset_of(&self.btf, structure, member)?).ok()
+    }
+
+    /// The bytes of a structure.
+    pub(crate) fn size(&self, name: &str) -> Option<usize> {
+        match structure(&self.btf, name)? {
+            Type::Struct(found) => Some(found.size()),
+            _ => None,
         }
     }
-    let offsets = Offsets::read_from_bytes(offsets.as_bytes())
-        .map_err(|_| BtfError::MissingMember("layout of the expected size".to_owned()))?;
-    Ok(KernelLayout { offsets, values: resolve_values(&btf), missing })
+
+    /// The value of an enumeration's variant.
+    pub(crate) fn enum_value(&self, name: &str, variant: &str) -> Option<u32> {
+        enum_value(&self.btf, name, variant)
+    }
 }
 
 fn describe(member: &Member) -> String {
@@ -53,19 +94,21 @@ fn describe(member: &Member) -> String {
 }
 
 fn resolve_member(btf: &Btf, member: &Member) -> Option<u32> {
-    member.candidates.iter().find_map(|(ty, path)| {
-        let mut ty = structure(btf, ty)?;
-        let mut bits = 0;
-        let mut names = path.split('.').peekable();
-        while let Some(name) = names.next() {
-            let (offset, inner) = find_member(btf, &ty, name)?;
-            bits += offset;
-            if names.peek().is_some() {
-                ty = resolve_aliases(btf, inner)?;
-            }
+    member.candidates.iter().find_map(|(ty, path)| offset_of(btf, ty, path))
+}
+
+fn offset_of(btf: &Btf, ty: &str, path: &str) -> Option<u32> {
+    let mut ty = structure(btf, ty)?;
+    let mut bits = 0;
+    let mut names = path.split('.').peekable();
+    while let Some(name) = names.next() {
+        let (offset, inner) = find_member(btf, &ty, name)?;
+        bits += offset;
+        if names.peek().is_some() {
+            ty = resolve_aliases(btf, inner)?;
         }
-        Some(bits / 8)
-    })
+    }
+    Some(bits / 8)
 }
 
 /// The structure called `name`; forward declarations of the same name are passed over.

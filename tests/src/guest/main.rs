@@ -17,6 +17,7 @@ mod demo;
 mod document;
 mod expected;
 mod helper;
+mod hiding;
 mod io_uring;
 mod machine;
 mod metrics;

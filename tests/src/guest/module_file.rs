@@ -71,6 +71,16 @@ impl Image {
         self
     }
 
+    /// Another module, for the kernel: the same by another name, which is as long. It cannot be signed.
+    pub(crate) fn renamed(self, from: &str, to: &str) -> Self {
+        let described = [from, to].map(|name| format!("\0name={name}\0"));
+        self.unsigned().patched(".gnu.linkonce.this_module", from.as_bytes(), to.as_bytes()).patched(
+            ".modinfo",
+            described[0].as_bytes(),
+            described[1].as_bytes(),
+        )
+    }
+
     /// Overwrites the first `from` in a section with the equally long `to`.
     pub(crate) fn patched(self, section: &str, from: &[u8], to: &[u8]) -> Self {
         let range = self.section(section);

@@ -16,9 +16,30 @@ use crate::{
 pub(crate) struct Stage {
     pub(crate) sensor: Sensor,
     pub(crate) hooks: Hooks,
+    /// A daemon that also looks at the kernel, once a scenario has asked for it.
+    pub(crate) looking: Option<Sensor>,
 }
 
+/// Where the daemon that looks at the kernel serves its counters.
+pub(crate) const LOOKING_SOCKET: &str = "/run/looking.sock";
+
 impl Stage {
+    /// The daemon that also looks at the kernel. Documents that it wrote for earlier scenarios do not count.
+    pub(crate) fn looking(&mut self) -> &mut Sensor {
+        let hooks = self.hooks;
+        let looking = self.looking.get_or_insert_with(|| {
+            // As often as can be set.
+            let settings = format!(
+                "[rarity]\nenabled = false\n[integrity]\ninterval_s = 1\n[metrics]\nlisten = \"unix:{LOOKING_SOCKET}\"\n"
+            );
+            let sensor = Sensor::start_set(hooks, &["--events"], "looking", &settings, &[]);
+            sensor.says("metrics are served");
+            sensor
+        });
+        looking.begin_scenario();
+        looking
+    }
+
     /// The report on a load by this process.
     pub(crate) fn load_by(&self, pid: u32) -> Document {
         self.sensor.expect(&format!("a load by process {pid}"), |document| document.is_load() && document.is_by(pid))

@@ -43,6 +43,8 @@ struct Pass {
     /// By scenario, those that are compared.
     comparable: Vec<(&'static str, Vec<Document>)>,
     all: Vec<Document>,
+    /// Of the daemon that also looks at the kernel.
+    looking: Vec<Document>,
 }
 
 /// Runs the scenarios whose name contains one of the words in `only`, which commas part; those in user space if they are wanted here.
@@ -58,7 +60,10 @@ pub(crate) fn run(only: &str, user_space: bool) -> Tally {
     }
     for (hooks, pass) in [(Hooks::Fentry, &fentry), (Hooks::Tracepoint, &tracepoint)] {
         for (name, check) in documents::CHECKS {
-            tally.run(&format!("{} documents::{name}", hooks.name()), || check(&pass.all));
+            tally.run(&format!("{} documents::{name}", hooks.name()), || {
+                check(&pass.all);
+                check(&pass.looking);
+            });
         }
     }
     tally
@@ -71,7 +76,7 @@ fn pass(hooks: Hooks, selected: &[&Scenario], tally: &mut Tally) -> Pass {
         tally.failed += selected.len() as u32;
         return pass;
     };
-    let mut stage = Stage { sensor, hooks };
+    let mut stage = Stage { sensor, hooks, looking: None };
     for scenario in selected.iter().filter(|scenario| hooks == Hooks::Fentry || !scenario.once) {
         stage.sensor.begin_scenario();
         tally.run(&format!("{} {}", hooks.name(), scenario.name), || play(scenario, &mut stage));
@@ -81,6 +86,10 @@ fn pass(hooks: Hooks, selected: &[&Scenario], tally: &mut Tally) -> Pass {
     }
     if !stage.sensor.is_stopped() {
         tally.run(&format!("{} stop", hooks.name()), || stage.sensor.stop());
+    }
+    if let Some(looking) = &mut stage.looking {
+        tally.run(&format!("{} stop of the one that looks", hooks.name()), || looking.stop());
+        pass.looking = looking.all_documents();
     }
     pass.all = stage.sensor.all_documents();
     pass

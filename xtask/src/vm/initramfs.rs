@@ -14,6 +14,7 @@ use super::{
     Guest,
     cpio::Archive,
     fixtures::{self, Fixture},
+    hiding,
     kernels::Kernel,
     package, signed,
 };
@@ -104,6 +105,7 @@ pub(crate) fn write(kernel: &Kernel, guests: &[Guest]) -> Result<PathBuf> {
     tree(&mut archive, kernel)?;
     package::put(&mut archive, kernel)?;
     signed::put(&mut archive, kernel)?;
+    hiding::put(&mut archive, kernel)?;
     // It holds the key that signed the modules. A scenario puts it where distributions have it.
     archive.file("/fixtures/vmlinuz", 0o644, &read(&kernel.image)?);
     // Not every kernel's package has it.

@@ -1,28 +1,28 @@
 //! Debian's kernels for the test machines: resolved, fetched and unpacked below `target/kernels`, never installed.
 //!
-//! Each line has an apt configuration of its own, so that the machine's package lists and status stay untouched.
 //! A line that was fetched once, with the records of its packages, is never looked up again: delete its folder to get a newer kernel.
 
 use std::{
-    fmt::Write as _,
     fs, io,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 
-use super::{apt_index, mirrors::Mirrors, package};
-use crate::{process, unpacked, workspace};
+use super::{
+    apt::{self, Apt},
+    apt_index, package,
+};
+use crate::{process, workspace};
 
 /// One of the kernel lines that the daemon is tested on.
 #[derive(Debug)]
 pub(crate) struct KernelLine {
     pub(crate) name: &'static str,
     version_prefix: &'static str,
-    suite: &'static str,
+    pub(super) suite: &'static str,
     /// Backports have no suite of their own for security updates.
-    security_suite: Option<&'static str>,
+    pub(super) security_suite: Option<&'static str>,
 }
 
 impl KernelLine {
@@ -110,29 +110,27 @@ fn first_existing(candidates: [PathBuf; 2]) -> Result<PathBuf> {
 fn download(line: &KernelLine, folder: &Path) -> Result<()> {
     let partial = folder.with_extension("partial");
     remove_folder(&partial)?;
-    let apt = partial.join("apt");
     let root = partial.join("root");
     fs::create_dir_all(&root)?;
 
-    let configuration = write_configuration(line, &apt)?;
-    process::capture(Command::new("apt-get").arg("-c").arg(&configuration).arg("update"))?;
-    let (release, packages) = resolve(line, &configuration)?;
-    process::capture(
-        Command::new("apt-get").arg("-c").arg(&configuration).arg("download").args(packages).current_dir(&apt),
-    )?;
-    unpacked::unpack(&apt, &root)?;
-    package::record(&apt, &root)?;
+    let apt = Apt::of(line, partial.join("apt"))?;
+    let (release, packages) = resolve(line, &apt)?;
+    package::record(apt.unpack(&packages, &root)?, &root)?;
     fs::write(root.join(STAMP), format!("{release}\n"))?;
-    // An earlier one stays until this one is there.
+    put_in_place(&root, folder, &partial)
+}
+
+/// Moves a finished folder to its place and removes what was left of making it. An earlier one stays until this one is there.
+pub(super) fn put_in_place(root: &Path, folder: &Path, partial: &Path) -> Result<()> {
     let earlier = partial.join("earlier");
     if folder.exists() {
         fs::rename(folder, &earlier)?;
     }
-    fs::rename(&root, folder)?;
-    remove_folder(&partial)
+    fs::rename(root, folder)?;
+    remove_folder(partial)
 }
 
-fn remove_folder(path: &Path) -> Result<()> {
+pub(super) fn remove_folder(path: &Path) -> Result<()> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
@@ -141,49 +139,10 @@ fn remove_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// An apt world of its own: nothing installed, one suite, package indexes only.
-fn write_configuration(line: &KernelLine, apt: &Path) -> Result<PathBuf> {
-    for folder in ["lists/partial", "cache/archives/partial"] {
-        fs::create_dir_all(apt.join(folder))?;
-    }
-    let mirrors = Mirrors::of_this_machine()?;
-    let options = format!("[arch=amd64 target=Packages signed-by={}]", mirrors.keyring.display());
-    let mut sources = format!("deb {options} {} {} main\n", mirrors.main, line.suite);
-    if let (Some(mirror), Some(suite)) = (&mirrors.security, line.security_suite) {
-        writeln!(sources, "deb {options} {mirror} {suite} main")?;
-    }
-    fs::write(apt.join("sources.list"), sources)?;
-
-    let folder = apt.display();
-    let configuration = format!(
-        r##"Dir::State::lists "{folder}/lists";
-Dir::State::status "/dev/null";
-Dir::Cache "{folder}/cache";
-Dir::Etc::sourcelist "{folder}/sources.list";
-Dir::Etc::sourceparts "/dev/null";
-APT::Architecture "amd64";
-APT::Sandbox::User "root";
-Acquire::Languages "none";
-Acquire::Retries "3";
-// A suite past its end of life keeps its last, expired release file.
-Acquire::Check-Valid-Until "false";
-// Hooks of the machine are meant for its own lists.
-#clear APT::Update::Post-Invoke;
-#clear APT::Update::Post-Invoke-Success;
-"##
-    );
-    let path = apt.join("apt.conf");
-    fs::write(&path, configuration)?;
-    Ok(path)
-}
-
 /// The release and the `name=version` packages that hold its image and modules. From 7.x on these are two packages
 /// behind the `linux-image` one, before that it is the `linux-image` package itself.
-fn resolve(line: &KernelLine, configuration: &Path) -> Result<(String, Vec<String>)> {
-    let show = |package: &str| {
-        process::capture_text(Command::new("apt-cache").arg("-c").arg(configuration).arg("show").arg(package))
-    };
-    let text = show(PACKAGE)?;
+fn resolve(line: &KernelLine, apt: &Apt) -> Result<(String, Vec<String>)> {
+    let text = apt.show(PACKAGE)?;
     let stanzas = apt_index::stanzas(&text);
     let newest = apt_index::newest(&stanzas, line.version_prefix)
         .with_context(|| format!("{} has no {PACKAGE} {}*", line.suite, line.version_prefix))?;
@@ -195,10 +154,8 @@ fn resolve(line: &KernelLine, configuration: &Path) -> Result<(String, Vec<Strin
     let release = image.name.trim_start_matches(FLAVOUR_PREFIX);
 
     let image_specification = format!("{}={}", image.name, image.version);
-    let text = show(&image_specification)?;
-    let stanzas = apt_index::stanzas(&text);
-    let Some(stanza) = stanzas.first() else { bail!("no {image_specification} in the package index") };
-    let parts: Vec<String> = stanza
+    let text = apt.show(&image_specification)?;
+    let parts: Vec<String> = apt::only(&text, &image_specification)?
         .exact_dependencies()
         .iter()
         .filter(|part| ["linux-binary-", "linux-modules-"].iter().any(|kind| part.name == format!("{kind}{release}")))

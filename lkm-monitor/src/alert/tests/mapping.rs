@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     alert::Document,
+    assess,
     model::{
         AccessOutcome, Answer, ArgumentsSource, Bytes, CallerText, Clock, ClockStep, Content, ContentStatus, Excluded,
         FileAction, FileBurst, FileReport, Heartbeat, Ids, Loss, LossReason, Metric, ModuleCall, ModuleRequest, Moment,
@@ -317,6 +318,16 @@ fn others() -> Vec<Document> {
     ]
 }
 
+/// Each kind of what is found in the kernel, and a look.
+fn kernel() -> Vec<Document> {
+    let (mut renderer, look) = (renderer(), samples::kernel_look());
+    let alerts = super::kernel::facts().into_iter().map(super::kernel::alert);
+    let mut documents: Vec<_> =
+        alerts.map(|alert| renderer.render_kernel(&alert, &assess::assess_kernel(&alert))).collect();
+    documents.push(renderer.render_look(&look));
+    documents
+}
+
 fn leaves(path: &str, value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(members) => members.iter().for_each(|(name, member)| leaves(&below(path, name), member, found)),
@@ -329,7 +340,8 @@ fn leaves(path: &str, value: &Value, found: &mut BTreeSet<String>) {
 #[test]
 fn every_field_is_in_some_document() {
     let observations = [calls(), changes(), runs(), accesses()].concat();
-    let documents = observations.iter().map(render).chain(rarities()).chain(others()).chain(inventory::documents());
+    let documents = observations.iter().map(render).chain(rarities()).chain(others());
+    let documents = documents.chain(inventory::documents()).chain(kernel());
     let mut found = BTreeSet::new();
     documents.for_each(|document| leaves("", &parse(&document), &mut found));
     let mut missing: Vec<_> = MAPPING.keys().filter(|field| !found.contains(*field)).collect();

@@ -14,6 +14,7 @@ mod files;
 mod flood;
 mod images;
 mod inventory;
+pub(crate) mod integrity;
 mod lifecycle;
 mod loads;
 mod metrics;
@@ -257,6 +258,20 @@ pub(crate) const ALL: &[Scenario] = &[
     once("tampering::map_changed_by_a_program", tampering::map_changed_by_a_program),
     once("tampering::hooks_silent_for_a_moment", tampering::hooks_silent_for_a_moment),
     once("runs::alive_until_a_hook_is_taken_away", runs::alive_until_a_hook_is_taken_away),
+    once("integrity::views::of_a_module_that_hides", integrity::views::of_a_module_that_hides),
+    once("integrity::views::agree", integrity::views::agree),
+    once("integrity::hidden::from_the_list", integrity::hidden::from_the_list),
+    once("integrity::hidden::from_sysfs", integrity::hidden::from_sysfs),
+    once("integrity::hidden::from_both", integrity::hidden::from_both),
+    once("integrity::hidden::from_proc_modules", integrity::hidden::from_proc_modules),
+    once("integrity::hidden::from_the_address_tree", integrity::hidden::from_the_address_tree),
+    once("integrity::hidden::from_everything", integrity::hidden::from_everything),
+    once("integrity::tampering::taint_cleared", integrity::tampering::taint_cleared),
+    once("integrity::tampering::system_call_by_a_listed_module", integrity::tampering::system_call_by_a_listed_module),
+    once("integrity::tampering::system_call_by_a_hidden_module", integrity::tampering::system_call_by_a_hidden_module),
+    once("integrity::tampering::hooks", integrity::tampering::hooks),
+    once("integrity::crowds::of_modules", integrity::crowds::of_modules),
+    once("integrity::crowds::of_loads_and_unloads", integrity::crowds::of_loads_and_unloads),
     in_user_space("runs::after_a_kill", runs::after_a_kill),
     in_user_space("runs::under_a_forged_boot_id", runs::under_a_forged_boot_id),
     in_user_space("runs::start_that_is_hindered", runs::start_that_is_hindered),

@@ -1,0 +1,141 @@
+//! All views of the kernel's modules, taken together.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
+
+use super::{
+    files::{self, Files, Names},
+    ground::{Ground, Known},
+    memory::{Memory, MemoryError},
+    module::{self, Module},
+    walk::{Walk, kset, list, pages, search, tree},
+};
+use crate::model::{ModuleState, Sight, View};
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Census {
+    /// Modules in kernel memory, by the addresses of their `struct module`, whichever view leads there.
+    pub(super) modules: BTreeMap<u64, Module>,
+    /// Those of each view of kernel memory that could be looked at.
+    pub(super) found: BTreeMap<View, BTreeSet<u64>>,
+    /// Those of each view that knows names only.
+    pub(super) named: BTreeMap<View, Names>,
+    pub(super) sights: BTreeMap<View, Sight>,
+}
+
+impl Census {
+    /// Takes it. The views of kernel memory are taken before those of files, and the modules in them are looked at again behind these: one
+    /// that is live both times was so while the files were read.
+    pub(super) fn take(root: &Path, kernel: &mut Known<(&mut dyn Memory, &Ground)>) -> Result<Self, MemoryError> {
+        let mut census = Self::default();
+        match kernel {
+            Ok((memory, ground)) => census.look_at_memory(*memory, ground)?,
+            Err(why) => {
+                for view in [View::List, View::AddressTree, View::Kset, View::Memory] {
+                    census.sights.insert(view, Sight::Unavailable { why: why.clone() });
+                }
+            }
+        }
+        census.put(View::ProcModules, files::proc_modules(root));
+        census.put(View::ProcModulesInPieces, files::proc_modules_in_pieces(root));
+        census.put(View::SysModule, files::sys_module(root));
+        if let Ok((memory, ground)) = kernel {
+            census.look_again(*memory, ground)?;
+        }
+        Ok(census)
+    }
+
+    fn put(&mut self, view: View, files: Files) {
+        if !matches!(files.sight, Sight::Unavailable { .. }) {
+            self.named.insert(view, files.names);
+        }
+        self.sights.insert(view, files.sight);
+    }
+
+    fn look_at_memory(&mut self, memory: &mut dyn Memory, ground: &Ground) -> Result<(), MemoryError> {
+        let list = ground.list.as_ref().map(|head| list::walk(memory, *head, &ground.module));
+        let list = settled(list)?;
+        let tree = ground.tree.as_ref().map(|(root, layout)| tree::walk(memory, *root, layout));
+        let tree = settled(tree)?;
+        let kset = ground.kset.as_ref().map(|(pointer, layout)| kset::walk(memory, *pointer, layout));
+        let kset = settled(kset)?;
+        let walks = [(View::List, list), (View::AddressTree, tree), (View::Kset, kset)];
+        let ways = walks.iter().filter_map(|(_, walk)| walk.as_ref().ok());
+        let addresses: BTreeSet<u64> = ways.flat_map(|walk| walk.modules.iter().copied()).collect();
+        let addresses: Vec<u64> = addresses.into_iter().collect();
+        let mut known = module::read_all(memory, &addresses, &ground.module, ground.area)?;
+        for (view, walk) in walks {
+            self.walked(view, walk, &known);
+        }
+        match &ground.pages {
+            Ok(tables) => match pages::mapped(memory, tables, ground.area)? {
+                Ok(mapped) => {
+                    let unknown = search::unknown(memory, &mapped, &known, &ground.module, ground.area)?;
+                    known.extend(unknown);
+                    let is_mapped = |address| mapped.iter().any(|piece| piece.contains(address));
+                    let found: BTreeSet<u64> =
+                        known.iter().map(|module| module.address).filter(|at| is_mapped(*at)).collect();
+                    self.sights.insert(View::Memory, Sight::Whole { count: found.len() });
+                    self.found.insert(View::Memory, found);
+                }
+                Err(why) => {
+                    self.sights.insert(View::Memory, Sight::Unavailable { why });
+                }
+            },
+            Err(why) => {
+                self.sights.insert(View::Memory, Sight::Unavailable { why: why.clone() });
+            }
+        }
+        self.modules = known.into_iter().map(|module| (module.address, module)).collect();
+        Ok(())
+    }
+
+    /// What leads to no module makes the view incomplete: whoever forges one member may have cut others off.
+    fn walked(&mut self, view: View, walk: Result<Walk, &String>, known: &[Module]) {
+        let walk = match walk {
+            Ok(walk) => walk,
+            Err(why) => {
+                self.sights.insert(view, Sight::Unavailable { why: why.clone() });
+                return;
+            }
+        };
+        let all = walk.modules.len();
+        let is_known = |address: &u64| known.binary_search_by_key(address, |module| module.address).is_ok();
+        let found: BTreeSet<u64> = walk.modules.into_iter().filter(is_known).collect();
+        let count = found.len();
+        let broken = walk
+            .broken
+            .or_else(|| (count < all).then(|| format!("{} of its {all} members are no modules", all - count)));
+        let sight = match broken {
+            Some(why) => Sight::Incomplete { count, why },
+            None => Sight::Whole { count },
+        };
+        self.sights.insert(view, sight);
+        self.found.insert(view, found);
+    }
+
+    /// Of a module that is not live both times the other state counts, and one that is gone was not there.
+    fn look_again(&mut self, memory: &mut dyn Memory, ground: &Ground) -> Result<(), MemoryError> {
+        let addresses: Vec<u64> = self.modules.keys().copied().collect();
+        let mut again = module::read_all(memory, &addresses, &ground.module, ground.area)?.into_iter().peekable();
+        self.modules.retain(|address, module| {
+            let Some(later) = again.next_if(|later| later.address == *address) else { return false };
+            if module.state == ModuleState::Live {
+                module.state = later.state;
+            }
+            later.name == module.name
+        });
+        Ok(())
+    }
+}
+
+/// A failure to read memory at all is another thing than not to know where.
+fn settled<'a>(walk: Result<Result<Walk, MemoryError>, &'a String>) -> Result<Result<Walk, &'a String>, MemoryError> {
+    match walk {
+        Ok(walk) => walk.map(Ok),
+        Err(why) => Ok(Err(why)),
+    }
+}

@@ -1,0 +1,55 @@
+//! What in the kernel leads to code, and whether somebody answers for that code.
+
+pub(super) mod ftrace;
+pub(super) mod kprobes;
+pub(super) mod system_calls;
+pub(super) mod taint;
+
+use std::collections::BTreeSet;
+
+use super::{census::Census, memory::Chain};
+use crate::model::{Extent, HiddenModule, Place, Sight, text};
+
+/// More hooks than that are a list that was forged.
+const MOST_HOOKS: usize = 1 << 20;
+
+/// Who answers for which code.
+#[derive(Debug)]
+pub(super) struct Owners<'a> {
+    text: Extent,
+    census: &'a Census,
+    hidden: BTreeSet<u64>,
+}
+
+impl<'a> Owners<'a> {
+    pub(super) fn new(text: Extent, census: &'a Census, hidden: &[HiddenModule]) -> Self {
+        Self { text, census, hidden: hidden.iter().filter_map(|module| module.address).collect() }
+    }
+
+    /// Where this is, if it is not in the kernel's text.
+    fn outside(&self, address: u64) -> Option<Place> {
+        if self.text.contains(address) {
+            return None;
+        }
+        let owner = self.census.modules.values().find(|module| module.contains(address));
+        Some(Place {
+            address,
+            module: owner.map(|module| text::text(&module.name)),
+            hidden: owner.is_some_and(|module| self.hidden.contains(&module.address)),
+        })
+    }
+
+    /// Where this is, if it is neither in the kernel's text nor in that of a module that all views have.
+    fn foreign(&self, address: u64) -> Option<Place> {
+        self.outside(address).filter(|place| place.hidden || place.module.is_none())
+    }
+}
+
+/// How well a list of hooks could be looked at.
+fn sight(chain: &Chain) -> Sight {
+    let count = chain.pointers.len();
+    match &chain.broken {
+        Some(why) => Sight::Incomplete { count, why: why.clone() },
+        None => Sight::Whole { count },
+    }
+}

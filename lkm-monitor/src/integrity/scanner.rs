@@ -1,0 +1,249 @@
+//! One look at the kernel after the other.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use rustix::time::{ClockId, clock_gettime};
+
+use super::{
+    census::Census,
+    checks::{self, Owners},
+    ground::{Ground, Known},
+    memory::{Memory, MemoryError},
+    peek::Peek,
+    symbols::Symbols,
+    walk::tree,
+};
+use crate::{
+    model::{Check, KernelFinding, KernelLook, ModuleHistory, Sight, View},
+    sensor::btf::{BtfError, Types},
+};
+
+/// How often a look begins anew while modules come and go under it and it has found something.
+const PASSES: u32 = 6;
+/// Before the second pass, and twice as long before each that follows: what comes and goes in a rhythm is not met in it.
+const PAUSE: Duration = Duration::from_millis(3);
+/// Findings of one look that are kept; the others are counted.
+const MOST_FINDINGS: usize = 256;
+
+/// Looks at the running kernel. Whatever it cannot look at it names in each look.
+pub struct Scanner {
+    root: PathBuf,
+    kernel: Known<Kernel>,
+    symbols: Symbols,
+    /// Taints that the kernel had in this boot.
+    had_taints: u64,
+}
+
+/// What looking at kernel memory takes.
+struct Kernel {
+    memory: Box<dyn Memory + Send>,
+    ground: Ground,
+}
+
+impl std::fmt::Debug for Scanner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Scanner").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+/// One pass over everything.
+struct Pass {
+    views: BTreeMap<View, Sight>,
+    checks: BTreeMap<Check, Sight>,
+    findings: Vec<KernelFinding>,
+    /// No module came or went meanwhile.
+    quiet: bool,
+}
+
+impl Scanner {
+    /// Whether this kernel has modules at all: there is nothing to look at otherwise.
+    pub fn has_modules(root: &Path) -> bool {
+        root.join("proc/modules").exists()
+    }
+
+    /// Gets ready to look at the kernel whose files are below `root`, `/` on a real host. Needs the right to load BPF programs and CAP_SYSLOG;
+    /// looking afterwards needs CAP_BPF at the most. The program and its map are the process's from then on, as
+    /// [`own objects`](crate::sensor::own_objects) that are to be announced.
+    pub fn start(root: &Path, types: Result<&Types, &BtfError>) -> Self {
+        let (symbols, unknown) = match Symbols::read(root) {
+            Ok(symbols) => (symbols, None),
+            Err(error) => (Symbols::default(), Some(error.to_string())),
+        };
+        let kernel = match (unknown, types) {
+            _ if !cfg!(target_arch = "x86_64") => Err("kernel memory is looked at on x86-64 alone".to_owned()),
+            (Some(why), _) => Err(why),
+            (None, Err(error)) => Err(format!("the kernel's type information cannot be used: {error}")),
+            (None, Ok(types)) => Ground::of(&symbols, types).and_then(|ground| {
+                let memory = Peek::load().map_err(|error| error.to_string())?;
+                Ok(Kernel { memory: Box::new(memory), ground })
+            }),
+        };
+        Self { root: root.to_owned(), kernel, symbols, had_taints: 0 }
+    }
+
+    /// One that looks at this memory.
+    #[cfg(test)]
+    pub(super) fn with(root: &Path, memory: impl Memory + Send + 'static, ground: Ground) -> Self {
+        let kernel = Ok(Kernel { memory: Box::new(memory), ground });
+        Self { root: root.to_owned(), kernel, symbols: Symbols::default(), had_taints: 0 }
+    }
+
+    /// Why kernel memory cannot be looked at, a clause.
+    pub fn blind(&self) -> Option<&str> {
+        self.kernel.as_ref().err().map(String::as_str)
+    }
+
+    /// Looks once. Takes some milliseconds, more only where something was found while modules came and went.
+    ///
+    /// What differs between two views is a finding if no module came or went while they were taken, or if it differs each of several times.
+    pub fn look(&mut self, history: &ModuleHistory) -> KernelLook {
+        let (boot_ns, cpu_ns) = (now(ClockId::Boottime), now(ClockId::ThreadCPUTime));
+        let mut pass = self.pass(history);
+        for number in 0..PASSES - 1 {
+            if pass.quiet || pass.findings.is_empty() {
+                break;
+            }
+            thread::sleep(PAUSE * (1 << number));
+            let mut next = self.pass(history);
+            if !next.quiet {
+                next.findings.retain(|finding| pass.findings.iter().any(|earlier| earlier.is_same(finding)));
+            }
+            pass = next;
+        }
+        let Pass { mut views, mut checks, mut findings, .. } = pass;
+        let more_findings = findings.len().saturating_sub(MOST_FINDINGS);
+        findings.truncate(MOST_FINDINGS);
+        self.name_sites(&mut findings);
+        views.insert(View::History, of_history(history));
+        let unavailable = || Sight::Unavailable { why: "it was not looked at".to_owned() };
+        let all = |view: View| (view, views.remove(&view).unwrap_or_else(unavailable));
+        let views = View::ALL.map(all).into();
+        let all = |check: Check| (check, checks.remove(&check).unwrap_or_else(unavailable));
+        KernelLook {
+            boot_ns,
+            cpu_ns: now(ClockId::ThreadCPUTime).saturating_sub(cpu_ns),
+            elapsed_ns: now(ClockId::Boottime).saturating_sub(boot_ns),
+            views,
+            checks: Check::ALL.map(all).into(),
+            findings,
+            more_findings,
+        }
+    }
+
+    /// A kernel that does not let its memory be read any more is looked at without.
+    fn pass(&mut self, history: &ModuleHistory) -> Pass {
+        let kernel = self.kernel.as_mut().map(|kernel| (&mut *kernel.memory as &mut dyn Memory, &kernel.ground));
+        let kernel = kernel.map_err(|why| why.clone());
+        pass(&self.root, kernel, history, &mut self.had_taints).unwrap_or_else(|MemoryError(why)| {
+            // Without memory nothing can fail so.
+            pass(&self.root, Err(why), history, &mut self.had_taints).unwrap_or_else(|MemoryError(_)| Pass::empty())
+        })
+    }
+
+    /// Says at which function a hook is. The symbols are read again for that, which only who has found something does.
+    fn name_sites(&mut self, findings: &mut [KernelFinding]) {
+        let mut sites: Vec<_> = findings
+            .iter_mut()
+            .filter_map(|finding| match finding {
+                KernelFinding::Hook(hook) => hook.site.as_mut(),
+                _ => None,
+            })
+            .collect();
+        if sites.is_empty() {
+            return;
+        }
+        let addresses: Vec<u64> = sites.iter().map(|site| site.address).collect();
+        // Without a name the address stands for itself.
+        let names = self.symbols.describe(&addresses).unwrap_or_default();
+        sites.iter_mut().for_each(|site| site.symbol = names.get(&site.address).cloned());
+    }
+}
+
+impl Pass {
+    const fn empty() -> Self {
+        Self { views: BTreeMap::new(), checks: BTreeMap::new(), findings: Vec::new(), quiet: false }
+    }
+}
+
+fn pass(
+    root: &Path,
+    mut kernel: Known<(&mut dyn Memory, &Ground)>,
+    history: &ModuleHistory,
+    had_taints: &mut u64,
+) -> Result<Pass, MemoryError> {
+    let before = sequence(&mut kernel)?;
+    let census = Census::take(root, &mut kernel)?;
+    let hidden = census.hidden(history);
+    let mut checks = BTreeMap::new();
+    let mut findings = Vec::new();
+    let mut mask = None;
+    match &mut kernel {
+        Ok((memory, ground)) => {
+            let owners = Owners::new(ground.text, &census, &hidden);
+            let (entries, sight) = checks::system_calls::look(*memory, &ground.system_calls, &owners)?;
+            findings.extend(entries.into_iter().map(KernelFinding::SystemCall));
+            checks.insert(Check::SystemCalls, sight);
+            let look = |ftrace| checks::ftrace::look(*memory, ftrace, &owners);
+            let (hooks, sight) = ground.ftrace.as_ref().map_or_else(unknown, look)?;
+            findings.extend(hooks.into_iter().map(KernelFinding::Hook));
+            checks.insert(Check::Ftrace, sight);
+            let look = |kprobes| checks::kprobes::look(*memory, kprobes, &owners);
+            let (hooks, sight) = ground.kprobes.as_ref().map_or_else(unknown, look)?;
+            findings.extend(hooks.into_iter().map(KernelFinding::Hook));
+            checks.insert(Check::Kprobes, sight);
+            if let Ok(address) = ground.tainted_mask {
+                mask = memory.read_u64(address)?;
+            }
+        }
+        Err(why) => {
+            for check in [Check::SystemCalls, Check::Ftrace, Check::Kprobes] {
+                checks.insert(check, Sight::Unavailable { why: why.clone() });
+            }
+        }
+    }
+    let (cleared, sight) = checks::taint::look(root, mask, &census, had_taints);
+    checks.insert(Check::Taint, sight);
+    findings.extend(cleared.map(KernelFinding::TaintCleared));
+    findings.extend(census.readings().map(KernelFinding::ReadingsDiffer));
+    // What else is found is about these.
+    findings.splice(0..0, hidden.into_iter().map(KernelFinding::Hidden));
+    let after = sequence(&mut kernel)?;
+    // An odd number is a change under way.
+    let quiet = before.is_some_and(|before| before % 2 == 0 && after == Some(before));
+    Ok(Pass { views: census.sights, checks, findings, quiet })
+}
+
+fn unknown<T>(why: &String) -> Result<(Vec<T>, Sight), MemoryError> {
+    Ok((Vec::new(), Sight::Unavailable { why: why.clone() }))
+}
+
+/// The number that changes whenever a module comes or goes, where it can be read.
+fn sequence(kernel: &mut Known<(&mut dyn Memory, &Ground)>) -> Result<Option<u32>, MemoryError> {
+    match kernel {
+        Ok((memory, Ground { tree: Ok((root, layout)), .. })) => tree::sequence(*memory, *root, layout),
+        _ => Ok(None),
+    }
+}
+
+fn of_history(history: &ModuleHistory) -> Sight {
+    let count = history.loaded.len();
+    match (&history.unavailable, &history.gap) {
+        (Some(why), _) => Sight::Unavailable { why: why.clone() },
+        (None, Some(why)) => Sight::Incomplete { count, why: why.clone() },
+        (None, None) => Sight::Whole { count },
+    }
+}
+
+/// Nanoseconds of a clock.
+fn now(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;
