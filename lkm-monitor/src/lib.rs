@@ -19,6 +19,7 @@ pub mod fold;
 pub mod hunt;
 pub mod image;
 pub mod inspect;
+pub mod inventory;
 pub mod latency;
 pub mod ledger;
 pub mod lifecycle;

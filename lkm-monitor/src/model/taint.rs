@@ -27,10 +27,20 @@ impl ModuleFacts {
 
     /// The letters of the taints, as /proc/modules shows them; empty when there are none or they are not known.
     pub fn taint_flags(&self) -> String {
-        let taints = self.taints.unwrap_or_default();
-        let set = |&(bit, _): &(usize, &u8)| taints & (1 << bit) != 0;
-        LETTERS.iter().enumerate().filter(set).map(|(_, &letter)| char::from(letter)).collect()
+        letters(self.taints.unwrap_or_default())
     }
+}
+
+/// The letters of taints, in the order of their bits. Bits that have no letter here are left out.
+pub fn letters(taints: u64) -> String {
+    let set = |&(bit, _): &(usize, &u8)| taints & (1 << bit) != 0;
+    LETTERS.iter().enumerate().filter(set).map(|(_, &letter)| char::from(letter)).collect()
+}
+
+/// The bits of letters; `None` where one of them is none of the kernel's.
+pub fn bits(letters: &str) -> Option<u64> {
+    let bit = |letter: u8| LETTERS.iter().position(|known| *known == letter);
+    letters.bytes().try_fold(0, |bits, letter| Some(bits | 1 << bit(letter)?))
 }
 
 #[cfg(test)]
@@ -45,5 +55,8 @@ mod tests {
         assert_eq!(flags(Some(STAGING)), "C");
         assert_eq!(flags(Some(u64::MAX)).len(), LETTERS.len());
         assert_eq!(flags(None), "");
+        assert_eq!(bits("OE"), Some(OUT_OF_TREE | UNSIGNED));
+        assert_eq!(bits(&letters(u64::MAX)), Some((1 << LETTERS.len()) - 1));
+        assert_eq!((bits(""), bits("Oe")), (Some(0), None));
     }
 }
