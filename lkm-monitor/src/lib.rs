@@ -14,6 +14,7 @@ pub mod cli;
 pub mod config;
 mod database;
 pub mod dispatch;
+pub mod drift;
 pub mod evidence;
 pub mod fold;
 pub mod hunt;

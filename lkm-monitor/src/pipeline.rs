@@ -8,6 +8,7 @@
 //! Nothing is dropped without a counter, and every counter that grows becomes a document.
 
 mod account;
+mod drift;
 mod evidence;
 mod firsts;
 mod images;
@@ -21,8 +22,9 @@ use std::{path::Path, time::Instant};
 
 use lkm_monitor_common::event::EventKind;
 
-pub use self::{evidence::Evidence, images::Examining, standings::Counting, teller::Delivery};
+pub use self::{drift::StateWatch, evidence::Evidence, images::Examining, standings::Counting, teller::Delivery};
 use self::{
+    drift::Drifting,
     firsts::Firsts,
     images::Images,
     looks::Looks,
@@ -100,6 +102,10 @@ pub struct Pipeline {
     accounts: AccountFiles,
     host: Host,
     teller: Teller,
+    /// Where the host is looked at from time to time.
+    drifting: Option<Drifting>,
+    /// Up to this time since boot all events were taken out of the rings.
+    read_to_ns: u64,
     observations: Vec<Observation>,
 }
 
@@ -128,6 +134,8 @@ impl Pipeline {
             accounts: AccountFiles::new(Path::new("/etc")),
             teller: Teller::new(delivery, host.clone(), agent, inspect::read_clock()),
             host,
+            drifting: None,
+            read_to_ns: 0,
             observations: Vec::new(),
         })
     }
@@ -144,6 +152,7 @@ impl Pipeline {
         let now_ns = boot_ns();
         let read_to_ns = rings.read(|event| self.take(event));
         let read_to_ns_or_now = read_to_ns.unwrap_or(now_ns);
+        self.read_to_ns = read_to_ns_or_now;
         self.join.expire(read_to_ns_or_now, &mut self.observations);
         self.pass_on();
         self.expire(read_to_ns_or_now);
@@ -329,6 +338,9 @@ impl Pipeline {
         let folded = self.fold.drain();
         self.told(folded);
         self.images.finish(Images::last_deadline(deadline));
+        if let Some(drifting) = self.drifting.take() {
+            drifting.stop(deadline);
+        }
         self.teller.tell_excluded(&self.looks.excluded(), 0);
     }
 

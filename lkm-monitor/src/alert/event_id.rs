@@ -18,7 +18,7 @@ pub(super) struct EventKey<'a> {
     told: u32,
 }
 
-impl EventKey<'_> {
+impl<'a> EventKey<'a> {
     pub(super) fn of_call(call: &ModuleCall) -> Self {
         let kind = if call.operation.is_load() { "load" } else { "unload" };
         Self { boot_ns: call.boot_ns, tid: call.tid, cpu: call.cpu, kind, told: call.told }
@@ -76,6 +76,14 @@ impl EventKey<'_> {
 
     pub(super) fn of_heartbeat(heartbeat: &Heartbeat) -> Self {
         Self { boot_ns: heartbeat.state.boot_ns, tid: 0, cpu: 0, kind: "heartbeat", told: 0 }
+    }
+
+    pub(super) const fn of_drift(kind: &'a str, number: u32, boot_ns: u64) -> Self {
+        Self { boot_ns, tid: 0, cpu: 0, kind, told: number }
+    }
+
+    pub(super) const fn of_host_state(boot_ns: u64) -> Self {
+        Self { boot_ns, tid: 0, cpu: 0, kind: "host-state", told: 0 }
     }
 
     pub(super) fn of_spool(change: &SpoolChange) -> Self {

@@ -5,6 +5,7 @@
 mod attack;
 mod autoload;
 mod configuration;
+mod drift;
 mod files;
 mod image;
 mod integrity;
@@ -24,6 +25,7 @@ mod unload;
 
 use std::cmp::Reverse;
 
+pub use drift::assess_drift;
 pub use phrase::process as process_phrase;
 pub use rarity::{judge, weigh_rarity};
 pub use runs::assess_succession;
@@ -96,7 +98,8 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let of_sensor = [&sensor::BLINDED, &sensor::HOOK_LOST, &sensor::NOT_STARTED, &sensor::TAMPERED_WITH];
     let others = [&spool::FAILED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
     let of_runs = [&runs::ENDED, &runs::UNREADABLE, &runs::PROGRAM, &runs::CONFIGURATION];
-    of_calls.chain(of_files).chain(of_tools).chain(of_objects).chain(of_runs).chain(of_sensor).chain(others)
+    let of_state = [&drift::LOADED, &drift::FILE, &drift::POLICY, &drift::GONE, &drift::TAINT, &drift::RECORD];
+    of_calls.chain(of_files).chain(of_tools).chain(of_objects).chain(of_runs).chain(of_sensor).chain(of_state).chain(others)
 }
 
 #[cfg(test)]
@@ -111,7 +114,7 @@ mod tests {
         let codes: HashSet<_> = rules().map(|rule| rule.code).collect();
         let ids: HashSet<_> = rules().map(|rule| rule.id).collect();
         assert_eq!((codes.len(), ids.len()), (rules().count(), rules().count()));
-        assert_eq!(codes.len(), 49);
+        assert_eq!(codes.len(), 55);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod signatures;
 pub mod sinks;
 mod source;
 mod spool;
+mod state;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -44,6 +45,7 @@ use serde::Deserialize;
 pub use signatures::SignaturesConfig;
 pub use source::DEFAULT_PATH;
 pub use spool::SpoolConfig;
+pub use state::{STATE_RECORD, StateConfig};
 
 use self::sinks::{FileConfig, Plan, SinkConfig};
 
@@ -71,6 +73,7 @@ pub struct Config {
     pub metrics: MetricsConfig,
     pub signatures: SignaturesConfig,
     pub evidence: EvidenceConfig,
+    pub state: StateConfig,
     pub spool: SpoolConfig,
     /// By their names. Without any there is one, `file`.
     pub sinks: BTreeMap<String, SinkConfig>,
@@ -119,6 +122,7 @@ impl Config {
         self.metrics.listen()?;
         self.signatures.sources("")?;
         self.evidence.settings()?;
+        self.state.check()?;
         self.spool.settings()?;
         self.plans()?;
         Ok(())

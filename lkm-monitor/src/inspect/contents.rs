@@ -4,6 +4,7 @@
 //! them are bounded queues. One thread is at work; if it is stuck in a file, another one takes its place, a few times.
 
 mod compare;
+mod follow;
 mod kept;
 mod known;
 mod look;
@@ -11,6 +12,7 @@ mod modules;
 mod mount_table;
 mod place;
 mod read;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -27,7 +29,10 @@ use std::{
 use crossbeam_channel::{Receiver, Sender, bounded};
 use tokio::sync::Notify;
 
-pub use self::known::Known;
+pub use self::{
+    known::Known,
+    survey::{Places, Survey, survey},
+};
 use self::{
     look::Memory,
     modules::Modules,

@@ -62,6 +62,15 @@ pub(super) fn examine(opened: &Opened, wanted: Wanted<'_>) -> Found {
     found
 }
 
+/// What an inode says, without a look at the content; `None` where it does not say.
+pub(super) fn glance(opened: &Opened) -> Option<FileState> {
+    status(&opened.fd).ok().map(|stat| state(&stat))
+}
+
+pub(super) fn is_folder(opened: &Opened) -> bool {
+    glance(opened).is_some_and(|state| FileType::from_raw_mode(state.mode) == FileType::Directory)
+}
+
 /// procfs knows neither size nor times, and makes its inodes anew.
 fn read_setting(opened: &Opened, found: &mut Found) -> io::Result<ContentStatus> {
     let mut value = Vec::new();
