@@ -15,6 +15,7 @@ pub mod config;
 mod database;
 pub mod dispatch;
 pub mod drift;
+mod durable;
 pub mod evidence;
 pub mod fold;
 pub mod hunt;

@@ -230,6 +230,7 @@ impl Pipeline {
         system_mounts.sort_by_key(|mount| mount.id);
         system_mounts.dedup();
         self.looks.follow(watch, exclusions);
+        self.follow_watched();
         self.standings.follow(thresholds);
     }
 

@@ -3,13 +3,12 @@
 use std::borrow::Cow;
 
 use super::{
+    image,
     json::{Value, digits, json, long, merge},
     scene::{microseconds, unix_time},
 };
 use crate::model::{
-    DigestCheck, Drift, Drifted, FileSeen, ModuleSeen, PlaceSeen, Provenance, RecordLoss, Weight, Window,
-    taint,
-    text::{clean, readable},
+    Drift, Drifted, FileSeen, ModuleSeen, PlaceSeen, RecordLoss, Weight, Window, taint, text::clean,
 };
 
 /// `event.action`.
@@ -61,7 +60,7 @@ pub(super) fn render(drift: &Drift) -> Value<'_> {
     });
     merge(&mut document, details(what));
     if let Some(provenance) = provenance {
-        merge(&mut document, package(provenance));
+        merge(&mut document, image::render_provenance(provenance));
     }
     document
 }
@@ -157,7 +156,7 @@ fn file(file: &FileSeen) -> Value<'_> {
     })
 }
 
-pub(super) fn place(place: &PlaceSeen) -> Value<'_> {
+fn place(place: &PlaceSeen) -> Value<'_> {
     json!({
         "sight": place.sight.name(),
         "leads_to": place.leads_to.as_deref().map(clean),
@@ -172,22 +171,6 @@ fn record(loss: &RecordLoss) -> Value<'_> {
         RecordLoss::OtherHost(agent) => ("other-host", Some(clean(agent))),
     };
     json!({ "lkm_monitor": { "drift": { "record": { "status": status, "agent_id": agent } } } })
-}
-
-/// What packages have on record, without what hinders them: that is told where an image is examined.
-fn package(provenance: &Provenance) -> Value<'_> {
-    let bytes = |bytes: &'_ Option<Vec<u8>>| bytes.as_deref().map(|bytes| readable(bytes).into_owned());
-    json!({ "lkm_monitor": { "package": {
-        "manager": provenance.manager.name(),
-        "owner": bytes(&provenance.package),
-        "version": bytes(&provenance.version),
-        "architecture": bytes(&provenance.architecture),
-        "digest_ok": match provenance.digest {
-            DigestCheck::Matches => Some(true),
-            DigestCheck::Differs => Some(false),
-            DigestCheck::NotRecorded => None,
-        },
-    } } })
 }
 
 fn time(ns: i64) -> Option<Cow<'static, str>> {

@@ -221,7 +221,7 @@ fn render_key(key: &KeyFacts) -> Value<'_> {
     })
 }
 
-fn render_provenance(provenance: &Provenance) -> Value<'_> {
+pub(super) fn render_provenance(provenance: &Provenance) -> Value<'_> {
     let bytes = |value: &'_ Option<Vec<u8>>| value.as_deref().map(|value| readable(value).into_owned());
     let problems: Vec<_> = provenance
         .problems

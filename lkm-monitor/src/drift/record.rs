@@ -1,9 +1,7 @@
 //! The file that holds the state of the last look, and what was seen live since.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -11,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::seen::Seen;
 use crate::{
+    durable,
     inspect::regular,
     model::{HostState, Moment},
 };
@@ -22,7 +21,7 @@ const MAX_BYTES: u64 = 16 << 20;
 
 /// Why there is no state to compare with, or none could be written.
 #[derive(Debug, thiserror::Error)]
-pub enum RecordError {
+pub(super) enum RecordError {
     #[error("{path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error("{path}: more than {MAX_BYTES} bytes, which no state has")]
@@ -76,38 +75,17 @@ pub(super) fn read(path: &Path) -> Result<Option<Record>, RecordError> {
 
 /// Puts a record in the place of the one before: after a crash at any moment, one of them is there and whole.
 pub(super) fn write(path: &Path, record: &Record) -> Result<(), RecordError> {
-    let failed = |at: &Path| {
-        let path = at.to_owned();
-        move |source| RecordError::Io { path, source }
-    };
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
     let mut json = serde_json::to_vec(&Versioned { version: VERSION, record })
         .map_err(|source| RecordError::Malformed { path: path.to_owned(), source })?;
     json.push(b'\n');
-    let new = beside(path, ".new");
-    // What a crash left, or somebody put there, is not written into.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&new)(error)),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed(&new))?;
-    file.write_all(&json).and_then(|()| file.sync_all()).map_err(failed(&new))?;
-    fs::rename(&new, path).map_err(failed(path))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))
+    durable::replace(path, &json).map_err(|(path, source)| RecordError::Io { path, source })
 }
 
 /// Puts a file that is no record aside, for people to look at; of several the last one. Where it lies now.
 pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = beside(path, ".damaged");
+    let aside = durable::beside(path, ".damaged");
     fs::rename(path, &aside)?;
     Ok(aside)
-}
-
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(ending);
-    path.with_file_name(name)
 }
 
 #[cfg(test)]

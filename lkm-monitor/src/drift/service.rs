@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::{
@@ -114,6 +114,11 @@ impl Service {
     /// What was found, if anything.
     pub fn found(&self) -> Option<Found> {
         self.found.try_recv().ok()
+    }
+
+    /// Whether the thread is gone.
+    pub fn has_died(&self) -> bool {
+        self.alive.try_recv() == Err(TryRecvError::Disconnected)
     }
 
     /// Times that the record could not be written.

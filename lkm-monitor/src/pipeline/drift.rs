@@ -5,6 +5,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,7 @@ use crate::{
     drift::{Found, Question, Seen, Service, Subjects, Watch},
     lifecycle::background::jittered,
     model::{Drift, Drifted, Metric, Moment, Observation, SensorState, StateReport, Succession, Verdict},
+    select::{Exclusions, WatchList},
 };
 
 /// A host on which always something is under way is compared after that: a call waits ten seconds for its parts, a file half a minute for
@@ -32,7 +34,6 @@ const MAX_TOLD: usize = 256;
 #[derive(Debug)]
 pub struct StateWatch {
     pub service: Service,
-    pub subjects: Subjects,
     pub interval: Duration,
 }
 
@@ -40,6 +41,7 @@ pub struct StateWatch {
 #[derive(Debug)]
 pub(super) struct Drifting {
     watch: StateWatch,
+    subjects: Subjects,
     stage: Stage,
     /// When there is the next look.
     next: Instant,
@@ -80,10 +82,11 @@ struct Telling {
 
 impl Drifting {
     /// Everything that happens from now on is seen: the probes report.
-    pub(super) fn new(watch: StateWatch, since: Moment) -> Self {
+    fn new(watch: StateWatch, subjects: Subjects, since: Moment) -> Self {
         let now = Instant::now();
         Self {
             watch,
+            subjects,
             stage: Stage::Idle,
             next: now,
             again: false,
@@ -111,22 +114,23 @@ impl Drifting {
     }
 
     pub(super) fn note_sight(&mut self, state: &SensorState) {
-        self.blind = !state.blind_hooks.is_empty() || !state.lost_hooks.is_empty();
-        self.was_blind |= self.blind;
+        self.blind = !state.blind_hooks.is_empty();
+        // Those that were lost and are there again did not report for a while.
+        self.was_blind |= self.blind || !state.lost_hooks.is_empty();
     }
 
     pub(super) fn know(&mut self, succession: &Succession) {
         self.succession = Some(Box::new(succession.clone()));
     }
 
-    /// From now on these are watched. The next look is soon: what was there before is no difference.
-    pub(super) fn watch_also(&mut self, subjects: Subjects) {
-        self.watch.subjects = subjects;
+    /// From now on these are watched: they are looked at soon, so that it is known what was there before.
+    fn follow(&mut self, subjects: Subjects) {
+        self.subjects = subjects;
         self.ask();
     }
 
     /// Wants a look soon. While there is one, there will be one more, however often it was asked for.
-    pub(super) fn ask(&mut self) {
+    fn ask(&mut self) {
         match self.stage {
             Stage::Idle => self.next = Instant::now(),
             _ => self.again = true,
@@ -155,7 +159,7 @@ impl Drifting {
         let service = &self.watch.service;
         match &self.stage {
             Stage::Idle if Instant::now() >= self.next => {
-                if service.look(self.watch.subjects.clone()) {
+                if service.look(self.subjects.clone()) {
                     self.stage = Stage::Looking;
                 }
             }
@@ -228,10 +232,25 @@ impl Telling {
     }
 }
 
+/// What is looked at: what is watched, and not excluded whoever changes it.
+fn subjects((watch, exclusions): (&WatchList, &Exclusions)) -> Subjects {
+    let (folders, files) = watch.places();
+    let (watch, excluded) = (watch.clone(), exclusions.of_all_programs());
+    let subject = move |path: &[u8]| watch.subject_of(path).filter(|_| !excluded(path));
+    Subjects { folders, files, subject: Arc::new(subject) }
+}
+
 impl Pipeline {
     /// Begins to look at the host from time to time. What happens from now on is seen.
     pub fn watch_state(&mut self, watch: StateWatch, since: Moment) {
-        self.drifting = Some(Drifting::new(watch, since));
+        self.drifting = Some(Drifting::new(watch, subjects(self.looks.selection()), since));
+    }
+
+    /// Other files are watched.
+    pub(super) fn follow_watched(&mut self) {
+        if let Some(drifting) = &mut self.drifting {
+            drifting.follow(subjects(self.looks.selection()));
+        }
     }
 
     /// Looks at the host when it is time, and tells what nobody saw becoming so.
@@ -244,6 +263,11 @@ impl Pipeline {
         let losses = self.teller.ledger.totals().filter(|(reason, _)| reason.hides_events());
         let losses = losses.map(|(_, total)| total).sum();
         let Some(drifting) = &mut self.drifting else { return };
+        if drifting.watch.service.has_died() {
+            tracing::error!("who looks at the host has died: what changes while nobody watches is not seen. Report it");
+            self.drifting = None;
+            return;
+        }
         drifting.step(|until_ns| nothing_waits && read_to_ns > until_ns, losses);
         let Stage::Telling(telling) = &mut drifting.stage else { return };
         // One at a time, each when the one before it was taken.
