@@ -14,6 +14,8 @@ pub mod cli;
 pub mod config;
 mod database;
 pub mod dispatch;
+pub mod drift;
+mod durable;
 pub mod evidence;
 pub mod fold;
 pub mod hunt;

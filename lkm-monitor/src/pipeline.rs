@@ -8,6 +8,7 @@
 //! Nothing is dropped without a counter, and every counter that grows becomes a document.
 
 mod account;
+mod drift;
 mod evidence;
 mod firsts;
 mod history;
@@ -23,8 +24,8 @@ use std::{path::Path, time::Instant};
 
 use lkm_monitor_common::event::EventKind;
 
-pub use self::{evidence::Evidence, history::Heard, images::Examining, standings::Counting, teller::Delivery};
 use self::{
+    drift::Drifting,
     firsts::Firsts,
     images::Images,
     kernel::Kernel,
@@ -32,6 +33,9 @@ use self::{
     order::{Order, Ticket},
     standings::Standings,
     teller::Teller,
+};
+pub use self::{
+    drift::StateWatch, evidence::Evidence, history::Heard, images::Examining, standings::Counting, teller::Delivery,
 };
 use crate::{
     fold::Fold,
@@ -104,6 +108,10 @@ pub struct Pipeline {
     accounts: AccountFiles,
     host: Host,
     teller: Teller,
+    /// Where the host is looked at from time to time.
+    drifting: Option<Drifting>,
+    /// Up to this time since boot all events were taken out of the rings.
+    read_to_ns: u64,
     observations: Vec<Observation>,
 }
 
@@ -133,6 +141,8 @@ impl Pipeline {
             accounts: AccountFiles::new(Path::new("/etc")),
             teller: Teller::new(delivery, host.clone(), agent, inspect::read_clock()),
             host,
+            drifting: None,
+            read_to_ns: 0,
             observations: Vec::new(),
         })
     }
@@ -149,6 +159,7 @@ impl Pipeline {
         let now_ns = boot_ns();
         let read_to_ns = rings.read(|event| self.take(event));
         let read_to_ns_or_now = read_to_ns.unwrap_or(now_ns);
+        self.read_to_ns = read_to_ns_or_now;
         self.join.expire(read_to_ns_or_now, &mut self.observations);
         self.pass_on();
         self.expire(read_to_ns_or_now);
@@ -226,6 +237,7 @@ impl Pipeline {
         system_mounts.sort_by_key(|mount| mount.id);
         system_mounts.dedup();
         self.looks.follow(watch, exclusions);
+        self.follow_watched();
         self.standings.follow(thresholds);
     }
 
@@ -334,6 +346,9 @@ impl Pipeline {
         let folded = self.fold.drain();
         self.told(folded);
         self.images.finish(Images::last_deadline(deadline));
+        if let Some(drifting) = self.drifting.take() {
+            drifting.stop(deadline);
+        }
         self.teller.tell_excluded(&self.looks.excluded(), 0);
     }
 

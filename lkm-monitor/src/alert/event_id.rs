@@ -78,6 +78,14 @@ impl<'a> EventKey<'a> {
         Self { boot_ns: heartbeat.state.boot_ns, tid: 0, cpu: 0, kind: "heartbeat", told: 0 }
     }
 
+    pub(super) const fn of_drift(kind: &'a str, number: u32, boot_ns: u64) -> Self {
+        Self { boot_ns, tid: 0, cpu: 0, kind, told: number }
+    }
+
+    pub(super) const fn of_host_state(boot_ns: u64) -> Self {
+        Self { boot_ns, tid: 0, cpu: 0, kind: "host-state", told: 0 }
+    }
+
     pub(super) fn of_spool(change: &SpoolChange) -> Self {
         Self { boot_ns: change.boot_ns, tid: 0, cpu: 0, kind: "spool", told: 0 }
     }

@@ -8,11 +8,13 @@ mod burst;
 mod call;
 mod common;
 mod configuration;
+mod drift;
 mod event_id;
 mod file;
 mod file_change;
 mod finding;
 mod heartbeat;
+mod host_state;
 mod image;
 mod inventory;
 mod json;
@@ -33,9 +35,9 @@ mod tool_run;
 use std::cell::{Cell, RefCell};
 
 use crate::model::{
-    Accounts, Agent, Class, Clock, ClockStep, Excluded, FileBurst, FileEntry, Gap, Heartbeat, Host, KernelAlert,
+    Accounts, Agent, Class, Clock, ClockStep, Drift, Excluded, FileBurst, FileEntry, Gap, Heartbeat, Host, KernelAlert,
     KernelLook, Loss, ModuleCall, ModuleEntry, NotStarted, Observation, Reload, SensorState, Severity, SpoolChange,
-    Succession, ToolEntry, Verdict, text::readable,
+    StateReport, Succession, ToolEntry, Verdict, text::readable,
 };
 use common::Common;
 use event_id::EventKey;
@@ -153,6 +155,18 @@ impl Renderer {
         let mut document = run::render(succession);
         merge(&mut document, finding::render(verdict));
         self.finish(&EventKey::of_succession(succession), document)
+    }
+
+    /// The alert of a difference that a look found which ended at this time since boot; its number among them tells it from the others.
+    pub fn render_drift(&mut self, drift: &Drift, number: u32, boot_ns: u64, verdict: &Verdict) -> Document {
+        let mut document = drift::render(drift);
+        merge(&mut document, finding::render(verdict));
+        self.finish(&EventKey::of_drift(drift::action(&drift.what), number, boot_ns), document)
+    }
+
+    /// The state of the host as a look found it.
+    pub fn render_host_state(&mut self, report: &StateReport) -> Document {
+        self.finish(&EventKey::of_host_state(report.state.ended.boot_ns), host_state::render(report))
     }
 
     /// The metric that says that the daemon is alive.

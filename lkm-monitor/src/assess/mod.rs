@@ -5,6 +5,7 @@
 mod attack;
 mod autoload;
 mod configuration;
+mod drift;
 mod files;
 mod image;
 mod integrity;
@@ -25,6 +26,7 @@ mod unload;
 
 use std::cmp::Reverse;
 
+pub use drift::assess_drift;
 pub use kernel::assess_kernel;
 pub use phrase::process as process_phrase;
 pub use rarity::{judge, weigh_rarity};
@@ -99,6 +101,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let others = [&spool::FAILED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
     let of_kernel = [&kernel::HIDDEN, &kernel::SYSTEM_CALL, &kernel::HOOK, &kernel::TAINT, &kernel::READINGS];
     let of_runs = [&runs::ENDED, &runs::UNREADABLE, &runs::PROGRAM, &runs::CONFIGURATION];
+    let of_state = [&drift::LOADED, &drift::FILE, &drift::POLICY, &drift::GONE, &drift::TAINT, &drift::RECORD];
     of_calls
         .chain(of_files)
         .chain(of_tools)
@@ -106,6 +109,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
         .chain(of_kernel)
         .chain(of_runs)
         .chain(of_sensor)
+        .chain(of_state)
         .chain(others)
 }
 
@@ -121,7 +125,7 @@ mod tests {
         let codes: HashSet<_> = rules().map(|rule| rule.code).collect();
         let ids: HashSet<_> = rules().map(|rule| rule.id).collect();
         assert_eq!((codes.len(), ids.len()), (rules().count(), rules().count()));
-        assert_eq!(codes.len(), 54);
+        assert_eq!(codes.len(), 60);
     }
 
     #[test]

@@ -69,6 +69,11 @@ const SECURITY_MODULES: [&str; 22] = [
     "AliSec",       // Alibaba Cloud: AliSecGuard, AliSecProcFilter64
 ];
 
+/// Whether a module of this name belongs to a security product.
+pub(super) fn is_of_security(name: &[u8]) -> bool {
+    SECURITY_MODULES.iter().any(|prefix| name.starts_with(prefix.as_bytes()))
+}
+
 fn unloaded(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     let failed = call.succeeded() == Some(false);
     (!failed).then(|| Match { severity: Severity::Low, reason: sentence(call, context, "") })
@@ -83,7 +88,7 @@ fn forced(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
 
 fn security_module(call: &ModuleCall, context: &Context<'_>) -> Option<Match> {
     let (name, _) = call.best_name()?;
-    let guards = SECURITY_MODULES.iter().any(|prefix| name.starts_with(prefix.as_bytes()));
+    let guards = is_of_security(&name);
     let was_there = call.errno() != Some(libc::ENOENT);
     (guards && was_there).then(|| Match { severity: Severity::High, reason: sentence(call, context, "") })
 }

@@ -8,6 +8,7 @@ mod integrity;
 mod not_started;
 mod publish;
 mod reload;
+mod state;
 mod tampering;
 mod watches;
 
@@ -170,6 +171,7 @@ async fn watch(
     let (images, examining) = images::start(&config, &host, &mut programs)?;
     let mut heart = Heart::start(&config, reloads.configuration_sha256(), &host, &agent);
     let publisher = Publisher::start(&config.metrics)?;
+    let state_watch = state::start(&config.state, &host, &agent);
     let mut pipeline = Pipeline::new(delivery, watch_list, exclusions, (contents, examining), (host, agent), counting)?;
     // Before maps are taken out: their names go with them.
     let mut links = LinkWatch::start(&mut programs, &mut pipeline);
@@ -181,6 +183,10 @@ async fn watch(
         rings.record(recorder.with_context(|| format!("{}: events cannot be recorded", path.display()))?);
     }
 
+    // The probes report since they were attached: nothing falls between that and the first look.
+    if let Some(watch) = state_watch {
+        pipeline.watch_state(watch, inspect::now());
+    }
     pipeline.tell_state(&report::started(&programs, boot_ns()));
     let mut manager = ServiceManager::of_environment();
     manager.ready(&announce(&programs));

@@ -23,6 +23,7 @@ mod signatures;
 pub mod sinks;
 mod source;
 mod spool;
+mod state;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ use serde::Deserialize;
 pub use signatures::SignaturesConfig;
 pub use source::DEFAULT_PATH;
 pub use spool::SpoolConfig;
+pub use state::{STATE_RECORD, StateConfig};
 
 use self::sinks::{FileConfig, Plan, SinkConfig};
 
@@ -74,6 +76,7 @@ pub struct Config {
     pub signatures: SignaturesConfig,
     pub evidence: EvidenceConfig,
     pub integrity: IntegrityConfig,
+    pub state: StateConfig,
     pub spool: SpoolConfig,
     /// By their names. Without any there is one, `file`.
     pub sinks: BTreeMap<String, SinkConfig>,
@@ -123,6 +126,7 @@ impl Config {
         self.signatures.sources("")?;
         self.evidence.settings()?;
         self.integrity.interval()?;
+        self.state.check()?;
         self.spool.settings()?;
         self.plans()?;
         Ok(())

@@ -13,6 +13,7 @@ mod modules;
 mod mount_table;
 mod place;
 mod read;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod tree;
@@ -33,6 +34,7 @@ pub use self::{
     host_files::{HostFiles, Keep, NotThere, Seen},
     known::Known,
     modules::module_of,
+    survey::{Places, Survey, survey},
 };
 use self::{
     look::Memory,

@@ -13,7 +13,7 @@ use rustix::{
 };
 
 use super::{mounts, os_release};
-use crate::model::{Clock, Host, Namespaces, SystemMount, text::text};
+use crate::model::{Clock, Host, Moment, Namespaces, SystemMount, text::text};
 
 /// Why the host cannot be described.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +108,13 @@ pub fn read_clock() -> Clock {
     let after = boot_time_ns();
     let boot_time = before + (after - before) / 2;
     Clock { realtime_offset_ns: i64::try_from(realtime - boot_time).unwrap_or_default() }
+}
+
+/// This moment on both clocks.
+pub fn now() -> Moment {
+    let boot_ns = u64::try_from(boot_time_ns()).unwrap_or_default();
+    let unix_ms = i64::try_from(read_clock().realtime_ns(boot_ns) / 1_000_000).unwrap_or_default();
+    Moment { boot_ns, unix_ms }
 }
 
 /// Nanoseconds since boot, suspend included, as `ktime_get_boot_ns` counts them.

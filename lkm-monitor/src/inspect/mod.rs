@@ -17,7 +17,7 @@ pub mod users;
 
 pub use agent::identify_agent;
 pub use arguments::{RunningProcesses, complete_arguments};
-pub use host::{HostError, Patterns, read_clock, read_host, system_mounts};
+pub use host::{HostError, Patterns, now, read_clock, read_host, system_mounts};
 pub use own_word::not_the_kernels;
 pub use settings::shared_setting;
 pub use tools::installed_tools;

@@ -114,6 +114,23 @@ impl LossReason {
         }
     }
 
+    /// Whether something may have happened of which nothing is told but this.
+    pub const fn hides_events(self) -> bool {
+        matches!(
+            self,
+            Self::RingFull
+                | Self::RingOverwritten
+                | Self::ScratchExhausted
+                | Self::InFlightFull
+                | Self::ProbeSkipped
+                | Self::WriterNotFollowed
+                | Self::LinkNotFollowed
+                | Self::DecodeError
+                | Self::JoinEvicted
+                | Self::NotLookedAt
+        )
+    }
+
     /// Whether it is events that are counted.
     pub const fn counts_events(self) -> bool {
         !matches!(self, Self::TornRecord)

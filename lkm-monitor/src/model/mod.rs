@@ -9,6 +9,7 @@ pub mod class;
 pub mod configuration;
 pub mod container;
 pub mod content;
+pub mod drift;
 pub mod errno;
 pub mod evidence;
 pub mod examined_image;
@@ -18,8 +19,9 @@ pub mod file_report;
 pub mod group;
 pub mod heartbeat;
 pub mod host;
-pub mod inventory;
+pub mod host_state;
 pub mod integrity;
+pub mod inventory;
 pub mod kernel_alert;
 pub mod loss;
 pub mod module_config;
@@ -52,6 +54,7 @@ pub use class::Class;
 pub use configuration::{Reload, ReloadOutcome, SettingChange};
 pub use container::Container;
 pub use content::{Content, ContentStatus, FileState, Look};
+pub use drift::{Drift, Drifted, RecordLoss, Setting, StateReport, Unseen, Weight, Window};
 pub use errno::errno_name;
 pub use evidence::{EvidenceCause, KeptImage, KeptLoad};
 pub use examined_image::{ExaminedImage, ImageExtent, KernelConfig, KernelPolicy, KernelsWord};
@@ -61,12 +64,13 @@ pub use file_report::FileReport;
 pub use group::GroupKey;
 pub use heartbeat::{Heartbeat, Metric, RingFill};
 pub use host::{Accounts, Agent, Clock, Host, OperatingSystem, SystemMount};
-pub use inventory::{
-    FileEntry, FoundFile, Gap, KnownLoad, LoadSource, ModuleEntry, ModuleFile, ParameterValue, ToolEntry,
-};
+pub use host_state::{FileSeen, HostState, KernelSettings, ModuleSeen, PlaceSeen, PlaceSight, TargetSeen};
 pub use integrity::{
     Check, Extent, HiddenModule, HookKind, KernelFinding, KernelHook, KernelLook, ModuleHistory, ModuleState, Place,
     ReadingsDiffer, Sight, Site, SystemCallEntry, SystemCallTable, TaintCleared, View,
+};
+pub use inventory::{
+    FileEntry, FoundFile, Gap, KnownLoad, LoadSource, ModuleEntry, ModuleFile, ParameterValue, ToolEntry,
 };
 pub use kernel_alert::{KernelAlert, KernelFacts, KernelReport};
 pub use loss::{Loss, LossReason};

@@ -46,7 +46,8 @@ pub struct Moment {
 const SAME_BOOT_MS: u64 = 1000;
 
 impl Moment {
-    fn goes_on_to(self, later: Self) -> bool {
+    /// Whether both clocks went on from this moment to a later one of the same boot.
+    pub(crate) fn goes_on_to(self, later: Self) -> bool {
         let boot_unix_ms = |at: Self| i128::from(at.unix_ms) - i128::from(at.boot_ns / 1_000_000);
         let apart_ms = boot_unix_ms(self).abs_diff(boot_unix_ms(later));
         self.boot_ns <= later.boot_ns && apart_ms < SAME_BOOT_MS.into()

@@ -64,6 +64,11 @@ pub fn shorten(text: &str, max_bytes: usize) -> String {
 const BRIEF_BYTES: usize = 160;
 const CUT_MARK: &str = "…";
 
+/// Text that was made readable before, as a file gives it back which others may have written to: without control characters.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) { readable(text.as_bytes()) } else { Cow::Borrowed(text) }
+}
+
 fn escape(bytes: &[u8], text: &mut String) {
     for byte in bytes {
         // Writing to a String cannot fail.
@@ -115,6 +120,13 @@ mod tests {
         assert_eq!(text(b"\xff\x1b[31m"), "\\xff\\x1b[31m");
         assert_eq!(text("né\u{85}".as_bytes()), "né\\xc2\\x85");
         assert_eq!(text(b""), "");
+    }
+
+    #[test]
+    fn what_was_made_readable_stays_as_it_is() {
+        let text = text(b"a\\b\n\xff");
+        assert_eq!(clean(&text), text);
+        assert_eq!(clean("a\x1b"), "a\\x1b");
     }
 
     #[test]

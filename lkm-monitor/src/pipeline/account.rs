@@ -1,6 +1,6 @@
 //! What the pipeline has to say of itself: losses, states, counters.
 
-use super::{Evidence, Pipeline, teller::EXCLUDED_EVERY_NS};
+use super::{Evidence, Pipeline, drift::Drifting, teller::EXCLUDED_EVERY_NS};
 use crate::{
     inspect,
     metrics::Waiting,
@@ -27,6 +27,7 @@ impl Pipeline {
         self.teller.ledger.set(LossReason::GroupEvicted, self.standings.evicted());
         self.teller.tell_losses();
         self.teller.tell_excluded(&self.looks.excluded(), EXCLUDED_EVERY_NS);
+        self.follow_drift();
     }
 
     /// Enters losses of those who carry documents in the book: totals since the start.
@@ -48,11 +49,17 @@ impl Pipeline {
 
     /// Sends what the sensor can see, now or when there is room.
     pub fn tell_state(&mut self, state: &SensorState) {
+        if let Some(drifting) = &mut self.drifting {
+            drifting.note_sight(state);
+        }
         self.teller.tell_state(state);
     }
 
     /// Sends what was found of the run before, now or when there is room.
     pub fn tell_succession(&mut self, succession: &Succession) {
+        if let Some(drifting) = &mut self.drifting {
+            drifting.know(succession);
+        }
         self.teller.tell_succession(succession);
     }
 
@@ -74,7 +81,8 @@ impl Pipeline {
         });
         let own = self.counters().map(|(name, value)| Metric { name, labels: Vec::new(), value });
         let kept = self.images.evidence().map(Evidence::metrics).unwrap_or_default();
-        lost.chain(own).chain(kept).chain(self.kernel.metrics()).collect()
+        let of_state = self.drifting.iter().flat_map(Drifting::metrics);
+        lost.chain(own).chain(kept).chain(of_state).chain(self.kernel.metrics()).collect()
     }
 
     /// Whether there is something that no document tells of.

@@ -51,6 +51,11 @@ impl Looks {
         self.exclusions = exclusions.succeed(&self.exclusions);
     }
 
+    /// What is watched, and what of it is not told.
+    pub(super) const fn selection(&self) -> (&WatchList, &Exclusions) {
+        (&self.watch, &self.exclusions)
+    }
+
     /// What the probes have to report.
     pub(super) const fn watched_names(&self) -> &NameFilter {
         self.watch.filter()

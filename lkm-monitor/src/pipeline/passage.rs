@@ -64,6 +64,9 @@ impl Pipeline {
 
     /// Weighs an observation by itself, and asks how it stands.
     pub(super) fn weighed_alone(&mut self, mut pending: Pending) {
+        if let Some(drifting) = &mut self.drifting {
+            drifting.note(&pending.observation);
+        }
         let process = match &mut pending.observation {
             Observation::Call(call) => call.process.as_mut(),
             Observation::Request(request) => Some(&mut request.process),

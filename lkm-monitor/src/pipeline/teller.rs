@@ -8,8 +8,8 @@ use crate::{
     assess,
     ledger::Ledger,
     model::{
-        Accounts, Agent, Clock, ClockStep, Excluded, FileBurst, Heartbeat, Host, KernelAlert, KernelLook, Loss,
-        LossReason, Observation, ProcessTree, Reload, SensorState, SpoolChange, Succession, Verdict,
+        Accounts, Agent, Clock, ClockStep, Drift, Excluded, FileBurst, Heartbeat, Host, KernelAlert, KernelLook, Loss,
+        LossReason, Observation, ProcessTree, Reload, SensorState, SpoolChange, StateReport, Succession, Verdict,
     },
     output::{Output, Priority, Sent},
     sensor::losses::Totals,
@@ -142,6 +142,17 @@ impl Teller {
         self.insist(document);
     }
 
+    /// One difference of those that a look found, which ended at this time since boot.
+    pub(super) fn tell_drift(&mut self, drift: &Drift, number: u32, boot_ns: u64, verdict: &Verdict) {
+        let document = self.renderer.render_drift(drift, number, boot_ns, verdict);
+        self.insist(document);
+    }
+
+    pub(super) fn tell_host_state(&mut self, report: &StateReport) {
+        let document = self.renderer.render_host_state(report);
+        self.insist(document);
+    }
+
     /// The next one says what this one would have: it is not worth waiting for room.
     pub(super) fn tell_heartbeat(&mut self, heartbeat: &Heartbeat) {
         let document = self.renderer.render_heartbeat(heartbeat);
@@ -210,7 +221,7 @@ impl Teller {
     }
 
     /// Sends what is owed, as far as there is room. Whether that is all of it.
-    fn tell_owed(&mut self) -> bool {
+    pub(super) fn tell_owed(&mut self) -> bool {
         while let Some(document) = self.owed.front() {
             match self.queue(document.clone(), Priority::Reserved) {
                 Sent::Queued => {

@@ -1,15 +1,13 @@
 //! The file that holds the record of a run.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 
-use crate::{inspect::regular, model::RunRecord};
+use crate::{durable, inspect::regular, model::RunRecord};
 
 /// Of the file's layout; a file of another version says nothing.
 const VERSION: u32 = 1;
@@ -61,31 +59,16 @@ pub(super) fn read(path: &Path) -> Result<Option<RunRecord>, RecordError> {
 
 /// Puts a record in the place of the one before: after a crash at any moment, one of them is there and whole.
 pub(super) fn write(path: &Path, run: &RunRecord) -> Result<(), RecordError> {
-    let failed = |at: &Path| {
-        let path = at.to_owned();
-        move |source| RecordError::Io { path, source }
-    };
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed(folder))?;
-    let mut text = serde_json::to_vec(&Versioned { version: VERSION, run })
+    let mut json = serde_json::to_vec(&Versioned { version: VERSION, run })
         .map_err(|source| RecordError::Malformed { path: path.to_owned(), source })?;
-    text.push(b'\n');
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    // What a crash left, or somebody put there, is not written into.
-    match fs::remove_file(&new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&new)(error)),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new).map_err(failed(&new))?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed(&new))?;
-    fs::rename(&new, path).map_err(failed(path))?;
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))
+    json.push(b'\n');
+    durable::replace(path, &json).map_err(|(path, source)| RecordError::Io { path, source })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use proptest::prelude::*;
 
     use super::*;

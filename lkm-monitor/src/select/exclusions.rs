@@ -102,6 +102,13 @@ impl Exclusions {
         true
     }
 
+    /// Which paths are excluded whoever changes them, as far as these exclusions say now.
+    pub fn of_all_programs(&self) -> impl Fn(&[u8]) -> bool + Send + Sync + use<> {
+        let whoever = self.entries.iter().filter(|entry| entry.executable.is_none());
+        let patterns: Vec<_> = whoever.map(|entry| entry.path.clone()).collect();
+        move |path| patterns.iter().any(|pattern| pattern.matches(path))
+    }
+
     /// What was kept back since the start, by exclusion.
     pub fn counts(&self) -> impl Iterator<Item = Excluded> {
         let now = self.entries.iter().map(|entry| Excluded {
@@ -204,6 +211,13 @@ mod tests {
         let mut deleted = change;
         deleted.process.caller.executable_unlinked = true;
         assert!(!exclude(&mut exclusions(Some(&name)), &deleted));
+    }
+
+    #[test]
+    fn what_is_excluded_for_all_programs_is_known() {
+        let of_all = exclusions(None).of_all_programs();
+        assert!(of_all(b"/run/initramfs/x/a.conf") && !of_all(b"/etc/modprobe.d/a.conf"));
+        assert!(!exclusions(Some("/usr/bin/cp")).of_all_programs()(b"/run/initramfs/a"));
     }
 
     #[test]

@@ -153,7 +153,9 @@ impl Sensor {
     pub(crate) fn start_service(hooks: Hooks, name: &str, settings: &str) -> Self {
         let config = format!("/run/{name}.toml");
         let own = format!("[sensor]\nsyscall_hooks = \"{}\"\n", hooks.name());
-        fs::write(&config, own + settings).expect("write a config");
+        // What it delivers is no matter of what it finds.
+        let state = if settings.contains("[state]") { "" } else { "\n[state]\nenabled = false\n" };
+        fs::write(&config, own + settings + state).expect("write a config");
         Self::launch_words(&[PROGRAM, "run", "--config", &config], None)
     }
 
@@ -169,7 +171,14 @@ impl Sensor {
         let evidence = if settings.contains("[evidence]") { "" } else { &evidence };
         // Looks at the kernel cost an emulated machine seconds, and find what scenarios leave in their middle.
         let looks = if settings.contains("[integrity]") { "" } else { "\n[integrity]\nenabled = false\n" };
-        fs::write(&config, own + record + settings + evidence + looks).expect("write a config");
+        // Nor is what was loaded and changed since another daemon's last look.
+        let state_record = format!("/run/{name}.state.json");
+        let state = format!("\n[state]\npath = \"{state_record}\"\n");
+        let state = if settings.contains("[state]") { "" } else { &state };
+        if record.contains("[heartbeat]") {
+            forget(&[&state_record, &format!("/run/{name}.json")]);
+        }
+        fs::write(&config, own + record + settings + evidence + looks + state).expect("write a config");
         Self::launch_by(wrapper, &[arguments, &["--config", &config]].concat(), None)
     }
 
@@ -179,6 +188,7 @@ impl Sensor {
     }
 
     fn launch(arguments: &[&str], copy: Option<ChildStdin>) -> Self {
+        forget(&["/var/lib/lkm-monitor/run.json", "/var/lib/lkm-monitor/state.json"]);
         Self::launch_by(&[], arguments, copy)
     }
 
@@ -327,6 +337,11 @@ impl Sensor {
         self.stream.change(|state| state.held = held);
     }
 
+    /// Lets it read its settings anew.
+    pub(crate) fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     pub(crate) fn resume(&self) {
         self.signal(Signal::CONT);
     }
@@ -378,6 +393,13 @@ impl Drop for Sensor {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+    }
+}
+
+/// Lets the next daemon with these records be the first.
+fn forget(records: &[&str]) {
+    for record in records {
+        let _ = fs::remove_file(record);
     }
 }
 

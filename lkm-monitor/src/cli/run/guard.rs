@@ -121,7 +121,7 @@ pub(super) struct Heart {
 impl Heart {
     /// Begins to keep the record of this run.
     pub(super) fn start(config: &Config, configuration_sha256: String, host: &Host, agent: &Agent) -> Self {
-        let began = now();
+        let began = inspect::now();
         let run = RunRecord {
             ephemeral_id: agent.ephemeral_id.clone(),
             boot_id: host.boot_id.clone(),
@@ -147,7 +147,7 @@ impl Heart {
     pub(super) fn follow_settings(&mut self, configuration_sha256: String) {
         if let Some(recorder) = &mut self.recorder {
             recorder.follow(configuration_sha256);
-            recorder.beat(now());
+            recorder.beat(inspect::now());
         }
     }
 
@@ -166,7 +166,7 @@ impl Heart {
             }
             if self.recorded.elapsed() >= self.config.record_interval() {
                 self.recorded = Instant::now();
-                recorder.beat(now());
+                recorder.beat(inspect::now());
             }
         }
         if self.config.interval().is_some_and(|interval| self.told.elapsed() >= interval) {
@@ -205,15 +205,9 @@ impl Heart {
     /// Puts on record that the run was told to stop.
     pub(super) fn stop(self, deadline: Instant) {
         if let Some(recorder) = self.recorder
-            && !recorder.stop(now(), deadline)
+            && !recorder.stop(inspect::now(), deadline)
         {
             tracing::warn!("that this run was stopped is not on record: the next one will take it for killed");
         }
     }
-}
-
-fn now() -> Moment {
-    let boot_ns = boot_ns();
-    let unix_ms = i64::try_from(inspect::read_clock().realtime_ns(boot_ns) / 1_000_000).unwrap_or_default();
-    Moment { boot_ns, unix_ms }
 }

@@ -233,7 +233,7 @@ fn tell(look: &Look, versions: Versions<'_>, modules: &mut Modules, content: &mu
     }
 }
 
-const fn status(miss: Miss) -> ContentStatus {
+pub(super) const fn status(miss: Miss) -> ContentStatus {
     match miss {
         Miss::Gone => ContentStatus::Gone,
         Miss::Detour => ContentStatus::Replaced,

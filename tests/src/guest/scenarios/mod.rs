@@ -8,13 +8,14 @@ mod configuration;
 mod delivery;
 mod disguises;
 pub(crate) mod documents;
+mod drift;
 mod evasions;
 mod failures;
 mod files;
 mod flood;
 mod images;
-mod inventory;
 pub(crate) mod integrity;
+mod inventory;
 mod lifecycle;
 mod loads;
 mod metrics;
@@ -278,6 +279,14 @@ pub(crate) const ALL: &[Scenario] = &[
     in_user_space("runs::record_that_is_a_pipe", runs::record_that_is_a_pipe),
     in_user_space("runs::other_program_and_settings", runs::other_program_and_settings),
     in_user_space("runs::files_of_the_daemon_changed", runs::files_of_the_daemon_changed),
+    once("drift::first_start", drift::first_start),
+    once("drift::while_stopped", drift::while_stopped),
+    once("drift::seen_before_the_stop", drift::seen_before_the_stop),
+    once("drift::cleared_taint", drift::cleared_taint),
+    in_user_space("drift::unnoticed", drift::unnoticed),
+    in_user_space("drift::damaged_record", drift::damaged_record),
+    in_user_space("drift::removed_record", drift::removed_record),
+    in_user_space("drift::replaced_place", drift::replaced_place),
     in_user_space("metrics::as_in_heartbeats", metrics::as_in_heartbeats),
     once("inventory::modules", inventory::modules),
     once("inventory::files", inventory::files),

@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::{document::Document, process::forked, sensor::Sensor, stage::Stage};
@@ -24,12 +23,6 @@ const VENDOR: &str = "/srv/vendor/modprobe.d";
 const BUSY: &str = "/tmp/reload";
 /// Two daemons on an emulated machine need as long to look at each.
 const PACE: Duration = Duration::from_millis(30);
-
-/// Tells the daemon to read its settings.
-fn hang_up(sensor: &Sensor) {
-    let pid = i32::try_from(sensor.pid()).ok().and_then(Pid::from_raw).expect("the daemon's process");
-    kill_process(pid, Signal::HUP).expect("send the signal");
-}
 
 fn said(sensor: &Sensor, action: &str) -> Document {
     sensor.expect(action, |document| document.text("event.action") == action)
@@ -100,7 +93,7 @@ pub(super) fn loses_nothing(stage: &mut Stage) {
         sensor.expect("a file, before", |document| document.text("file.path").starts_with(BUSY));
         fs::write(OWN, format!("[[files.watch]]\npath = \"{VENDOR}/*\"\nkind = \"modprobe\"\n"))
             .expect("write settings");
-        hang_up(&sensor);
+        sensor.hang_up();
         sensor.says("the configuration was reloaded");
         let reloaded = said(&sensor, "configuration-reloaded");
         let sequence = reloaded.number("event.sequence");
@@ -135,7 +128,7 @@ pub(super) fn loses_nothing(stage: &mut Stage) {
 
     fs::write(LATER, "[rarity]\nwindow_days = 0\nwindow_day = 1\n[[files.watch]]\npath = \"/a/b\"\nkind = \"x\"\n")
         .expect("write settings");
-    hang_up(&sensor);
+    sensor.hang_up();
     let rejected = said(&sensor, "configuration-rejected");
     rejected.contains(json!({ "event": { "kind": "state", "outcome": "failure" } }));
     let before = reloaded.text("lkm_monitor.configuration.sha256");
@@ -150,7 +143,7 @@ pub(super) fn loses_nothing(stage: &mut Stage) {
 
     fs::write(LATER, "[sensor]\ncalls_ring_bytes = 1048576\n").expect("write settings");
     sensor.begin_scenario();
-    hang_up(&sensor);
+    sensor.hang_up();
     said(&sensor, "configuration-reloaded").contains(json!({ "lkm_monitor": { "configuration": {
         "sha256_before": before,
         "restart_needed": ["sensor.calls_ring_bytes"],

@@ -1,0 +1,77 @@
+//! Files, and the places that they lie in.
+
+use super::{Between, Compared};
+use crate::model::{Drifted, FileSeen, HostState, PlaceSeen, PlaceSight};
+
+/// What is made anew at each boot.
+const VOLATILE: &str = "/run/";
+
+pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Compared) {
+    let (last, now) = (between.last, between.now);
+    for (path, place) in &now.places {
+        let Some(before) = last.places.get(path).filter(|before| is_another(before, place)) else { continue };
+        if between.notes.explain_place(path) {
+            compared.explained += 1;
+            continue;
+        }
+        let what = Drifted::Place { path: path.clone(), before: before.clone(), now: place.clone() };
+        compared.drifts.push(between.drift(what));
+    }
+    let new = now
+        .files
+        .iter()
+        .filter(|(path, _)| !last.files.contains_key(*path))
+        .map(|(path, file)| (path, None, Some(file)));
+    let old = last.files.iter().map(|(path, file)| (path, Some(file), now.files.get(path)));
+    for (path, before, file) in old.chain(new) {
+        let is_another = match (before, file) {
+            (Some(before), Some(file)) => is_changed(before, file),
+            (Some(_), None) => is_missed(now, path) && (same_boot || !path.starts_with(VOLATILE)),
+            // Of a place that is looked at for the first time nothing was known.
+            (None, _) => is_missed(last, path),
+        };
+        if !is_another {
+            continue;
+        }
+        if between.notes.explain_file(path, before, file) {
+            compared.explained += 1;
+            continue;
+        }
+        let what = Drifted::File { path: path.clone(), before: before.cloned(), now: file.cloned() };
+        compared.drifts.push(between.drift(what));
+    }
+}
+
+/// The place that a file lies in, or is.
+pub(super) fn place_of<'a>(state: &'a HostState, path: &str) -> Option<&'a PlaceSeen> {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    state.places.get(path).or_else(|| state.places.get(folder))
+}
+
+/// Whether a look would have shown the file at this path.
+fn is_missed(state: &HostState, path: &str) -> bool {
+    place_of(state, path).is_some_and(|place| place.sight.is_known())
+}
+
+/// Whether a place cannot be looked at as it was, or is another. That it is there or not shows in its files.
+fn is_another(before: &PlaceSeen, now: &PlaceSeen) -> bool {
+    let lost = before.sight.shows_files() && !now.sight.shows_files();
+    let full = before.sight.is_known() && now.sight == PlaceSight::TooManyFiles;
+    let are_there = before.sight.shows_files()
+        && now.sight.shows_files()
+        && [before, now].iter().all(|place| place.sight != PlaceSight::Gone);
+    lost || full || (are_there && (before.leads_to != now.leads_to || before.mount_point != now.mount_point))
+}
+
+fn is_changed(before: &FileSeen, now: &FileSeen) -> bool {
+    let content = match (&before.sha256, &now.sha256) {
+        (Some(before), Some(now)) => before != now,
+        // Where it was not read, its inode has to do.
+        _ => {
+            let of = |file: &FileSeen| (file.inode, file.size, file.modified_ns, file.changed_ns);
+            before.target.is_none() && now.target.is_none() && of(before) != of(now)
+        }
+    };
+    let attributes = |file: &FileSeen| (file.mode, file.uid, file.gid);
+    content || attributes(before) != attributes(now) || before.target != now.target
+}

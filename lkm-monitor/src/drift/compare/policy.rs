@@ -1,0 +1,95 @@
+//! What the kernel was told about modules, and its taint mask.
+
+use super::{Between, Compared};
+use crate::model::{Drifted, KernelSettings, Setting, Weight};
+
+/// Where the kernel has the name of the program that it starts to get a module.
+const MODPROBE: &str = "/proc/sys/kernel/modprobe";
+/// From the weakest to the strongest.
+const LOCKDOWN: [&str; 3] = ["none", "integrity", "confidentiality"];
+/// What keeps modules out, or makes the kernel demand something of them.
+const PROTECTING: [&str; 8] = [
+    "module_blacklist",
+    "module.sig_enforce",
+    "modprobe.blacklist",
+    "rd.driver.blacklist",
+    "lockdown",
+    "lsm",
+    "security",
+    "ima_appraise",
+];
+
+pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Compared) {
+    let (last, now) = (&between.last.policy, &between.now.policy);
+    let mut add = |setting, before: String, now: String, weight| {
+        compared.drifts.push(between.drift(Drifted::Policy { setting, before, now, weight }));
+    };
+    // Nothing but a restart changes it.
+    if let (Some(before), Some(now)) = (&last.command_line, &now.command_line)
+        && before != now
+    {
+        let weight = if same_boot { Weight::Impossible } else { of_words(before, now) };
+        add(Setting::CommandLine, before.join(" "), now.join(" "), weight);
+    }
+    for (setting, before, now) in switches(last, now) {
+        let Some(before) = before else { continue };
+        let weight = match now {
+            Some(now) if now >= before => continue,
+            // The kernel makes it stronger and never weaker (`bool_enable_only` in kernel/params.c, `lock_kernel_down` in
+            // security/lockdown/lockdown.c, `proc_dointvec_minmax` from 1 to 1 in kernel/sysctl.c).
+            Some(_) if same_boot => Weight::Impossible,
+            // Each boot begins without, and somebody turns it on.
+            Some(_) if setting == Setting::ModulesDisabled => Weight::Other,
+            Some(_) => Weight::Weaker,
+            None => Weight::Other,
+        };
+        let shown = |value: Option<usize>| match (setting, value) {
+            (_, None) => "not readable".to_owned(),
+            (Setting::Lockdown, Some(level)) => LOCKDOWN.get(level).copied().unwrap_or_default().to_owned(),
+            (_, Some(value)) => value.to_string(),
+        };
+        add(setting, shown(Some(before)), shown(now), weight);
+    }
+    let modprobe = |settings: &KernelSettings| settings.modprobe.clone();
+    if let (Some(before), Some(now)) = (modprobe(last), modprobe(now))
+        && before != now
+    {
+        if between.notes.explain_setting(MODPROBE, &before, &now) {
+            compared.explained += 1;
+        } else {
+            add(Setting::Modprobe, before, now, Weight::Weaker);
+        }
+    }
+    if let (Some(before), Some(now), true) = (between.last.taints, between.now.taints, same_boot) {
+        let before = before | between.notes.taints();
+        let lost = before & !now;
+        if lost != 0 {
+            compared.drifts.push(between.drift(Drifted::TaintLost { lost, before, now }));
+        }
+    }
+}
+
+/// What has degrees, as numbers that grow with what is demanded.
+fn switches(last: &KernelSettings, now: &KernelSettings) -> [(Setting, Option<usize>, Option<usize>); 3] {
+    let level = |settings: &KernelSettings| {
+        let name = settings.lockdown.as_deref()?;
+        LOCKDOWN.iter().position(|known| *known == name)
+    };
+    let flag = |flag: Option<bool>| flag.map(usize::from);
+    [
+        (Setting::Lockdown, level(last), level(now)),
+        (Setting::SignatureEnforcement, flag(last.sig_enforce), flag(now.sig_enforce)),
+        (Setting::ModulesDisabled, flag(last.modules_disabled), flag(now.modules_disabled)),
+    ]
+}
+
+/// It is weaker when a word is gone that protects, or one is new that does not.
+fn of_words(before: &[String], now: &[String]) -> Weight {
+    let is_protecting = |word: &String| {
+        let name = word.trim_start_matches('"').split('=').next().unwrap_or_default().replace('-', "_");
+        PROTECTING.contains(&name.as_str())
+    };
+    let gone = before.iter().any(|word| !now.contains(word) && is_protecting(word));
+    let new = now.iter().any(|word| !before.contains(word) && !is_protecting(word));
+    if gone || new { Weight::Weaker } else { Weight::Other }
+}

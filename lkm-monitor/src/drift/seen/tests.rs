@@ -1,0 +1,81 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::model::{Bytes, FileChange, ModuleFacts, samples};
+
+fn report(path: &str, action: FileAction) -> FileReport {
+    FileReport {
+        change: FileChange { action, path: samples::path(path), ..samples::file_change() },
+        subject: Subject::Modprobe,
+        whole_folder: false,
+        left: false,
+        of_host: true,
+        content: Content::default(),
+    }
+}
+
+#[test]
+fn a_name_that_a_file_left_is_free() {
+    let mut seen = Seen::default();
+    let mut renamed = report("/etc/modprobe.d/b.conf", FileAction::Renamed);
+    renamed.change.old_path = Some(samples::path("/etc/modprobe.d/a.conf"));
+    assert!(seen.note_file(&renamed));
+    let of = |seen: &Seen| -> Vec<_> {
+        seen.files.iter().map(|note| (note.path.rsplit('/').next().unwrap().to_owned(), note.after.clone())).collect()
+    };
+    assert_eq!(of(&seen), [("a.conf".to_owned(), Version::Absent), ("b.conf".to_owned(), Version::Unknown)]);
+    let left = FileReport { left: true, ..renamed };
+    let mut seen = Seen::default();
+    assert!(seen.note_file(&left));
+    assert_eq!(of(&seen), [("a.conf".to_owned(), Version::Absent)], "nobody watches where it went");
+    let mut seen = Seen::default();
+    assert!(seen.note_file(&report("/etc/modprobe.d/a.conf", FileAction::Removed)));
+    assert_eq!(of(&seen), [("a.conf".to_owned(), Version::Absent)]);
+    assert_eq!(seen.files[0].before, Version::Unknown);
+    seen.note_file(&report("/etc/modprobe.d/a.conf", FileAction::Created));
+    assert_eq!(seen.files[1].before, Version::Absent);
+}
+
+#[test]
+fn many_changes_of_one_file_take_little_room() {
+    let mut seen = Seen::default();
+    for boot_ns in 0..10_000 {
+        let mut written = report("/etc/modprobe.d/a.conf", FileAction::Written);
+        (written.change.boot_ns, written.change.closed_boot_ns) = (boot_ns, None);
+        seen.note_file(&written);
+    }
+    assert_eq!((seen.files.len(), seen.overflowed_ns), (MAX_OF_ONE, 0));
+    let first = seen.files.first().unwrap();
+    assert_eq!((first.begun_ns, first.ended_ns), (0, 10_000 - MAX_OF_ONE as u64));
+}
+
+#[test]
+fn a_call_that_is_told_twice_is_one_note() {
+    let mut seen = Seen::default();
+    let call = ModuleCall {
+        module: ModuleFacts { name: Some(Bytes::whole("x")), ..ModuleFacts::default() },
+        ..samples::load()
+    };
+    seen.note_call(&call);
+    seen.note_call(&ModuleCall { told: 1, ..call });
+    assert_eq!(seen.modules.len(), 1);
+    assert!(!seen.is_empty());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+
+    #[test]
+    fn bounds_hold_whatever_comes(names in proptest::collection::vec("[a-z/]{1,400}", 0..300), repeat in 1_u32..40) {
+        let mut seen = Seen::default();
+        for number in 0..repeat {
+            for name in &names {
+                seen.note_file(&report(&format!("/{number}/{name}"), FileAction::Written));
+            }
+        }
+        prop_assert!(seen.files.len() <= MAX_NOTES);
+        prop_assert!(seen.files.iter().map(FileNote::bytes).sum::<usize>() <= MAX_BYTES);
+        let json = serde_json::to_vec(&seen).unwrap();
+        prop_assert_eq!(serde_json::from_slice::<Seen>(&json).unwrap(), seen);
+    }
+}
