@@ -100,3 +100,149 @@ fn is_one_module(one: &HiddenModule, other: &HiddenModule) -> bool {
     let who = |module: &HiddenModule| (module.address, module.loaded_boot_ns);
     one.name == other.name && one.memory.first() == other.memory.first() && who(one) == who(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{KernelHook, Place, Sight, TaintCleared};
+
+    fn module(address: u64, state: ModuleState) -> HiddenModule {
+        HiddenModule {
+            name: "rootkit".to_owned(),
+            address: Some(address),
+            memory: Vec::new(),
+            state: Some(state),
+            taints: Some(0),
+            loaded_boot_ns: None,
+            seen_in: vec![View::Memory],
+            missing_from: vec![View::List],
+        }
+    }
+
+    fn hidden(address: u64) -> KernelFinding {
+        KernelFinding::Hidden(module(address, ModuleState::Live))
+    }
+
+    fn look_at(seconds: u64, findings: &[KernelFinding]) -> KernelLook {
+        KernelLook {
+            boot_ns: seconds * 1_000_000_000,
+            cpu_ns: 0,
+            elapsed_ns: 0,
+            views: vec![(View::List, Sight::Whole { count: 0 })],
+            checks: Vec::new(),
+            findings: findings.to_vec(),
+            more_findings: 0,
+        }
+    }
+
+    #[test]
+    fn what_was_found_twice_is_told_once_until_it_goes() {
+        let mut confirm = Confirm::default();
+        let found = [hidden(64)];
+        assert_eq!(confirm.settle(&look_at(10, &found)), []);
+        assert_eq!(confirm.next_look(10_000_000_000), Some(SOON));
+        assert_eq!(confirm.settle(&look_at(11, &found)), [], "too soon");
+        assert_eq!(confirm.next_look(11_000_000_000), Some(SOON / 2));
+        assert_eq!(confirm.settle(&look_at(12, &found)), found);
+        assert_eq!(confirm.next_look(12_000_000_000), None);
+        assert_eq!(confirm.settle(&look_at(600, &found)), []);
+        assert_eq!(confirm.settle(&look_at(1200, &[])), []);
+        assert_eq!(confirm.settle(&look_at(1800, &found)), []);
+        assert_eq!(confirm.settle(&look_at(1802, &found)), found, "it is back");
+    }
+
+    #[test]
+    fn a_race_is_not_told() {
+        let mut confirm = Confirm::default();
+        assert_eq!(confirm.settle(&look_at(10, &[hidden(64)])), []);
+        assert_eq!(confirm.settle(&look_at(12, &[hidden(128)])), [], "another one");
+        assert_eq!(confirm.settle(&look_at(14, &[])), []);
+        assert_eq!(confirm.settle(&look_at(16, &[hidden(128)])), [], "it was gone meanwhile");
+    }
+
+    /// Or else who keeps changing would never be told.
+    #[test]
+    fn a_module_that_hides_another_way_is_the_same_module_and_is_told_again() {
+        let mut confirm = Confirm::default();
+        let other = |missing: View| {
+            KernelFinding::Hidden(HiddenModule { missing_from: vec![missing], ..module(64, ModuleState::Live) })
+        };
+        assert_eq!(confirm.settle(&look_at(10, &[other(View::List)])), []);
+        assert_eq!(confirm.settle(&look_at(12, &[other(View::Kset)])), [other(View::Kset)]);
+        assert_eq!(confirm.settle(&look_at(14, &[other(View::List)])), []);
+        assert_eq!(confirm.settle(&look_at(16, &[other(View::List)])), [other(View::List)]);
+        assert_eq!(confirm.settle(&look_at(18, &[other(View::List)])), []);
+    }
+
+    #[test]
+    fn what_may_be_on_its_way_takes_longer() {
+        let of_history = HiddenModule { seen_in: vec![View::History], state: None, ..module(64, ModuleState::Live) };
+        for slow in [module(64, ModuleState::Coming), module(64, ModuleState::Unformed), of_history] {
+            let mut confirm = Confirm::default();
+            let found = [KernelFinding::Hidden(slow)];
+            for seconds in [10, 12, 39] {
+                assert_eq!(confirm.settle(&look_at(seconds, &found)), []);
+            }
+            assert_eq!(confirm.settle(&look_at(40, &found)), found);
+        }
+    }
+
+    #[test]
+    fn a_look_that_sees_less_forgets_nothing() {
+        let mut confirm = Confirm::default();
+        let found = [hidden(64)];
+        confirm.settle(&look_at(10, &found));
+        confirm.settle(&look_at(12, &found));
+        let blind = Sight::Unavailable { why: "forbidden".to_owned() };
+        assert_eq!(confirm.settle(&KernelLook { views: vec![(View::List, blind)], ..look_at(14, &[]) }), []);
+        assert_eq!(confirm.settle(&look_at(16, &found)), []);
+        assert_eq!(confirm.settle(&look_at(18, &found)), []);
+    }
+
+    fn any_finding() -> impl Strategy<Value = KernelFinding> {
+        let target = Place { address: 1, module: None, hidden: false };
+        let hook = move |record| KernelHook {
+            kind: crate::model::HookKind::Ftrace,
+            record,
+            site: None,
+            target: target.clone(),
+        };
+        let cleared = |bits| TaintCleared { bits, mask: 0, modules: Vec::new(), had: bits };
+        prop_oneof![
+            (0..3_u64).prop_map(hidden),
+            (0..3_u64).prop_map(move |record| KernelFinding::Hook(hook(record))),
+            (1..3_u64).prop_map(move |bits| KernelFinding::TaintCleared(cleared(bits))),
+        ]
+    }
+
+    proptest! {
+        /// What is told was in this look and in an earlier one, and was not told since it came.
+        #[test]
+        fn nothing_is_told_that_was_not_found_before(
+            looks in proptest::collection::vec((proptest::collection::vec(any_finding(), 0..4), 0..5_u64), 0..30),
+        ) {
+            let mut confirm = Confirm::default();
+            let (mut before, mut told, mut seconds): (Vec<KernelFinding>, Vec<KernelFinding>, _) = (Vec::new(), Vec::new(), 0);
+            for (mut findings, wait) in looks {
+                findings.dedup_by(|one, other| one.is_about_the_same(other));
+                let mut single: Vec<KernelFinding> = Vec::new();
+                for finding in findings {
+                    if !single.iter().any(|known| known.is_about_the_same(&finding)) {
+                        single.push(finding);
+                    }
+                }
+                seconds += wait;
+                told.retain(|told| single.iter().any(|finding| finding.is_about_the_same(told)));
+                for certain in confirm.settle(&look_at(seconds, &single)) {
+                    prop_assert!(before.iter().any(|earlier| earlier.is_about_the_same(&certain)));
+                    prop_assert!(!told.iter().any(|told| told.is_same(&certain)));
+                    told.retain(|told| !told.is_about_the_same(&certain));
+                    told.push(certain);
+                }
+                before = single;
+            }
+        }
+    }
+}

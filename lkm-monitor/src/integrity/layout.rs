@@ -154,7 +154,7 @@ impl KprobeLayout {
         let behind_start = |offset: usize| offset.wrapping_sub(start);
         let return_handlers = some("kretprobe", &["handler", "entry_handler"]).into_iter().map(behind_start);
         Ok(Self {
-            bytes: size(types, "kprobe")?.max(size(types, "kretprobe")?),
+            bytes: size(types, "kprobe")?,
             table: offset(types, "kprobe", "hlist")?,
             list: offset(types, "kprobe", "list")?,
             address: offset(types, "kprobe", "addr")?,

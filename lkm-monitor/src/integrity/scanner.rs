@@ -86,6 +86,13 @@ impl Scanner {
         Self { root: root.to_owned(), kernel, symbols, had_taints: 0 }
     }
 
+    /// One that looks at this memory.
+    #[cfg(test)]
+    pub(super) fn with(root: &Path, memory: impl Memory + Send + 'static, ground: Ground) -> Self {
+        let kernel = Ok(Kernel { memory: Box::new(memory), ground });
+        Self { root: root.to_owned(), kernel, symbols: Symbols::default(), had_taints: 0 }
+    }
+
     /// Why kernel memory cannot be looked at, a clause.
     pub fn blind(&self) -> Option<&str> {
         self.kernel.as_ref().err().map(String::as_str)
@@ -237,3 +244,6 @@ fn now(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
     u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests;

@@ -64,6 +64,7 @@ impl Symbols {
     /// Reads the symbols below the folder `root`. Takes some ten milliseconds: the file is made while it is read.
     pub(super) fn read(root: &Path) -> Result<Self, SymbolsError> {
         let mut error = None;
+        let mut withheld = false;
         for path in FILES {
             match regular::open(&root.join(path)) {
                 Ok((file, _)) => {
@@ -71,11 +72,12 @@ impl Symbols {
                     if symbols.look_up()? {
                         return Ok(symbols);
                     }
+                    withheld = true;
                 }
                 Err(cause) => error = error.or(Some(cause)),
             }
         }
-        Err(error.map_or(SymbolsError::Withheld, SymbolsError::Read))
+        Err(error.filter(|_| !withheld).map_or(SymbolsError::Withheld, SymbolsError::Read))
     }
 
     pub(super) fn get(&self, name: &'static str) -> Option<Symbol> {

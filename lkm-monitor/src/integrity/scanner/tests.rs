@@ -1,0 +1,260 @@
+use super::*;
+use crate::{
+    integrity::fake::{
+        self, FTRACE_END, FTRACE_FIRST, FakeKernel, FakeMemory, FakeModule, HEAP, KPROBES, OF_KRETPROBE, SYSTEM_CALLS,
+        TAINTED, TEXT, address_of, ground, text_of,
+    },
+    model::{HiddenModule, HookKind, Place, Site, SystemCallTable},
+};
+
+fn look(kernel: &FakeKernel) -> KernelLook {
+    look_with(kernel, &ModuleHistory { unavailable: Some("nobody keeps one".to_owned()), ..ModuleHistory::default() })
+}
+
+fn look_with(kernel: &FakeKernel, history: &ModuleHistory) -> KernelLook {
+    Scanner::with(kernel.path(), kernel.memory.clone(), ground()).look(history)
+}
+
+fn hidden(look: &KernelLook) -> Vec<&HiddenModule> {
+    let hidden = look.findings.iter().filter_map(|finding| match finding {
+        KernelFinding::Hidden(module) => Some(module),
+        _ => None,
+    });
+    hidden.collect()
+}
+
+fn views_but(missing: &[View]) -> Vec<View> {
+    let views = View::ALL.into_iter().filter(|view| *view != View::History);
+    views.filter(|view| !missing.contains(view)).collect()
+}
+
+const FILES: [View; 3] = [View::ProcModules, View::ProcModulesInPieces, View::SysModule];
+
+#[test]
+fn a_kernel_that_hides_nothing_is_seen_whole() {
+    let look = look(&FakeKernel::with(&["loop", "ext4", "snd"].map(FakeModule::new)));
+    assert_eq!(look.findings, []);
+    for (view, sight) in &look.views {
+        match view {
+            View::History => assert_eq!(sight.why(), Some("nobody keeps one")),
+            _ => assert_eq!(sight, &Sight::Whole { count: 3 }, "{}", view.name()),
+        }
+    }
+    let counts: Vec<_> = look.checks.iter().map(|(check, sight)| (*check, sight.clone())).collect();
+    let whole = |count| Sight::Whole { count };
+    assert_eq!(
+        counts,
+        [
+            (Check::SystemCalls, whole(8)),
+            (Check::Ftrace, whole(0)),
+            (Check::Kprobes, whole(0)),
+            (Check::Taint, whole(3))
+        ]
+    );
+}
+
+#[test]
+fn a_module_is_told_with_the_views_that_have_it_and_those_that_have_not() {
+    let plain = FakeModule::new("rootkit");
+    let list = FakeModule { in_list: false, in_proc: false, ..plain.clone() };
+    let set = FakeModule { in_kset: false, in_sys: false, ..plain.clone() };
+    let listing = [View::ProcModules, View::ProcModulesInPieces];
+    for (module, missing) in [
+        (list, &[View::ProcModules, View::ProcModulesInPieces, View::List][..]),
+        (set, &[View::SysModule, View::Kset]),
+        (FakeModule { in_proc: false, ..plain.clone() }, &listing),
+        (FakeModule { in_tree: false, ..plain.clone() }, &[View::AddressTree]),
+        (FakeModule::hidden("rootkit"), &views_but(&[View::Memory])),
+    ] {
+        let kernel = FakeKernel::with(&[FakeModule::new("loop"), module, FakeModule::new("ext4")]);
+        let look = look(&kernel);
+        let [found] = hidden(&look)[..] else { panic!("{:?}", look.findings) };
+        assert_eq!((found.name.as_str(), found.address), ("rootkit", Some(address_of(1))));
+        assert_eq!(found.missing_from, missing);
+        assert_eq!(found.seen_in, views_but(missing));
+    }
+}
+
+/// A name that is also an honest module's does not stand for it.
+#[test]
+fn a_borrowed_name_hides_nothing() {
+    let look = look(&FakeKernel::with(&[FakeModule::new("loop"), FakeModule::hidden("loop")]));
+    let [found] = hidden(&look)[..] else { panic!("{:?}", look.findings) };
+    assert_eq!(found.address, Some(address_of(1)));
+    // /sys/module tells no addresses: there a name is all that it has.
+    assert_eq!(found.seen_in, [View::SysModule, View::Memory]);
+}
+
+#[test]
+fn files_can_show_what_is_not_there() {
+    let modules = [FakeModule::new("loop"), FakeModule::new("ghost")];
+    let kernel = FakeKernel::with(&modules[..1]);
+    kernel.write_files(&modules);
+    let look = look(&kernel);
+    let [found] = hidden(&look)[..] else { panic!("{:?}", look.findings) };
+    assert_eq!((found.name.as_str(), found.address), ("ghost", None));
+    assert_eq!((&found.seen_in[..], &found.missing_from), (&FILES[..], &views_but(&FILES)));
+}
+
+#[test]
+fn history_is_evidence_where_it_has_no_gap() {
+    let kernel = FakeKernel::with(&[FakeModule::new("loop")]);
+    let loaded = vec![("loop".to_owned(), 5), ("gone".to_owned(), 7)];
+    let history = ModuleHistory { loaded, ..ModuleHistory::default() };
+    let look = look_with(&kernel, &history);
+    let [found] = hidden(&look)[..] else { panic!("{:?}", look.findings) };
+    assert_eq!(
+        (found.name.as_str(), found.loaded_boot_ns, &found.seen_in[..]),
+        ("gone", Some(7), &[View::History][..])
+    );
+    let history = ModuleHistory { gap: Some("events were lost".to_owned()), ..history };
+    assert_eq!(look_with(&kernel, &history).findings, []);
+}
+
+/// A forged list is no word that the modules behind it are hidden.
+#[test]
+fn what_is_not_seen_whole_misses_nothing() {
+    let mut kernel = FakeKernel::with(&["loop", "ext4"].map(FakeModule::new));
+    kernel.memory.write_u64(fake::LIST, 0x1000);
+    let look = look(&kernel);
+    assert_eq!(look.findings, []);
+    let (_, sight) = look.views.iter().find(|(view, _)| *view == View::List).unwrap();
+    assert!(matches!(sight, Sight::Incomplete { count: 0, .. }), "{sight:?}");
+}
+
+#[test]
+fn without_kernel_memory_files_are_compared() {
+    let kernel = FakeKernel::with(&[FakeModule::new("loop"), FakeModule { in_sys: false, ..FakeModule::new("odd") }]);
+    let mut scanner = Scanner {
+        kernel: Err("forbidden".to_owned()),
+        ..Scanner::with(kernel.path(), FakeMemory::default(), ground())
+    };
+    let look = scanner.look(&ModuleHistory::default());
+    assert!(!look.sees_memory());
+    let [found] = hidden(&look)[..] else { panic!("{:?}", look.findings) };
+    assert_eq!((found.name.as_str(), &found.missing_from[..]), ("odd", &[View::SysModule][..]));
+}
+
+fn target(address: u64, module: Option<&str>, hidden: bool) -> Place {
+    Place { address, module: module.map(ToOwned::to_owned), hidden }
+}
+
+#[test]
+fn nobody_but_the_kernel_has_a_place_among_the_system_calls() {
+    let mut kernel = FakeKernel::with(&[FakeModule::new("loop"), FakeModule::hidden("rootkit")]);
+    let places = [
+        (1, target(text_of(0) + 16, Some("loop"), false)),
+        (3, target(text_of(1) + 16, Some("rootkit"), true)),
+        (7, target(HEAP, None, false)),
+    ];
+    for (number, place) in &places {
+        kernel.memory.write_u64(SYSTEM_CALLS + number * 8, place.address);
+    }
+    let look = look(&kernel);
+    let entries = look.findings.iter().filter_map(|finding| match finding {
+        KernelFinding::SystemCall(entry) => Some((entry.table, u64::from(entry.number), entry.target.clone())),
+        _ => None,
+    });
+    let entries: Vec<_> = entries.collect();
+    assert_eq!(entries, places.map(|(number, place)| (SystemCallTable::X64, number, place)));
+}
+
+/// The hooks of `kernel`, which hides `rootkit` and shows `loop`.
+fn hooks(forge: impl FnOnce(&mut FakeMemory)) -> Vec<(HookKind, Option<Site>, Place)> {
+    let mut kernel = FakeKernel::with(&[FakeModule::new("loop"), FakeModule::hidden("rootkit")]);
+    forge(&mut kernel.memory);
+    let look = look(&kernel);
+    assert!(look.checks.iter().all(|(_, sight)| matches!(sight, Sight::Whole { .. })), "{:?}", look.checks);
+    let hooks = look.findings.into_iter().filter_map(|finding| match finding {
+        KernelFinding::Hook(hook) => Some((hook.kind, hook.site, hook.target)),
+        _ => None,
+    });
+    hooks.collect()
+}
+
+#[test]
+fn ftrace_may_call_the_kernel_and_modules_that_do_not_hide() {
+    let found = hooks(|memory| {
+        let functions = [TEXT.address, text_of(0) + 8, text_of(1) + 8, HEAP];
+        let mut place = FTRACE_FIRST;
+        for (record, function) in (0..).map(|number| HEAP + number * 0x100).zip(functions) {
+            memory.write_u64(place, record);
+            memory.write_u64(record, function);
+            place = record + 8;
+        }
+        memory.write_u64(place, FTRACE_END);
+    });
+    let hook = |place| (HookKind::Ftrace, None, place);
+    assert_eq!(found, [hook(target(text_of(1) + 8, Some("rootkit"), true)), hook(target(HEAP, None, false))]);
+}
+
+#[test]
+fn kprobes_are_found_alone_and_among_those_that_share_an_address() {
+    let site = TEXT.address + 0x100;
+    let found = hooks(|memory| {
+        let probe = |memory: &mut FakeMemory, record: u64, next: u64, before: u64| {
+            memory.write_u64(record, next);
+            memory.write_u64(record + 16, record + 16);
+            memory.write_u64(record + 40, site);
+            memory.write_u64(record + 48, before);
+        };
+        // An honest one, then one that stands for two more, then one of a function's return.
+        memory.write_u64(KPROBES + 24, HEAP);
+        probe(memory, HEAP, HEAP + 0x100, text_of(0));
+        probe(memory, HEAP + 0x100, HEAP + 0x400, TEXT.address);
+        probe(memory, HEAP + 0x200, 0, text_of(0));
+        probe(memory, HEAP + 0x300, 0, text_of(1));
+        for (from, to) in [(0x100, 0x200), (0x200, 0x300), (0x300, 0x100)] {
+            memory.write_u64(HEAP + from + 16, HEAP + to + 16);
+        }
+        probe(memory, HEAP + 0x400, 0, OF_KRETPROBE);
+        memory.write_u64(HEAP + 0x400 + 72, text_of(1) + 8);
+    });
+    let site = || Some(Site { address: site, symbol: None });
+    let rootkit = |address| target(address, Some("rootkit"), true);
+    assert_eq!(
+        found,
+        [(HookKind::Kretprobe, site(), rootkit(text_of(1) + 8)), (HookKind::Kprobe, site(), rootkit(text_of(1)))]
+    );
+}
+
+#[test]
+fn taints_do_not_go() {
+    let modules = [FakeModule { taints: 1 << 12, ..FakeModule::new("odd") }, FakeModule::new("loop")];
+    let mut kernel = FakeKernel::with(&modules);
+    kernel.memory.write_u64(TAINTED, 1 << 12 | 1 << 9);
+    std::fs::write(kernel.path().join("proc/sys/kernel/tainted"), "4608\n").unwrap();
+    let mut scanner = Scanner::with(kernel.path(), kernel.memory.clone(), ground());
+    assert_eq!(scanner.look(&ModuleHistory::default()).findings, []);
+    let mut cleared = |mask: u64, shown: u64| {
+        let mut memory = kernel.memory.clone();
+        memory.write_u64(TAINTED, mask);
+        std::fs::write(kernel.path().join("proc/sys/kernel/tainted"), format!("{shown}\n")).unwrap();
+        scanner.kernel = Ok(Kernel { memory: Box::new(memory), ground: ground() });
+        match &scanner.look(&ModuleHistory::default()).findings[..] {
+            [KernelFinding::TaintCleared(cleared)] => cleared.clone(),
+            findings => panic!("{findings:?}"),
+        }
+    };
+    let odd = vec!["odd".to_owned()];
+    let all =
+        crate::model::TaintCleared { bits: 1 << 12 | 1 << 9, mask: 0, modules: odd.clone(), had: 1 << 12 | 1 << 9 };
+    assert_eq!(cleared(0, 0), all);
+    assert_eq!(cleared(4608, 0), all, "what is shown is filtered");
+    assert_eq!(cleared(1 << 12, 1 << 12).modules, Vec::<String>::new());
+    assert_eq!(cleared(1 << 9, 1 << 9).modules, odd);
+}
+
+#[test]
+fn two_readings_that_differ_are_told() {
+    let mut whole = crate::integrity::census::Census::default();
+    let names = |names: &[&str]| names.iter().map(|name| (name.as_bytes().to_vec(), Default::default())).collect();
+    for (view, names) in [(View::ProcModules, names(&["a", "b"])), (View::ProcModulesInPieces, names(&["b", "c\n"]))] {
+        whole.named.insert(view, names);
+        whole.sights.insert(view, Sight::Whole { count: 2 });
+    }
+    let differ = whole.readings().unwrap();
+    assert_eq!((differ.only_whole, differ.only_pieces), (vec!["a".to_owned()], vec!["c\\x0a".to_owned()]));
+    whole.named.insert(View::ProcModules, names(&["b", "c\n"]));
+    assert_eq!(whole.readings(), None);
+}
