@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{document::Document, metrics::fetch, process::program, sensor, stage::LOOKING_SOCKET};
+use crate::{document::Document, metrics::fetch, process::program, sensor};
 
 /// An emulated machine looks for seconds.
 const LOOKS_DEADLINE: Duration = Duration::from_secs(120);
