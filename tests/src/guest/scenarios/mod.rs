@@ -265,7 +265,6 @@ pub(crate) const ALL: &[Scenario] = &[
     once("integrity::hidden::from_proc_modules", integrity::hidden::from_proc_modules),
     once("integrity::hidden::from_the_address_tree", integrity::hidden::from_the_address_tree),
     once("integrity::hidden::from_everything", integrity::hidden::from_everything),
-    once("integrity::hidden::found_by_hand", integrity::hidden::found_by_hand),
     once("integrity::tampering::taint_cleared", integrity::tampering::taint_cleared),
     once("integrity::tampering::system_call_by_a_listed_module", integrity::tampering::system_call_by_a_listed_module),
     once("integrity::tampering::system_call_by_a_hidden_module", integrity::tampering::system_call_by_a_hidden_module),
