@@ -61,7 +61,7 @@ fn recording(lines: &str) -> Result<Vec<u8>> {
 }
 
 /// Each figure has one of these keys.
-const FIGURES: [&str; 4] = ["workload", "rss_kib", "latency", "counted"];
+const FIGURES: [&str; 5] = ["workload", "rss_kib", "latency", "counted", "look_modules"];
 
 /// The figures among the daemon's documents.
 fn figures(lines: &str) -> Result<Vec<Value>> {

@@ -1,16 +1,22 @@
 //! `lkm-monitor doctor`: what can be seen on this host, by trying.
 
-use std::{io::Write as _, path::PathBuf, process::ExitCode};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
     config, inspect,
+    integrity::Scanner,
     lifecycle::exit,
+    model::{ModuleHistory, Sight},
     sensor::{
         attach::{self, AttachError, Attached, Programs, State},
-        btf::Types,
+        btf::{BtfError, Types},
         kernel::KernelSupport,
         probes::Set,
         report,
@@ -45,6 +51,8 @@ struct Diagnosis {
     probes: Vec<ProbeDiagnosis>,
     /// What is not seen.
     blind: Vec<String>,
+    /// What looks for hidden modules cannot look at, and why.
+    not_looked_at: Vec<String>,
     /// What to do.
     advice: Vec<String>,
     /// Why nothing can be attached.
@@ -80,18 +88,37 @@ pub(super) fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let watch_list = config.files.watch_list()?;
     // What is diagnosed does not depend on the tools.
     let tools = inspect::installed_tools().unwrap_or_default();
-    let types = Types::of_kernel().map_err(AttachError::from);
-    let mut attached = types.and_then(|types| attach::attach(&types, &config.sensor, watch_list.filter(), &tools));
+    let types = Types::of_kernel();
+    let not_looked_at = not_looked_at(types.as_ref());
+    let mut attached = types
+        .map_err(AttachError::from)
+        .and_then(|types| attach::attach(&types, &config.sensor, watch_list.filter(), &tools));
     if let Ok(programs) = &mut attached {
         programs.not_the_kernels = inspect::not_the_kernels();
     }
-    let diagnosis = diagnose(attached);
+    let diagnosis = Diagnosis { not_looked_at, ..diagnose(attached) };
     let text = match args.format {
         Format::Json => serde_json::to_string_pretty(&diagnosis)? + "\n",
         Format::Text => describe(&diagnosis),
     };
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(ExitCode::from(if diagnosis.status == "blind" { exit::SENSOR_UNAVAILABLE } else { 0 }))
+}
+
+/// Looks once at the kernel, as the daemon does again and again.
+fn not_looked_at(types: Result<&Types, &BtfError>) -> Vec<String> {
+    let root = Path::new("/");
+    if !Scanner::has_modules(root) {
+        return Vec::new();
+    }
+    let look = Scanner::start(root, types).look(&ModuleHistory::default());
+    let views = look.views.iter().map(|(view, sight)| (view.place(), sight));
+    let all = views.chain(look.checks.iter().map(|(check, sight)| (check.place(), sight)));
+    let unavailable = all.filter_map(|(place, sight)| match sight {
+        Sight::Unavailable { why } => Some(format!("{place}: {why}")),
+        _ => None,
+    });
+    unavailable.collect()
 }
 
 fn diagnose(attached: Result<Programs, AttachError>) -> Diagnosis {
@@ -113,6 +140,7 @@ fn diagnose(attached: Result<Programs, AttachError>) -> Diagnosis {
                 syscall_hooks: report::syscall_hooks(&programs).name(),
                 probes: programs.probes.iter().map(probe).collect(),
                 blind,
+                not_looked_at: Vec::new(),
                 advice,
                 error: None,
             }
@@ -131,6 +159,7 @@ fn diagnose(attached: Result<Programs, AttachError>) -> Diagnosis {
                 syscall_hooks: "none",
                 probes: Vec::new(),
                 blind: vec!["every load and unload of a kernel module".to_owned()],
+                not_looked_at: Vec::new(),
                 advice,
                 error: Some(error.to_string()),
             }
@@ -158,7 +187,7 @@ fn probe(Attached { probe, hook, state }: &Attached) -> ProbeDiagnosis {
 }
 
 fn describe(diagnosis: &Diagnosis) -> String {
-    let Diagnosis { status, kernel, syscall_hooks, probes, blind, advice, error } = diagnosis;
+    let Diagnosis { status, kernel, syscall_hooks, probes, blind, not_looked_at, advice, error } = diagnosis;
     let yes = |value: bool| if value { "yes" } else { "no" };
     let mut text = format!(
         "Kernel            {}\n\
@@ -189,6 +218,7 @@ fn describe(diagnosis: &Diagnosis) -> String {
         }
     }
     list(&mut text, "Not seen", blind);
+    list(&mut text, "Not looked at for what hides in the kernel", not_looked_at);
     list(&mut text, "What to do", advice);
     if let Some(error) = error {
         text.push_str(&format!("\nError: {error}\n"));
@@ -218,7 +248,12 @@ mod tests {
     #[test]
     fn a_host_that_refuses_is_explained() {
         let diagnosis = diagnose(Err(AttachError::Blind("module_load: Operation not permitted".to_owned())));
+        let not_looked_at = vec!["kprobes and kretprobes: no symbols".to_owned()];
+        let diagnosis = Diagnosis { not_looked_at, ..diagnosis };
         let text = describe(&diagnosis);
+        assert!(
+            text.contains("\nNot looked at for what hides in the kernel\n  - kprobes and kretprobes: no symbols\n")
+        );
         assert_eq!(diagnosis.status, "blind");
         assert!(text.contains("This host cannot be watched."), "{text}");
         assert!(text.contains("Operation not permitted"), "{text}");

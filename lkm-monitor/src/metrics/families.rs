@@ -22,6 +22,7 @@ impl Snapshot {
         self.write_sensor(page)?;
         self.write_fates(page)?;
         self.write_evidence(page)?;
+        self.write_integrity(page)?;
         self.carried.as_ref().map_or(Ok(()), |carried| write_carried(carried, page))
     }
 
@@ -146,6 +147,33 @@ impl Snapshot {
             &self.rows("evidence_bytes"),
         )?;
         page.gauge("lkm_monitor_evidence_images", "Images in the store of evidence", &self.rows("evidence_images"))
+    }
+
+    /// Of looks at the kernel, where there are any.
+    fn write_integrity(&self, page: &mut Page<'_>) -> fmt::Result {
+        let seconds = |name| self.rows(name).into_iter().map(|(labels, us)| (labels, us / 1e6)).collect();
+        page.counter("lkm_monitor_integrity_looks", "Looks at the kernel", &self.rows("integrity_looks"))?;
+        page.counter(
+            "lkm_monitor_integrity_looks_incomplete",
+            "Looks at which a view or a check was not whole, because it changed while it was read or was too much",
+            &self.rows("integrity_looks_incomplete"),
+        )?;
+        page.gauge(
+            "lkm_monitor_integrity_unavailable",
+            "Views and checks that the last look could not look at; documents integrity-looked name them",
+            &self.rows("integrity_unavailable"),
+        )?;
+        page.counter(
+            "lkm_monitor_integrity_findings",
+            "What was found in the kernel by two looks; each is told by an alert",
+            &self.rows("integrity_findings"),
+        )?;
+        page.gauge("lkm_monitor_integrity_look_seconds", "How long the last look took", &seconds("integrity_look_us"))?;
+        page.gauge(
+            "lkm_monitor_integrity_look_cpu_seconds",
+            "Processor time that the last look took",
+            &seconds("integrity_look_cpu_us"),
+        )
     }
 
     /// All of this name that heartbeats tell.

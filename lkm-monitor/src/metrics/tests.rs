@@ -19,7 +19,10 @@ use crate::{
     evidence::Count as Fate,
     latency::Latencies,
     ledger::Ledger,
-    model::{BlindHook, Coverage, Heartbeat, LossReason, Metric, RingFill, SensorChange, SensorState, SyscallHooks},
+    model::{
+        BlindHook, Coverage, Heartbeat, KernelFinding, LossReason, Metric, RingFill, SensorChange, SensorState,
+        SyscallHooks,
+    },
     sinks::courier::Health,
     spool::{Condition, Count, Counter, Counts},
 };
@@ -42,6 +45,16 @@ fn snapshot(hook: &str, sink: &str) -> Snapshot {
         |(number, fate): (u64, Fate)| metric("evidence", &[("stage", "evidence"), ("reason", fate.name())], number);
     metrics.extend((10..).zip(Fate::ALL).map(of_image));
     metrics.extend([("evidence_bytes", 4096), ("evidence_images", 2)].map(|(name, value)| metric(name, &[], value)));
+    let of_finding = |(number, kind)| metric("integrity_findings", &[("stage", "integrity"), ("reason", kind)], number);
+    metrics.extend((20..).zip(KernelFinding::KINDS).map(of_finding));
+    let looks = [
+        ("integrity_looks", 9),
+        ("integrity_looks_incomplete", 2),
+        ("integrity_unavailable", 3),
+        ("integrity_look_us", 34_000),
+        ("integrity_look_cpu_us", 21_500),
+    ];
+    metrics.extend(looks.map(|(name, value)| metric(name, &[], value)));
     let blind = BlindHook {
         hook: hook.to_owned(),
         probe: "module_load".to_owned(),
@@ -152,6 +165,15 @@ fn every_value_arrives() {
         }
         assert_eq!(value("lkm_monitor_evidence_bytes", &[]), 4096.0);
         assert_eq!(value("lkm_monitor_evidence_images", &[]), 2.0);
+        for (number, kind) in (20..).zip(KernelFinding::KINDS) {
+            let labels = [("stage", "integrity"), ("reason", kind)];
+            assert_eq!(value("lkm_monitor_integrity_findings_total", &labels), f64::from(number), "{kind}");
+        }
+        assert_eq!(value("lkm_monitor_integrity_looks_total", &[]), 9.0);
+        assert_eq!(value("lkm_monitor_integrity_looks_incomplete_total", &[]), 2.0);
+        assert_eq!(value("lkm_monitor_integrity_unavailable", &[]), 3.0);
+        assert_eq!(value("lkm_monitor_integrity_look_seconds", &[]), 0.034);
+        assert_eq!(value("lkm_monitor_integrity_look_cpu_seconds", &[]), 0.0215);
         assert_eq!(value("lkm_monitor_spool_bytes", &[]), 2048.0);
         assert_eq!(value("lkm_monitor_spool_max_bytes", &[]), f64::from(1 << 28));
         assert_eq!(value("lkm_monitor_spool_durable", &[]), 1.0);
@@ -217,6 +239,16 @@ fn without_a_spool_there_is_the_rest() {
     assert_eq!(page.value("lkm_monitor_calls_total", &[]), Some(70.0));
     assert!(page.names().iter().all(|name| !name.contains("spool") && !name.contains("sink")), "{page:?}");
     assert_eq!(page.rows("lkm_monitor_documents_total").len(), 3);
+}
+
+/// Where nobody looks at the kernel, or the first look has not ended.
+#[test]
+fn without_looks_there_is_the_rest() {
+    let mut snapshot = snapshot("a", "siem");
+    snapshot.heartbeat.metrics.retain(|metric| !metric.name.starts_with("integrity"));
+    let page = read(snapshot, Format::OpenMetrics);
+    assert_eq!(page.value("lkm_monitor_calls_total", &[]), Some(70.0));
+    assert!(page.names().iter().all(|name| !name.contains("integrity")), "{page:?}");
 }
 
 /// Where nothing is kept, or nothing can be.

@@ -91,6 +91,16 @@ impl Check {
             Self::Taint => "taint",
         }
     }
+
+    /// For people: what is counted.
+    pub const fn place(self) -> &'static str {
+        match self {
+            Self::SystemCalls => "entries of the tables of system calls",
+            Self::Ftrace => "hooks of ftrace",
+            Self::Kprobes => "kprobes and kretprobes",
+            Self::Taint => "modules that carry a taint, as the kernel then must",
+        }
+    }
 }
 
 /// How well something could be looked at.

@@ -2,6 +2,7 @@
 //! shift=0`), and hardly varies from run to run.
 
 mod latency;
+mod look;
 
 use std::{
     arch::x86_64::_rdtsc,
@@ -98,6 +99,7 @@ pub(crate) fn run() -> Tally {
     }
     record();
     latency::run();
+    look::run();
     // Last, because the system calls keep some of the cost when the rules are gone.
     audit();
     measure_and_report("auditd rules");
@@ -193,14 +195,17 @@ fn footprint(pid: u32) {
     let before = processor_ticks(pid);
     std::thread::sleep(Duration::from_secs(IDLE_S));
     let ticks = processor_ticks(pid) - before;
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("read the daemon's status");
-    let kib = |key: &str| -> u64 {
-        let line = status.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok());
-        line.unwrap_or_else(|| panic!("the daemon has no {key}"))
-    };
+    let kib = |key| memory_kib(pid, key);
     let maps = map_bytes(pid) / 1024;
     let figures = json!({ "rss_kib": kib("VmRSS:"), "rss_anon_kib": kib("RssAnon:"), "bpf_maps_kib": maps, "idle_cpu_ticks": ticks, "idle_s": IDLE_S });
     report(&figures.to_string());
+}
+
+/// A line of /proc/PID/status that is told in KiB.
+fn memory_kib(pid: u32, key: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("read the daemon's status");
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok());
+    line.unwrap_or_else(|| panic!("the daemon has no {key}"))
 }
 
 /// Waits until the daemon has done what the workloads left it to do.

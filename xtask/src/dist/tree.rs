@@ -108,3 +108,19 @@ pub(super) fn files(root: &Path) -> Result<Vec<String>> {
     files.sort();
     Ok(files)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_the_tests_is_packed() {
+        let packed: Vec<_> = COPIED.iter().chain(&COPIED_FOLDERS).map(|(from, _)| *from).collect();
+        assert!(packed.iter().all(|from| !from.starts_with("tests") && !from.starts_with("target")), "{packed:?}");
+        // Folders are packed whole.
+        for (folder, _) in COPIED_FOLDERS {
+            let files = files(&workspace::root().join(folder)).unwrap();
+            assert!(files.iter().all(|path| !path.ends_with(".c") && !path.ends_with(".ko")), "{files:?}");
+        }
+    }
+}

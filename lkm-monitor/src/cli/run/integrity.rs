@@ -103,7 +103,9 @@ impl IntegrityWatch {
     }
 
     fn hand_on(&mut self, newer: Option<ModuleHistory>) {
-        let Some(history) = newer.or_else(|| self.waiting.take()) else { return };
+        // An older one has nothing to say any more.
+        let waited = self.waiting.take();
+        let Some(history) = newer.or(waited) else { return };
         let sent = self.histories.as_ref().map(|histories| histories.try_send(history));
         if let Some(Err(TrySendError::Full(history))) = sent {
             self.waiting = Some(history);

@@ -1,7 +1,7 @@
 //! What hides in the kernel or leads out of it, and what only looks as if it did. The scenarios share a daemon that looks every second; what
 //! it tells was found by two looks.
 
-pub(super) mod crowds;
+pub(crate) mod crowds;
 pub(super) mod hidden;
 pub(super) mod tampering;
 pub(super) mod views;
@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::{document::Document, metrics::fetch, process::program, sensor, stage::LOOKING_SOCKET};
+use crate::{document::Document, metrics::fetch, process::program, sensor};
 
 /// An emulated machine looks for seconds.
 const LOOKS_DEADLINE: Duration = Duration::from_secs(120);
@@ -29,9 +29,9 @@ fn is_of(document: &Document, rule: &str) -> bool {
     document.is_alert() && document.text("rule.id") == rule
 }
 
-/// Until the daemon has looked so many times from beginning to end.
-fn wait_for_looks(number: u32) {
-    let looks = || fetch(LOOKING_SOCKET)[LOOKS];
+/// Until the daemon that serves its counters there has looked so many times from beginning to end.
+pub(crate) fn wait_for_looks(socket: &str, number: u32) {
+    let looks = || fetch(socket).get(LOOKS).copied().unwrap_or(0.0);
     // The one that is under way may have begun before.
     let (enough, deadline) = (looks() + f64::from(number) + 1.0, Instant::now() + LOOKS_DEADLINE);
     while looks() < enough {

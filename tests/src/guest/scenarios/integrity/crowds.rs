@@ -4,12 +4,12 @@ use std::{fs::File, path::Path};
 
 use rustix::system::{delete_module, finit_module};
 
-use super::{by_hand, is_finding};
+use super::{by_hand, is_finding, wait_for_looks};
 use crate::{
     machine,
     module_file::{Image, fixture},
     process::{fork, forked},
-    stage::Stage,
+    stage::{LOOKING_SOCKET, Stage},
 };
 
 const CROWD: usize = 400;
@@ -43,7 +43,7 @@ pub(in super::super) fn of_modules(stage: &mut Stage) {
     let loaded = machine::loaded_modules();
     assert!(names.iter().all(|name| loaded.contains(name)), "all of them are loaded");
     by_hand().found_nothing().saw(loaded.len());
-    super::wait_for_looks(2);
+    wait_for_looks(LOOKING_SOCKET, 2);
     sensor.expect_none("an alert on one of many", is_finding);
 }
 
@@ -62,6 +62,6 @@ pub(in super::super) fn of_loads_and_unloads(stage: &mut Stage) {
         by_hand().found_nothing();
         let _ = loader.wait().succeeded();
     }
-    super::wait_for_looks(2);
+    wait_for_looks(LOOKING_SOCKET, 2);
     sensor.expect_none("an alert on modules that come and go", is_finding);
 }

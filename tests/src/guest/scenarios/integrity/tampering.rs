@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{is_finding, is_of, views::TAINTS};
+use super::{is_finding, is_of, views::TAINTS, wait_for_looks};
 use crate::{
     document::{Document, differences},
     hiding::{Hiding, NAME},
-    stage::Stage,
+    stage::{LOOKING_SOCKET, Stage},
 };
 
 /// `__NR_kill` of 64-bit programs.
@@ -50,7 +50,7 @@ pub(in super::super) fn hooks(stage: &mut Stage) {
     let sensor = stage.looking();
     let hiding = Hiding::load();
     hiding.does(&["ftrace", "kprobe"]);
-    super::wait_for_looks(3);
+    wait_for_looks(LOOKING_SOCKET, 3);
     sensor.expect_none("an alert on a module that hides nothing", is_finding);
     hiding.does(&["list", "sysfs"]);
     let kinds = ["ftrace", "kprobe"];

@@ -2,12 +2,12 @@
 
 use std::{fs, path::Path};
 
-use super::{by_hand, is_finding};
+use super::{by_hand, is_finding, wait_for_looks};
 use crate::{
     hiding::{Hiding, NAME},
     machine,
     process::program,
-    stage::Stage,
+    stage::{LOOKING_SOCKET, Stage},
 };
 
 /// Of a module that is not the kernel's and that nobody signed: `TAINT_OOT_MODULE`, `TAINT_UNSIGNED_MODULE` of include/linux/panic.h.
@@ -18,7 +18,7 @@ pub(in super::super) fn agree(stage: &mut Stage) {
     program("/sbin/modprobe", ["l2tp_core"]).succeeded();
     program("/sbin/modprobe", ["loop"]).succeeded();
     by_hand().found_nothing().saw(machine::loaded_modules().len());
-    super::wait_for_looks(2);
+    wait_for_looks(LOOKING_SOCKET, 2);
     sensor.expect_none("an alert", is_finding);
 }
 
