@@ -19,14 +19,14 @@ use serde_json::{Value, json};
 
 use crate::{
     alert::{Document, Renderer},
-    cli::rows,
+    cli::{rows, terminal::harmless},
     config::{self, Config},
-    evidence::{Archive, PATH},
+    evidence::{Archive, ArchiveError, FolderError, PATH},
     hunt::source,
     inspect::{self, AccountFiles},
     inventory::{Budget, Gaps, Loads, Survey},
     lifecycle::exit,
-    model::{Accounts, Gap, Host},
+    model::{Accounts, Gap, Host, text::shorten},
     pipeline::boot_ns,
 };
 
@@ -34,6 +34,8 @@ use crate::{
 const MAX_FILES: u64 = 65_536;
 const MAX_BYTES: u64 = 8 << 30;
 const MAX_TIME: Duration = Duration::from_secs(300);
+/// Of one cell of a table; the other forms have all of it.
+const MAX_CELL_BYTES: usize = 160;
 
 #[derive(Debug, Args)]
 pub(super) struct InventoryArgs {
@@ -147,7 +149,7 @@ fn loads(args: &Modules, host: &Host, gaps: &mut Gaps) -> anyhow::Result<Loads> 
     match Archive::open(&args.evidence) {
         Ok(archive) => loads.read_evidence(&archive, gaps),
         // Most hosts keep none.
-        Err(error) if error.is_not_found() => {}
+        Err(ArchiveError::Folder(FolderError::Open { source, .. })) if source.kind() == io::ErrorKind::NotFound => {}
         Err(error) => gaps.add("records of kept images", error),
     }
     for path in source::files(&args.events).context("cannot list the documents")? {
@@ -173,7 +175,9 @@ fn show<E>(inventory: Inventory<E>, format: Format, host: Host) -> anyhow::Resul
     };
     match format {
         Format::Table => {
-            out.write_all(rows::table(headers(table), objects().map(|object| row(table, &object))).as_bytes())?;
+            let brief = |cell: String| shorten(&cell, MAX_CELL_BYTES);
+            let rows = objects().map(|object| row(table, &object).into_iter().map(brief).collect());
+            out.write_all(rows::table(headers(table), rows).as_bytes())?;
         }
         Format::Csv => {
             out.write_all(rows::csv(headers(csv), objects().map(|object| row(csv, &object)))?.as_bytes())?;
@@ -197,8 +201,9 @@ fn show<E>(inventory: Inventory<E>, format: Format, host: Host) -> anyhow::Resul
     }
     out.flush()?;
     if matches!(format, Format::Table | Format::Csv) {
+        let mut notes = io::stderr().lock();
         for gap in &gaps {
-            eprintln!("not seen: {}", super::terminal::harmless(&gap.sentence()));
+            writeln!(notes, "not seen: {}", harmless(&gap.sentence()))?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -208,21 +213,21 @@ fn gap(gap: &Gap) -> Value {
     json!({ "what": gap.what, "why": gap.why, "count": gap.count, "examples": gap.examples })
 }
 
-/// A value in one cell: nothing where it is not known, yes and no, the elements of a list with blanks between.
+/// A value in one cell: nothing where it is not known, yes and no, the elements of a list with semicolons between.
 fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::Bool(is)) => if *is { "yes" } else { "no" }.to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(elements)) => {
-            elements.iter().map(|element| cell(Some(element))).collect::<Vec<_>>().join(" ")
+            elements.iter().map(|element| cell(Some(element))).collect::<Vec<_>>().join("; ")
         }
         Some(Value::Object(members)) => {
             let members = members.iter().map(|(key, value)| match value {
                 Value::Null => key.clone(),
                 value => format!("{key}={}", cell(Some(value))),
             });
-            members.collect::<Vec<_>>().join(" ")
+            members.collect::<Vec<_>>().join("; ")
         }
         Some(Value::Number(number)) => number.to_string(),
     }

@@ -47,8 +47,7 @@ pub enum ArchiveError {
 }
 
 impl ArchiveError {
-    /// Whether what was looked for is not there.
-    pub fn is_not_found(&self) -> bool {
+    fn is_not_found(&self) -> bool {
         match self {
             Self::NoImage | Self::NoRecord => true,
             Self::Folder(error) => error.is_not_found(),

@@ -10,9 +10,12 @@ use crate::model::{FileEntry, Subject, text::brief};
 /// From where files count most.
 const FOLDERS: [&str; 5] = ["/etc/", "/run/", "/usr/local/lib/", "/usr/lib/", "/lib/"];
 
+/// For each kind of file and name, the first file: the place of its folder in the order, and its path.
+type First = HashMap<(Subject, Vec<u8>), (usize, Vec<u8>)>;
+
 /// Says in the entries which of them are passed over, and why.
 pub(super) fn tell_ignored(entries: &mut [FileEntry]) {
-    let mut first: HashMap<(Subject, Vec<u8>), (usize, Vec<u8>)> = HashMap::new();
+    let mut first = First::new();
     for entry in entries.iter().filter(|entry| endings(entry.subject).is_some()) {
         let Some((rank, name)) = place(&entry.file.path) else { continue };
         let known = first.entry((entry.subject, name.to_vec())).or_insert_with(|| (rank, entry.file.path.clone()));
@@ -25,7 +28,7 @@ pub(super) fn tell_ignored(entries: &mut [FileEntry]) {
     }
 }
 
-fn reason(entry: &FileEntry, first: &HashMap<(Subject, Vec<u8>), (usize, Vec<u8>)>) -> Option<String> {
+fn reason(entry: &FileEntry, first: &First) -> Option<String> {
     let endings = endings(entry.subject)?;
     let (rank, name) = place(&entry.file.path)?;
     if name.starts_with(b".") {

@@ -55,8 +55,8 @@ impl Survey {
         Self { packages: Some(Packages::new(root)), ..self }
     }
 
-    /// The file of this path without links, and what it holds if that is to be kept, or is short text. `None` is told in `gaps`: it cannot be
-    /// looked at, or the budget is spent. So is a file that cannot be read. One that is gone is none.
+    /// The file of this path without links, and of its content what is to be kept. `None` if there is no such file, if it cannot be looked at,
+    /// or if the budget is spent; `gaps` tells all but the first, and of a file that is there, why its content is not known.
     pub(super) fn look(
         &mut self,
         (what, path): (&str, &[u8]),

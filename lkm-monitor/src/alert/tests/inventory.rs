@@ -44,10 +44,8 @@ fn found(path: &str) -> FoundFile {
 }
 
 fn module() -> ModuleEntry {
-    let parameter = |name: &str, value: Option<&[u8]>| ParameterValue {
-        name: name.into(),
-        value: value.map(|value| Bytes::whole(value)),
-    };
+    let parameter =
+        |name: &str, value: Option<&[u8]>| ParameterValue { name: name.into(), value: value.map(Bytes::whole) };
     ModuleEntry {
         name: b"foo".to_vec(),
         in_proc: true,

@@ -16,7 +16,7 @@ pub(super) const TABLE: [Column; 9] = [
     ("Owner", "/owner"),
     ("Mode", "/mode"),
     ("Size", "/size"),
-    ("Changed", "/mtime"),
+    ("Modified", "/mtime"),
     ("Package", "/package/name"),
     ("Digest", "/package/digest"),
     ("Says", "/meaning"),

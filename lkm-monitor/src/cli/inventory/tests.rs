@@ -87,8 +87,8 @@ fn columns_point_at_members() {
 #[test]
 fn a_cell_shows_any_value() {
     let shown = |value: Value| cell(Some(&value));
-    assert_eq!(shown(json!({ "a": "1", "b": null })), "a=1 b");
-    assert_eq!(shown(json!(["a", "b"])), "a b");
+    assert_eq!(shown(json!({ "a": "1", "b": null })), "a=1; b");
+    assert_eq!(shown(json!(["a", "b"])), "a; b");
     assert_eq!([shown(json!(true)), shown(json!(false)), shown(json!(7)), shown(Value::Null)], ["yes", "no", "7", ""]);
     assert_eq!(cell(None), "");
 }

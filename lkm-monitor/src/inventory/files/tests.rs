@@ -6,7 +6,10 @@ use std::{
 };
 
 use super::*;
-use crate::{inventory::survey::Budget, model::text::hex};
+use crate::{
+    inventory::survey::Budget,
+    model::{DigestCheck, Manager, text::hex},
+};
 
 const AMPLE: u64 = 1 << 30;
 
@@ -160,4 +163,39 @@ fn a_budget_that_is_spent_is_told() {
     let (entries, gap) = found(Budget { until: Instant::now(), ..ample() });
     assert_eq!(entries, 0);
     assert!(gap.ends_with(" more: the time for it was over before"), "{gap}");
+}
+
+#[test]
+fn packages_tell_whose_a_file_is() {
+    let (_folder, root) = root();
+    // MD5 of `content`.
+    let md5 = "9a0364b9e99bb480dd25e1f0284c8555";
+    let own = |name: &str| format!("{}/etc/modprobe.d/{name}.conf", root.display());
+    write(Path::new(&own("a")), "content");
+    write(Path::new(&own("b")), "changed");
+    write(Path::new(&own("c")), "nobody's");
+    let records = root.join("records");
+    let lines = |form: &dyn Fn(&str) -> String| ["a", "b"].map(|name| form(&own(name))).concat();
+    write(&records.join("var/lib/dpkg/info/own.list"), &lines(&|path| format!("{path}\n")));
+    write(&records.join("var/lib/dpkg/info/own.md5sums"), &lines(&|path| format!("{md5}  {}\n", &path[1..])));
+    write(&records.join("var/lib/dpkg/status"), "Package: own\nArchitecture: all\nVersion: 1\n");
+
+    let pattern = format!("{}/etc/modprobe.d/*", root.display());
+    let watch = WatchList::new([(Subject::Modprobe, pattern.as_str())]).unwrap();
+    let mut survey = Survey::open(ample()).unwrap().with_packages(&records);
+    let (entries, _) = list(&watch, &mut survey);
+    let told: Vec<_> = entries
+        .iter()
+        .filter(|entry| entry.subject == Subject::Modprobe)
+        .filter_map(|entry| entry.file.provenance.as_ref())
+        .map(|provenance| (provenance.manager, provenance.digest))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Manager::Dpkg, DigestCheck::Matches),
+            (Manager::Dpkg, DigestCheck::Differs),
+            (Manager::None, DigestCheck::NotRecorded),
+        ]
+    );
 }

@@ -53,6 +53,8 @@ pub(super) fn modules(stage: &mut Stage) {
     fs::write(events, lines).expect("write the documents");
 
     let list = listed(&["modules", "--events", events]);
+    let names_gap = |what: &str| list["gaps"].as_array().into_iter().flatten().any(|gap| gap["what"] == what);
+    assert!(!names_gap("records of kept images"), "none are kept here: {list}");
     let listed_modules = by(&list, "modules", "name");
     let kernels = fs::read_to_string("/proc/modules").expect("read the list of modules");
     assert_eq!(listed_modules.len(), kernels.lines().count(), "{list}");
