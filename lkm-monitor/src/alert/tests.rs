@@ -3,6 +3,7 @@
 mod arbitrary;
 mod files;
 mod images;
+mod looks;
 mod mapping;
 
 use proptest::prelude::*;
