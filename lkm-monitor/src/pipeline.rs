@@ -22,7 +22,6 @@ use std::{path::Path, time::Instant};
 
 use lkm_monitor_common::event::EventKind;
 
-pub use self::{drift::StateWatch, evidence::Evidence, images::Examining, standings::Counting, teller::Delivery};
 use self::{
     drift::Drifting,
     firsts::Firsts,
@@ -32,6 +31,7 @@ use self::{
     standings::Standings,
     teller::Teller,
 };
+pub use self::{drift::StateWatch, evidence::Evidence, images::Examining, standings::Counting, teller::Delivery};
 use crate::{
     fold::Fold,
     inspect::{self, AccountFiles, HostError, RunningProcesses, contents::Contents},

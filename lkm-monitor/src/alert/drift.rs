@@ -7,9 +7,7 @@ use super::{
     json::{Value, digits, json, long, merge},
     scene::{microseconds, unix_time},
 };
-use crate::model::{
-    Drift, Drifted, FileSeen, ModuleSeen, PlaceSeen, RecordLoss, Weight, Window, taint, text::clean,
-};
+use crate::model::{Drift, Drifted, FileSeen, ModuleSeen, PlaceSeen, RecordLoss, Weight, Window, taint, text::clean};
 
 /// `event.action`.
 pub(super) const fn action(what: &Drifted) -> &'static str {
@@ -69,11 +67,14 @@ fn details(what: &Drifted) -> Value<'_> {
     match what {
         Drifted::ModuleLoaded { name, now, before, file } => {
             let mut document = of_module(name, now);
-            merge(&mut document, json!({ "lkm_monitor": { "drift": {
+            merge(
+                &mut document,
+                json!({ "lkm_monitor": { "drift": {
                 "before": before.as_ref().map(module),
                 "after": module(now),
                 "module_file": file.as_deref().map(clean),
-            } } }));
+            } } }),
+            );
             document
         }
         Drifted::ModuleGone { name, before } => {

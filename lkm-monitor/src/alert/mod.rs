@@ -33,8 +33,8 @@ mod tool_run;
 use std::cell::{Cell, RefCell};
 
 use crate::model::{
-    Accounts, Agent, Class, Clock, ClockStep, Drift, Excluded, FileBurst, Heartbeat, Host, Loss, ModuleCall, NotStarted,
-    Observation, Reload, SensorState, Severity, SpoolChange, StateReport, Succession, Verdict,
+    Accounts, Agent, Class, Clock, ClockStep, Drift, Excluded, FileBurst, Heartbeat, Host, Loss, ModuleCall,
+    NotStarted, Observation, Reload, SensorState, Severity, SpoolChange, StateReport, Succession, Verdict,
 };
 use common::Common;
 use event_id::EventKey;

@@ -99,7 +99,14 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
     let others = [&spool::FAILED, &rarity::RARE_MODULE, &rarity::RARE_RUN];
     let of_runs = [&runs::ENDED, &runs::UNREADABLE, &runs::PROGRAM, &runs::CONFIGURATION];
     let of_state = [&drift::LOADED, &drift::FILE, &drift::POLICY, &drift::GONE, &drift::TAINT, &drift::RECORD];
-    of_calls.chain(of_files).chain(of_tools).chain(of_objects).chain(of_runs).chain(of_sensor).chain(of_state).chain(others)
+    of_calls
+        .chain(of_files)
+        .chain(of_tools)
+        .chain(of_objects)
+        .chain(of_runs)
+        .chain(of_sensor)
+        .chain(of_state)
+        .chain(others)
 }
 
 #[cfg(test)]

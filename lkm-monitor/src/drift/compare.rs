@@ -60,9 +60,7 @@ impl Between<'_> {
     fn drift(&self, what: Drifted) -> Drift {
         let Watch { earlier_until, since, blind, lost } = self.watch;
         let (unseen, window) = match earlier_until {
-            Some(until) => {
-                (Unseen::NotRunning, Window { not_before: Some(until), not_after: since })
-            }
+            Some(until) => (Unseen::NotRunning, Window { not_before: Some(until), not_after: since }),
             None => {
                 let unseen = match () {
                     () if blind => Unseen::Blind,

@@ -158,14 +158,18 @@ mod tests {
         let state = look(&root, &who(), &subjects);
         let module = |size, taints: &str| ModuleSeen { size, taints: taints.to_owned() };
         let modules = state.modules.clone().unwrap();
-        assert_eq!(modules.into_iter().collect::<Vec<_>>(), [
-            ("a".to_owned(), module(10, "OE")),
-            ("b".to_owned(), module(0, ""))
-        ]);
+        assert_eq!(
+            modules.into_iter().collect::<Vec<_>>(),
+            [("a".to_owned(), module(10, "OE")), ("b".to_owned(), module(0, ""))]
+        );
         assert_eq!(state.taints, Some(12_288));
         let names: Vec<_> = state.files.keys().map(|path| path.rsplit('/').next().unwrap()).collect();
         assert_eq!(names, ["a.conf"]);
-        assert!(state.places.keys().all(|path| !path.starts_with("/proc")), "settings are no files: {:?}", state.places);
+        assert!(
+            state.places.keys().all(|path| !path.starts_with("/proc")),
+            "settings are no files: {:?}",
+            state.places
+        );
         assert!(state.begun.boot_ns <= state.ended.boot_ns && state.begun.unix_ms > 0);
 
         fs::write(root.join("proc/modules"), "a 10 0 - Live 0x0\nstrange\n").unwrap();

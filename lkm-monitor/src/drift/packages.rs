@@ -30,7 +30,9 @@ pub(super) fn ask(root: &Path, release: &str, packages: &mut Packages, drifts: &
             }
             _ => continue,
         };
-        let Ok(content) = regular::read(&root.join(path.strip_prefix("/").unwrap_or(&path)), MAX_FILE_BYTES + 1) else { continue };
+        let Ok(content) = regular::read(&root.join(path.strip_prefix("/").unwrap_or(&path)), MAX_FILE_BYTES + 1) else {
+            continue;
+        };
         // Only of what was looked at.
         let is_it = |sha256: String| sha256 == hex(&Sha256::digest(&content));
         if content.len() as u64 <= MAX_FILE_BYTES && sha256.is_none_or(is_it) {
@@ -95,7 +97,10 @@ mod tests {
         let info = "var/lib/dpkg/info";
         let md5 = "0cc175b9c0f1b6a831c399e269772661";
         write(&format!("{info}/kmod.list"), "/etc\n/etc/modprobe.d/a.conf\n/lib/modules/6.1.0/kernel/snd-x.ko.xz\n");
-        write(&format!("{info}/kmod.md5sums"), &format!("{md5}  etc/modprobe.d/a.conf\n{md5}  lib/modules/6.1.0/kernel/snd-x.ko.xz\n"));
+        write(
+            &format!("{info}/kmod.md5sums"),
+            &format!("{md5}  etc/modprobe.d/a.conf\n{md5}  lib/modules/6.1.0/kernel/snd-x.ko.xz\n"),
+        );
         write("lib/modules/6.1.0/modules.dep", "kernel/snd-x-y.ko.xz:\nkernel/snd-x.ko.xz: kernel/b.ko\n");
         write("lib/modules/6.1.0/kernel/snd-x.ko.xz", "a");
         write("etc/modprobe.d/a.conf", "a");

@@ -100,7 +100,8 @@ mod tests {
     fn words_that_matter_are_kept_in_their_order() {
         let line = "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet module.sig_enforce=1 lsm=lockdown,yama init=/bin/x \
                     module_blacklist=a,b modules-load=loop modprobe.blacklist=c\n";
-        let kept = ["module.sig_enforce=1", "lsm=lockdown,yama", "init=/bin/x", "module_blacklist=a,b", "modules-load=loop"];
+        let kept =
+            ["module.sig_enforce=1", "lsm=lockdown,yama", "init=/bin/x", "module_blacklist=a,b", "modules-load=loop"];
         assert_eq!(words(line.as_bytes()), [&kept[..], &["modprobe.blacklist=c"]].concat());
         assert_eq!(words(b"x=\"a init=/no\" \"init=/a b\" initrd=x"), ["\"init=/a b\""]);
         assert_eq!(words(b"module-blacklist=a\xff"), ["module-blacklist=a\\xff"]);

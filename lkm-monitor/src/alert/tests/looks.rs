@@ -8,8 +8,8 @@ use super::{CLOCK, SECOND_NS, parse, pretty, renderer};
 use crate::{
     assess,
     model::{
-        DigestCheck, Drift, Drifted, FileSeen, HostState, KernelSettings, Manager, ModuleSeen, Moment, PlaceSeen, Provenance,
-        RecordLoss, Setting, Sight, StateReport, TargetSeen, Unseen, Weight, Window,
+        DigestCheck, Drift, Drifted, FileSeen, HostState, KernelSettings, Manager, ModuleSeen, Moment, PlaceSeen,
+        Provenance, RecordLoss, Setting, Sight, StateReport, TargetSeen, Unseen, Weight, Window,
     },
 };
 
@@ -72,11 +72,15 @@ pub(super) fn drifts() -> Vec<Drift> {
         Drifted::File { path: path(), before: Some(file("ab")), now: None },
         Drifted::File { path: path(), before: Some(link.clone()), now: Some(unread.clone()) },
         Drifted::File { path: path(), before: Some(unread), now: Some(link) },
-        Drifted::Place { path: "/etc/modprobe.d".to_owned(), before: place(Some("/opt/x")), now: place(Some("/opt/y")) },
+        Drifted::Place {
+            path: "/etc/modprobe.d".to_owned(),
+            before: place(Some("/opt/x")),
+            now: place(Some("/opt/y")),
+        },
         Drifted::More(300),
         policy,
         Drifted::TaintLost { lost: 1 << 13, before: 3 << 12, now: 1 << 12 },
-        Drifted::Record(RecordLoss::Gone { same_daemon: true }),
+        Drifted::Record(RecordLoss::Gone { kept_one: true }),
         Drifted::Record(RecordLoss::Damaged("torn".to_owned())),
         Drifted::Record(RecordLoss::OtherHost("a0000000-0000-8000-8000-000000000000".to_owned())),
     ];

@@ -24,7 +24,9 @@ pub(super) fn reason(drift: &Drift) -> String {
         Drifted::ModuleLoaded { name, before, file, .. } => {
             let name = shown(name);
             let other = if before.is_some() { "another module by the name " } else { "module " };
-            let file = file.as_ref().map_or_else(String::new, |file| format!("; the host's file of that name is {}", shown(file)));
+            let file = file
+                .as_ref()
+                .map_or_else(String::new, |file| format!("; the host's file of that name is {}", shown(file)));
             format!("{other}{name} was loaded {}, {when}{file}{package}{seen}", how(*unseen))
         }
         Drifted::ModuleGone { name, .. } => {
@@ -38,7 +40,9 @@ pub(super) fn reason(drift: &Drift) -> String {
         Drifted::Place { path, before, now } => {
             format!("watched place {} {} {}, {when}{seen}", shown(path), of_place(before, now), how(*unseen))
         }
-        Drifted::More(number) => format!("{number} more differences were found, which happened {}, {when}", how(*unseen)),
+        Drifted::More(number) => {
+            format!("{number} more differences were found, which happened {}, {when}", how(*unseen))
+        }
         Drifted::Policy { setting, before, now, weight } => of_policy(*setting, (before, now), *weight, *unseen, &when),
         Drifted::TaintLost { lost, before, now } => {
             format!("the kernel's taint mask was {before} and is {now}: bits {lost:#x} were cleared, {when}")
@@ -131,7 +135,9 @@ fn of_policy(setting: Setting, (before, now): (&str, &str), weight: Weight, unse
         _ => setting.name(),
     };
     let ending = match weight {
-        Weight::Impossible => "; the kernel allows no such change while it runs: its memory was written to, or something hides the truth",
+        Weight::Impossible => {
+            "; the kernel allows no such change while it runs: its memory was written to, or something hides the truth"
+        }
         Weight::Weaker | Weight::Other => "",
     };
     format!("{name} was {} and is {}; it was changed {}, {when}{ending}", show(before), show(now), how(unseen))
@@ -139,11 +145,11 @@ fn of_policy(setting: Setting, (before, now): (&str, &str), weight: Weight, unse
 
 fn of_record(loss: &RecordLoss) -> String {
     match loss {
-        RecordLoss::Gone { same_daemon: true } => {
+        RecordLoss::Gone { kept_one: true } => {
             "there is no record of the last look, although the run before kept one: what changed since is not known".to_owned()
         }
-        RecordLoss::Gone { same_daemon: false } => {
-            "there is no record of a last look, and an earlier run, of another program or with other settings, may have kept none".to_owned()
+        RecordLoss::Gone { kept_one: false } => {
+            "there is no record of a last look, and an earlier run, which was short or of another program or had other settings, may have kept none".to_owned()
         }
         RecordLoss::Damaged(reason) => format!("the record of the last look says nothing: {}", shown(reason)),
         RecordLoss::OtherHost(agent) => {

@@ -59,7 +59,10 @@ fn a_module_that_nobody_saw_is_told_as_such_and_not_as_an_event() {
         "module x was loaded while nobody watched (the sensor was not running), between 2023-11-14T22:13:20Z and 2023-11-14T22:14:20Z"
     );
     let (_, _, reason) = found(&drift(loaded(""), Unseen::BeforeStart));
-    assert!(reason.contains("while nobody watched (the host was started, and the sensor was not running yet)"), "{reason}");
+    assert!(
+        reason.contains("while nobody watched (the host was started, and the sensor was not running yet)"),
+        "{reason}"
+    );
 }
 
 #[test]
@@ -134,7 +137,10 @@ fn places_are_told_with_what_became_of_them() {
         found(&drift(Drifted::Place { path: "/etc/modprobe.d".to_owned(), before, now }, Unseen::Unknown)).2
     };
     let lost = reason(place(Sight::Whole), place(Sight::SlowFileSystem));
-    assert!(lost.starts_with("watched place /etc/modprobe.d lies on a file system that could make who looks wait, which"), "{lost}");
+    assert!(
+        lost.starts_with("watched place /etc/modprobe.d lies on a file system that could make who looks wait, which"),
+        "{lost}"
+    );
     let link = PlaceSeen { leads_to: Some("/opt/x".to_owned()), ..place(Sight::Whole) };
     assert!(reason(place(Sight::Whole), link.clone()).contains("was made to lead to /opt/x"));
     assert!(reason(link, place(Sight::Whole)).contains("was put in the place of a link"));
@@ -167,8 +173,8 @@ fn taints_and_records() {
         let (code, severity, _) = found(&drift(Drifted::Record(loss), Unseen::NotRunning));
         (code, severity)
     };
-    assert_eq!(of(RecordLoss::Gone { same_daemon: true }), (212, Severity::Medium));
-    assert_eq!(of(RecordLoss::Gone { same_daemon: false }), (212, Severity::Low));
+    assert_eq!(of(RecordLoss::Gone { kept_one: true }), (212, Severity::Medium));
+    assert_eq!(of(RecordLoss::Gone { kept_one: false }), (212, Severity::Low));
     assert_eq!(of(RecordLoss::Damaged("torn".to_owned())), (212, Severity::Medium));
     assert_eq!(of(RecordLoss::OtherHost("x".to_owned())), (212, Severity::Low));
 }

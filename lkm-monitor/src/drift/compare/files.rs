@@ -17,7 +17,11 @@ pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Com
         let what = Drifted::Place { path: path.clone(), before: before.clone(), now: place.clone() };
         compared.drifts.push(between.drift(what));
     }
-    let new = now.files.iter().filter(|(path, _)| !last.files.contains_key(*path)).map(|(path, file)| (path, None, Some(file)));
+    let new = now
+        .files
+        .iter()
+        .filter(|(path, _)| !last.files.contains_key(*path))
+        .map(|(path, file)| (path, None, Some(file)));
     let old = last.files.iter().map(|(path, file)| (path, Some(file), now.files.get(path)));
     for (path, before, file) in old.chain(new) {
         let is_another = match (before, file) {
@@ -53,7 +57,9 @@ fn is_missed(state: &HostState, path: &str) -> bool {
 fn is_another(before: &PlaceSeen, now: &PlaceSeen) -> bool {
     let lost = before.sight.shows_files() && !now.sight.shows_files();
     let full = before.sight.is_known() && now.sight == Sight::TooManyFiles;
-    let are_there = before.sight.shows_files() && now.sight.shows_files() && [before, now].iter().all(|place| place.sight != Sight::Gone);
+    let are_there = before.sight.shows_files()
+        && now.sight.shows_files()
+        && [before, now].iter().all(|place| place.sight != Sight::Gone);
     lost || full || (are_there && (before.leads_to != now.leads_to || before.mount_point != now.mount_point))
 }
 

@@ -31,7 +31,8 @@ fn compare_lists(
             compared.explained += 1;
             continue;
         }
-        let what = Drifted::ModuleLoaded { name: name.clone(), now: module.clone(), before: before.cloned(), file: None };
+        let what =
+            Drifted::ModuleLoaded { name: name.clone(), now: module.clone(), before: before.cloned(), file: None };
         compared.drifts.push(between.drift(what));
     }
     for (name, before) in last.iter().filter(|(name, _)| !now.contains_key(*name)) {

@@ -5,8 +5,8 @@ use crate::{
         seen::{Seen, Span},
     },
     model::{
-        Content, ContentStatus, FileAction, FileChange, FileReport, FileSeen, FileState, FileTime, ModuleCall, ModuleFacts,
-        PlaceSeen, Setting, Subject, TargetSeen, Weight, Writing, samples as model_samples, text::unhex,
+        Content, ContentStatus, FileAction, FileChange, FileReport, FileSeen, FileState, FileTime, ModuleCall,
+        ModuleFacts, PlaceSeen, Setting, Subject, TargetSeen, Weight, Writing, samples as model_samples, text::unhex,
     },
 };
 
@@ -220,7 +220,10 @@ fn files_that_were_created_changed_and_removed_are_told() {
         now.files.clear();
         now.files.insert("/etc/modprobe.d/b.conf".to_owned(), file("bb"));
     };
-    assert_eq!(names(&unwatched(change, &none())), ["removed /etc/modprobe.d/a.conf", "created /etc/modprobe.d/b.conf"]);
+    assert_eq!(
+        names(&unwatched(change, &none())),
+        ["removed /etc/modprobe.d/a.conf", "created /etc/modprobe.d/b.conf"]
+    );
     assert_eq!(names(&unwatched(holds("bb"), &none())), ["changed /etc/modprobe.d/a.conf"]);
 }
 
@@ -266,7 +269,8 @@ fn of_what_was_not_read_the_inode_tells() {
 #[test]
 fn a_live_change_explains_what_it_left_behind_and_nothing_else() {
     let explained = |reports: &[FileReport]| {
-        let found = compared(&last_held("aa"), &changed(holds("cc")), &seen(reports), Watch::of_this_run(at(50), false, false));
+        let found =
+            compared(&last_held("aa"), &changed(holds("cc")), &seen(reports), Watch::of_this_run(at(50), false, false));
         found.drifts.is_empty()
     };
     assert!(explained(&[written(150, Some("aa"), "cc")]));
@@ -307,7 +311,10 @@ fn what_the_earlier_run_saw_is_explained() {
     let record = seen(&[written(150, None, "cc")]);
     let now = changed(holds("cc"));
     let later = none();
-    let notes = Notes { parts: [(&record, Span::Carried), (&later, Span::Broken)], look_ns: (now.begun.boot_ns, now.ended.boot_ns) };
+    let notes = Notes {
+        parts: [(&record, Span::Carried), (&later, Span::Broken)],
+        look_ns: (now.begun.boot_ns, now.ended.boot_ns),
+    };
     let watch = Watch { earlier_until: Some(at(160)), since: at(190), blind: false, lost: false };
     let found = compare(&Between { last: &last_held("aa"), now: &now, notes, watch });
     assert_eq!((found.drifts.len(), found.explained), (0, 1));
@@ -421,7 +428,11 @@ fn policy_that_demands_less_is_told_and_what_the_kernel_never_allows_is_called_s
             Setting::ModulesDisabled,
             Setting::Modprobe,
         ];
-        settings.into_iter().zip(weights).map(|(setting, weight)| format!("{} {weight:?}", setting.name())).collect::<Vec<_>>()
+        settings
+            .into_iter()
+            .zip(weights)
+            .map(|(setting, weight)| format!("{} {weight:?}", setting.name()))
+            .collect::<Vec<_>>()
     };
     use Weight::{Impossible, Other, Weaker};
     assert_eq!(names(&watched(weaker, &none())), named([Impossible, Impossible, Impossible, Impossible, Weaker]));

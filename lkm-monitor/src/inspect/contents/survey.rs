@@ -302,7 +302,10 @@ mod tests {
         let files: Vec<_> = found.files.keys().map(|file| file.strip_prefix(&text(&bytes(&path))).unwrap()).collect();
         assert_eq!(files, ["/modprobe.d/a.conf", "/usr/lib/modprobe.d/a.conf"]);
         let leads_to = |at: usize| place(&found, &places[at]).leads_to.clone().map(PathBuf::from);
-        assert_eq!([leads_to(0), leads_to(1), leads_to(2)], [None, Some(places[0].clone()), Some(path.join("opt/conf"))]);
+        assert_eq!(
+            [leads_to(0), leads_to(1), leads_to(2)],
+            [None, Some(places[0].clone()), Some(path.join("opt/conf"))]
+        );
     }
 
     #[test]
@@ -320,7 +323,10 @@ mod tests {
         assert_eq!(place(&found, &full).sight, Sight::TooManyFiles);
         assert_eq!(found.files.len(), MAX_FILES + 2);
         let large = file(&found, &other.join("large"));
-        assert_eq!((large.sha256.as_deref(), large.unread.as_deref(), large.size), (None, Some("too-large"), MAX_BYTES + 1));
+        assert_eq!(
+            (large.sha256.as_deref(), large.unread.as_deref(), large.size),
+            (None, Some("too-large"), MAX_BYTES + 1)
+        );
         assert_eq!(file(&found, &other.join("small")).sha256.as_deref(), Some(EMPTY));
         assert_eq!((place(&found, &other).sight, place(&found, &other).unread), (Sight::Whole, 1));
     }

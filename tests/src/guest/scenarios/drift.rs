@@ -62,7 +62,8 @@ fn alerts(sensor: &Sensor) -> Vec<Document> {
 }
 
 fn object(alert: &Document) -> String {
-    let fields = ["lkm_monitor.module.name", "file.path", "lkm_monitor.drift.setting", "lkm_monitor.drift.record.status"];
+    let fields =
+        ["lkm_monitor.module.name", "file.path", "lkm_monitor.drift.setting", "lkm_monitor.drift.record.status"];
     fields.into_iter().map(|field| alert.text(field)).find(|text| !text.is_empty()).unwrap_or_default().to_owned()
 }
 
@@ -130,7 +131,8 @@ pub(super) fn while_stopped(stage: &mut Stage) {
         let [start, end] = ["not_before", "not_after"].map(|field| alert.text(&format!("lkm_monitor.drift.{field}")));
         assert!(start < end && end < alert.text("@timestamp"), "{}", alert.value());
     }
-    let of = |object: &str| alerts(&sensor).into_iter().find(|alert| self::object(alert) == object).expect("it was told");
+    let of =
+        |object: &str| alerts(&sensor).into_iter().find(|alert| self::object(alert) == object).expect("it was told");
     of(MODULE).contains(json!({ "event": { "kind": "alert", "code": "166", "category": ["driver"] } }));
     of(&edited).contains(json!({
         "event": { "code": "167", "severity": 47, "action": "found-changed-file", "type": ["change"] },
@@ -246,7 +248,8 @@ pub(super) fn removed_record(stage: &mut Stage) {
     let mut sensor = start(stage, "removed");
     recorded(&sensor);
     assert_eq!(told(&sensor), [pair("state-record-lost", "gone")]);
-    alerts(&sensor)[0].contains(json!({ "event": { "code": "212", "severity": 47 } }));
+    // A run of some seconds may have kept none.
+    alerts(&sensor)[0].contains(json!({ "event": { "code": "212", "severity": 21 } }));
     sensor.stop();
 }
 
