@@ -5,6 +5,7 @@ mod files;
 mod images;
 mod inventory;
 mod kernel;
+mod looks;
 mod mapping;
 
 use proptest::prelude::*;

@@ -146,9 +146,9 @@ fn of_policy(setting: Setting, now: &str, weight: Weight) -> Severity {
 
 const fn of_record(loss: &RecordLoss) -> Severity {
     match loss {
-        RecordLoss::Gone { same_daemon: true } | RecordLoss::Damaged(_) => Severity::Medium,
+        RecordLoss::Gone { kept_one: true } | RecordLoss::Damaged(_) => Severity::Medium,
         // One that kept no record, or a disk that was copied.
-        RecordLoss::Gone { same_daemon: false } | RecordLoss::OtherHost(_) => Severity::Low,
+        RecordLoss::Gone { kept_one: false } | RecordLoss::OtherHost(_) => Severity::Low,
     }
 }
 

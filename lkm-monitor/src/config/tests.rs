@@ -88,7 +88,7 @@ deadline_ms = 5
             "config.toml:25: rarity.redis.addresses: `http://a`: Redis URL did not parse - InvalidClientConfig",
             "config.toml:26: rarity.redis.deadline_ms: it is 5, but must be from 10 to 10000",
             "config.toml:27: else: there is no such key; there are `sensor`, `files`, `rarity`, `heartbeat`, `metrics`, \
-             `signatures`, `evidence`, `integrity`, `spool`, `sinks`",
+             `signatures`, `evidence`, `integrity`, `state`, `spool`, `sinks`",
         ]
     );
 }

@@ -25,6 +25,9 @@ use crate::{
     provenance::Packages,
 };
 
+/// After so long a run has kept a record, if it could: a look waits for most of a minute at the longest until it is compared.
+const FIRST_RECORD_MS: i64 = 180_000;
+
 /// What a thread is started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -285,23 +288,23 @@ fn watched_until(kept: Moment, succession: Option<&Succession>) -> Moment {
 /// That there is nothing to compare with, where there should be.
 fn lost_record(why: &NoRecord, succession: Option<&Succession>, watch: Watch) -> Option<Drift> {
     let before = succession.map(|succession| &succession.before);
-    let earlier = match before {
-        Some(Predecessor::OnRecord(before, _)) => Some(before.seen),
+    let before_it = match before {
+        Some(Predecessor::OnRecord(before, _)) => Some(before),
         _ => None,
     };
     let loss = match why {
         // The first run on this host.
         NoRecord::NoFile if matches!(before, None | Some(Predecessor::NotOnRecord)) => return None,
         NoRecord::NoFile => {
-            let same = |succession: &Succession| {
-                earlier.is_some() && succession.other_binary().is_none() && succession.other_configuration().is_none()
-            };
-            RecordLoss::Gone { same_daemon: succession.is_some_and(same) }
+            let had_time =
+                before_it.is_some_and(|run| run.seen.unix_ms.saturating_sub(run.began.unix_ms) >= FIRST_RECORD_MS);
+            let is_same = |run: &Succession| run.other_binary().is_none() && run.other_configuration().is_none();
+            RecordLoss::Gone { kept_one: had_time && succession.is_some_and(is_same) }
         }
         NoRecord::Damaged(reason) => RecordLoss::Damaged(reason.clone()),
         NoRecord::OtherHost(agent_id) => RecordLoss::OtherHost(agent_id.clone()),
     };
-    let window = Window { not_before: earlier, not_after: watch.since };
+    let window = Window { not_before: before_it.map(|run| run.seen), not_after: watch.since };
     let what = Drifted::Record(loss);
     Some(Drift { what, window, unseen: Unseen::NotRunning, perhaps_seen: false, provenance: None })
 }

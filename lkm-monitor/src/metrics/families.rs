@@ -58,6 +58,21 @@ impl Snapshot {
             "lkm_monitor_run_record_failures",
             "Attempts to put the run on record that failed",
             &single(self.counted("run_record_failed")),
+        )?;
+        page.counter(
+            "lkm_monitor_state_looks",
+            "Looks at the state of the host that were told",
+            &single(self.counted("state_looks")),
+        )?;
+        page.counter(
+            "lkm_monitor_state_drifts",
+            "Differences that looks found and no event explains",
+            &single(self.counted("state_drifts")),
+        )?;
+        page.counter(
+            "lkm_monitor_state_record_failures",
+            "Attempts to put the last look on record that failed",
+            &single(self.counted("state_record_failed")),
         )
     }
 

@@ -40,6 +40,8 @@ fn snapshot(hook: &str, sink: &str) -> Snapshot {
         .map(|(reason, value)| metric("lost", &[("stage", reason.stage()), ("reason", reason.name())], value))
         .collect();
     let own = [("documents", 90), ("folded", 4), ("excluded", 5), ("run_record_failed", 1)];
+    let of_state = [("state_looks", 3), ("state_drifts", 2), ("state_record_failed", 1)];
+    let own = own.into_iter().chain(of_state);
     metrics.extend(own.map(|(name, value)| metric(name, &[], value)));
     let of_image =
         |(number, fate): (u64, Fate)| metric("evidence", &[("stage", "evidence"), ("reason", fate.name())], number);
@@ -136,6 +138,9 @@ fn every_value_arrives() {
         assert_eq!(value("lkm_monitor_snapshot_timestamp_seconds", &[]), 1_700_000_000.5);
         assert_eq!(value("lkm_monitor_heartbeat_interval_seconds", &[]), 60.0);
         assert_eq!(value("lkm_monitor_run_record_failures_total", &[]), 1.0);
+        assert_eq!(value("lkm_monitor_state_looks_total", &[]), 3.0);
+        assert_eq!(value("lkm_monitor_state_drifts_total", &[]), 2.0);
+        assert_eq!(value("lkm_monitor_state_record_failures_total", &[]), 1.0);
         assert_eq!(value("lkm_monitor_sensor_full_coverage", &[]), 0.0);
         assert_eq!(value("lkm_monitor_sensor_blind_hooks", &[]), 1.0);
         let hook = [("hook", "do_init_module"), ("probe", "module_load")];

@@ -74,8 +74,9 @@ pub enum Weight {
 /// Why there is no last look.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordLoss {
-    /// There is no file, but an earlier run is on record. `same_daemon`: of this very program with these settings, so that it kept one.
-    Gone { same_daemon: bool },
+    /// There is no file, but an earlier run is on record. `kept_one`: of this very program with these settings, and long enough to have
+    /// kept one.
+    Gone { kept_one: bool },
     /// The file says nothing, for this reason.
     Damaged(String),
     /// The file is of the host with this `agent.id`.

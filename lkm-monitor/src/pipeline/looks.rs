@@ -66,29 +66,32 @@ impl Looks {
         self.first_mounts.contains(mount)
     }
 
-    /// The report on a change; `None` when it is of no interest, excluded, or waits for a look.
-    pub(super) fn select(&mut self, change: FileChange, host: &Host, now_ns: u64) -> Option<FileReport> {
+    /// The report on a change, unless it waits for a look.
+    pub(super) fn select(&mut self, change: FileChange, host: &Host, now_ns: u64) -> Selected {
         let in_host_namespace =
             !change.process.caller.namespaces.differing(&host.initial_namespaces).contains(&"mount");
-        let Watched { subject, whole_folder, left, of_host, by_another_name } =
-            self.watched(&change, &host.system_mounts, in_host_namespace)?;
-        if !by_another_name && in_host_namespace && self.exclusions.exclude(&change, &self.first_mounts) {
-            return None;
-        }
+        let watched = self.watched(&change, &host.system_mounts, in_host_namespace);
+        let Some(Watched { subject, whole_folder, left, of_host, by_another_name }) = watched else {
+            return Selected::Nothing;
+        };
+        let is_excluded = !by_another_name && in_host_namespace && self.exclusions.exclude(&change, &self.first_mounts);
         let mut report = FileReport { change, subject, whole_folder, left, of_host, content: Content::default() };
+        if is_excluded {
+            return Selected::Excluded(report);
+        }
         if !wants_look(&report) {
-            return Some(report);
+            return Selected::Told(report);
         }
         self.last += 1;
         let look = Look { change: Box::new(report.change.clone()), subject, in_host_namespace, of_load: false };
         if self.waiting.len() >= MAX_WAITING || !self.contents.request(self.last, look) {
             report.content.status = ContentStatus::Busy;
             self.not_looked_at += 1;
-            return Some(report);
+            return Selected::Told(report);
         }
         let pending = Pending { observation: Observation::File(Box::new(report)), ticket: None };
         self.waiting.insert(self.last, (pending, now_ns.saturating_add(PATIENCE_NS)));
-        None
+        Selected::Nothing
     }
 
     /// The call, unless it is a load that waits for a look at its file.
@@ -215,6 +218,16 @@ fn look_of_load(call: &ModuleCall, host: &Host) -> Option<Look> {
     };
     let in_host_namespace = !process.caller.namespaces.differing(&host.initial_namespaces).contains(&"mount");
     Some(Look { change: Box::new(change), subject: Subject::Module, in_host_namespace, of_load: true })
+}
+
+/// What becomes of a change.
+pub(super) enum Selected {
+    /// It is told.
+    Told(FileReport),
+    /// It is not told, because of an exclusion.
+    Excluded(FileReport),
+    /// It waits for a look, or is of no interest.
+    Nothing,
 }
 
 /// What is watched of a change.

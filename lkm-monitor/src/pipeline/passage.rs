@@ -4,6 +4,7 @@
 
 use super::{
     Pending, Pipeline, boot_ns, evidence,
+    looks::Selected,
     order::Ticket,
     standings::{Next, Weighable},
 };
@@ -27,8 +28,15 @@ impl Pipeline {
 
     /// Passes on a change of a file, at once or when somebody has looked at the file.
     pub(super) fn changed(&mut self, change: FileChange) {
-        if let Some(report) = self.looks.select(change, &self.host, boot_ns()) {
-            self.reported(report);
+        match self.looks.select(change, &self.host, boot_ns()) {
+            Selected::Told(report) => self.reported(report),
+            // Nobody wants to be told of it, by the next look neither.
+            Selected::Excluded(report) => {
+                if let Some(drifting) = &mut self.drifting {
+                    drifting.note(&Observation::File(Box::new(report)));
+                }
+            }
+            Selected::Nothing => {}
         }
     }
 

@@ -298,7 +298,11 @@ fn others() -> Vec<Document> {
     let mut stopped = state(SensorChange::Stopped);
     stopped.counters = crate::sensor::report::counters(Some(&Default::default()));
     stopped.counters.extend(["documents", "folded", "excluded"].map(|name| (name, 1)));
-    vec![
+    let mut documents: Vec<_> = super::looks::drifts()
+        .iter()
+        .map(|drift| renderer.render_drift(drift, 1, SECOND_NS, &crate::assess::assess_drift(drift)))
+        .collect();
+    documents.extend([
         renderer.render_burst(&burst, &Verdict::default(), &samples::accounts()),
         renderer.render_excluded(&[excluded], SECOND_NS),
         renderer.render_loss(&loss),
@@ -311,11 +315,13 @@ fn others() -> Vec<Document> {
         renderer.render_succession(&succession(), &Verdict::default()),
         renderer.render_succession(&unreadable, &Verdict::default()),
         renderer.render_heartbeat(&heartbeat()),
+        renderer.render_host_state(&super::looks::report()),
         renderer.render_spool(
             &SpoolChange { boot_ns: SECOND_NS, reason: Some("no space".to_owned()) },
             &Verdict::default(),
         ),
-    ]
+    ]);
+    documents
 }
 
 /// Each kind of what is found in the kernel, and a look.

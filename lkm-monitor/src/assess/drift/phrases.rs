@@ -145,11 +145,11 @@ fn of_policy(setting: Setting, (before, now): (&str, &str), weight: Weight, unse
 
 fn of_record(loss: &RecordLoss) -> String {
     match loss {
-        RecordLoss::Gone { same_daemon: true } => {
+        RecordLoss::Gone { kept_one: true } => {
             "there is no record of the last look, although the run before kept one: what changed since is not known".to_owned()
         }
-        RecordLoss::Gone { same_daemon: false } => {
-            "there is no record of a last look, and an earlier run, of another program or with other settings, may have kept none".to_owned()
+        RecordLoss::Gone { kept_one: false } => {
+            "there is no record of a last look, and an earlier run, which was short or of another program or had other settings, may have kept none".to_owned()
         }
         RecordLoss::Damaged(reason) => format!("the record of the last look says nothing: {}", shown(reason)),
         RecordLoss::OtherHost(agent) => {

@@ -173,8 +173,8 @@ fn taints_and_records() {
         let (code, severity, _) = found(&drift(Drifted::Record(loss), Unseen::NotRunning));
         (code, severity)
     };
-    assert_eq!(of(RecordLoss::Gone { same_daemon: true }), (212, Severity::Medium));
-    assert_eq!(of(RecordLoss::Gone { same_daemon: false }), (212, Severity::Low));
+    assert_eq!(of(RecordLoss::Gone { kept_one: true }), (212, Severity::Medium));
+    assert_eq!(of(RecordLoss::Gone { kept_one: false }), (212, Severity::Low));
     assert_eq!(of(RecordLoss::Damaged("torn".to_owned())), (212, Severity::Medium));
     assert_eq!(of(RecordLoss::OtherHost("x".to_owned())), (212, Severity::Low));
 }

@@ -97,8 +97,10 @@ impl Run {
     }
 }
 
+/// A run of five minutes.
 fn ended() -> Predecessor {
-    Predecessor::OnRecord(Box::default(), RunEnd::Stopped)
+    let at = crate::drift::samples::at;
+    Predecessor::OnRecord(Box::new(RunRecord { began: at(0), seen: at(300), ..RunRecord::default() }), RunEnd::Stopped)
 }
 
 fn told(report: &StateReport) -> Vec<String> {
@@ -165,11 +167,13 @@ fn what_changed_while_the_daemon_did_not_run_is_told_once() {
 fn a_record_that_is_gone_is_told_if_there_was_a_run_that_kept_one() {
     let host = Host::new();
     let loss = |before| told(&host.start().compare(before));
-    assert_eq!(loss(ended()), ["Gone { same_daemon: true }"]);
+    assert_eq!(loss(ended()), ["Gone { kept_one: true }"]);
     let other = RunRecord { configuration_sha256: "other".to_owned(), ..RunRecord::default() };
     let other = Predecessor::OnRecord(Box::new(other), RunEnd::Killed);
-    assert_eq!(loss(other), ["Gone { same_daemon: false }"]);
-    assert_eq!(loss(Predecessor::Unreadable("torn".to_owned())), ["Gone { same_daemon: false }"]);
+    assert_eq!(loss(other), ["Gone { kept_one: false }"]);
+    let short = Predecessor::OnRecord(Box::default(), RunEnd::Killed);
+    assert_eq!(loss(short), ["Gone { kept_one: false }"], "it had no time to look");
+    assert_eq!(loss(Predecessor::Unreadable("torn".to_owned())), ["Gone { kept_one: false }"]);
     assert_eq!(loss(Predecessor::NotOnRecord), Vec::<String>::new());
 }
 

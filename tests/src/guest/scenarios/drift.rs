@@ -248,7 +248,8 @@ pub(super) fn removed_record(stage: &mut Stage) {
     let mut sensor = start(stage, "removed");
     recorded(&sensor);
     assert_eq!(told(&sensor), [pair("state-record-lost", "gone")]);
-    alerts(&sensor)[0].contains(json!({ "event": { "code": "212", "severity": 47 } }));
+    // A run of some seconds may have kept none.
+    alerts(&sensor)[0].contains(json!({ "event": { "code": "212", "severity": 21 } }));
     sensor.stop();
 }
 
