@@ -23,7 +23,7 @@ use crate::{
     config::{self, Config},
     evidence::{Archive, ArchiveError, FolderError, PATH},
     hunt::source,
-    inspect::{self, AccountFiles},
+    inspect::{self, AccountFiles, Patterns},
     inventory::{Budget, Gaps, Loads, Survey},
     lifecycle::exit,
     model::{Accounts, Gap, Host, text::shorten},
@@ -124,7 +124,8 @@ pub(super) fn run(args: InventoryArgs) -> anyhow::Result<ExitCode> {
     let survey = Survey::open(budget).map(|survey| survey.with_packages(root_of_host()));
     // Checked when the settings were read.
     let watch_list = config.files.watch_list()?;
-    let host = inspect::read_host(&watch_list.places())?;
+    // Where watched places are mounted is of no interest here, and one of them may keep who asks waiting for ever.
+    let host = inspect::read_host(&Patterns::default())?;
     match (&args.what, survey) {
         (What::Modules(args), survey) => {
             let survey = survey.inspect_err(|why| gaps.add("files", why)).ok();

@@ -193,6 +193,8 @@ struct Module {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn document(at: &str, name: &str, others: &str) -> String {
@@ -234,5 +236,15 @@ mod tests {
         assert_eq!(loads.of(b"foo"), Some(&known));
         assert!(loads.of(b"odd\n").is_some(), "names are compared as documents have them");
         assert_eq!(loads.of(b"bar"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_line_is_a_document_or_counted(lines in proptest::collection::vec("\\PC{0,40}|\\{\"event\":[0-9\\[\\]{}\"]{0,9}\\}", 0..9)) {
+            let mut loads = Loads::of_boot("");
+            let malformed = loads.read_documents(lines.join("\n").as_bytes()).unwrap();
+            prop_assert!(malformed <= lines.len() as u64);
+            prop_assert!(loads.newest.is_empty(), "none of them tells of a load");
+        }
     }
 }

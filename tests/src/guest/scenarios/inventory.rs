@@ -126,7 +126,7 @@ fn same_as_modinfo(name: &str, module: &Value) {
 
 pub(super) fn files(_: &mut Stage) {
     let path = "/etc/modprobe.d/inventory.conf";
-    fs::write(path, "# One\ninstall a-b /bin/true\nblacklist edd\n").expect("write a file");
+    fs::write(path, "# One\ninstall a-b /tmp/x\nblacklist edd\n").expect("write a file");
     rustix::fs::chownat(
         rustix::fs::CWD,
         path,
@@ -145,8 +145,8 @@ pub(super) fn files(_: &mut Stage) {
         (&own["owner"], &own["group"], &own["kind"]),
         (&json!("analyst"), &json!("analyst"), &json!("modprobe"))
     );
-    assert_eq!(own["meaning"], json!(["install a_b /bin/true", "blacklist edd"]));
-    assert_eq!(own["dangers"], json!(["an install command for a_b runs \"/bin/true\""]));
+    assert_eq!(own["meaning"], json!(["install a_b /tmp/x", "blacklist edd"]));
+    assert_eq!(own["dangers"], json!(["an install command for a_b runs \"/tmp/x\""]));
     let link = files["/etc/modules-load.d/inventory.conf"];
     assert_eq!((&link["link"], &link["leads_to"]), (&json!("../modules"), &json!("/etc/modules")));
     assert_eq!((&link["meaning"], &link["sha256"]), (&json!(["loop"]), &files["/etc/modules"]["sha256"]));
