@@ -122,6 +122,7 @@ impl Report {
             0 if !self.memory => "Kernel memory could not be looked at. What the kernel's files show agrees, but who hides a module well \
                                   hides it from them."
                 .to_owned(),
+            0 if self.unconfirmed > 0 => "Nothing is certain yet.".to_owned(),
             0 if gaps.clone().all(|looked| is_whole(&looked)) => {
                 format!("All views show the same {seen} modules, and nothing leads out of the kernel's own code.")
             }
