@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use lkm_monitor_common::peek::SLOTS;
+use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::{
@@ -69,11 +70,14 @@ impl FakeMemory {
         self.write(address, &value.to_le_bytes());
     }
 
-    /// Whether a number at `address` can be read.
-    pub(super) fn is_there(&self, address: u64) -> bool {
-        [Some(address), address.checked_add(7)]
-            .iter()
-            .all(|at| at.is_some_and(|at| self.pages.contains_key(&(at / 4096))))
+    /// Writes these values to these places, as far as there is memory.
+    pub(super) fn forge(&mut self, forgeries: &[(u64, u64)]) {
+        for (place, value) in forgeries {
+            let last = place.checked_add(7);
+            if [Some(*place), last].iter().all(|at| at.is_some_and(|at| self.pages.contains_key(&(at / 4096)))) {
+                self.write_u64(*place, *value);
+            }
+        }
     }
 
     fn get(&mut self, address: u64, bytes: usize) -> Option<Vec<u8>> {
@@ -109,6 +113,29 @@ impl Memory for FakeMemory {
         }
         Ok(found)
     }
+}
+
+/// Places and what to write there: pointers that lead to what is there, beside it, or nowhere.
+pub(super) fn forgeries() -> impl Strategy<Value = Vec<(u64, u64)>> {
+    proptest::collection::vec((pointer(), pointer()), 0..40)
+}
+
+fn pointer() -> impl Strategy<Value = u64> {
+    let places = vec![
+        LIST,
+        TREE,
+        KSET_POINTER,
+        KSET,
+        LEVEL3 + 510 * 8,
+        FTRACE_FIRST,
+        KPROBES,
+        HEAP,
+        DIRECT + LEVEL2,
+        DIRECT + LEVEL1,
+    ];
+    let module = (0..3_u64, 0..0x1000_u64).prop_map(|(number, offset)| text_of(number) + 0x4000 + offset);
+    let variable = (proptest::sample::select(places), 0..64_u64).prop_map(|(place, word)| place + word * 8);
+    prop_oneof![module, variable, any::<u64>(), Just(0), Just(u64::MAX)]
 }
 
 /// A module, and where it can be seen.
@@ -195,7 +222,7 @@ impl FakeKernel {
             for page in [text, text + 4096, text + 0x4000] {
                 memory.write(page, &[0; 4096]);
                 let entry = (page - MODULES) / 4096;
-                memory.write_u64(DIRECT + LEVEL1 + entry * 8, 0x40_0000 + entry * 4096 | 1);
+                memory.write_u64(DIRECT + LEVEL1 + entry * 8, (0x40_0000 + entry * 4096) | 1);
             }
             memory.write(at + STATE as u64, &module.state.to_le_bytes());
             memory.write(at + NAME as u64, module.name.as_bytes());

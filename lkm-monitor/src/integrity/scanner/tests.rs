@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     integrity::fake::{
@@ -257,4 +259,18 @@ fn two_readings_that_differ_are_told() {
     assert_eq!((differ.only_whole, differ.only_pieces), (vec!["a".to_owned()], vec!["c\\x0a".to_owned()]));
     whole.named.insert(View::ProcModules, names(&["b", "c\n"]));
     assert_eq!(whole.readings(), None);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    /// Whatever lies in memory, a look ends and tells of every view.
+    #[test]
+    fn forged_memory_is_looked_at(forgeries in fake::forgeries()) {
+        let mut kernel = FakeKernel::with(&[FakeModule::new("loop"), FakeModule::hidden("rootkit"), FakeModule::new("ext4")]);
+        kernel.memory.forge(&forgeries);
+        let look = look(&kernel);
+        prop_assert_eq!((look.views.len(), look.checks.len()), (View::ALL.len(), Check::ALL.len()));
+        prop_assert!(look.findings.len() <= MOST_FINDINGS);
+    }
 }

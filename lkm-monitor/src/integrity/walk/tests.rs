@@ -102,27 +102,14 @@ fn a_tree_that_goes_round_ends_and_says_so() {
     assert!(walk.broken.unwrap().contains("more than one place"));
 }
 
-/// Pointers that lead to what is there, beside it, or nowhere.
-fn pointer() -> impl Strategy<Value = u64> {
-    let places = [fake::LIST, fake::TREE, fake::KSET_POINTER, fake::FTRACE_FIRST, fake::KPROBES, fake::HEAP];
-    let module = (0..3_u64, 0..0x1000_u64).prop_map(|(number, offset)| text_of(number) + 0x4000 + offset);
-    let variable = (proptest::sample::select(places.to_vec()), 0..64_u64).prop_map(|(place, word)| place + word * 8);
-    prop_oneof![module, variable, any::<u64>(), Just(0), Just(u64::MAX)]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Whatever lies in memory, every walk and every check ends, with few reads.
     #[test]
-    fn forged_memory_costs_little(forged in proptest::collection::vec((pointer(), pointer()), 0..40)) {
+    fn forged_memory_costs_little(forgeries in fake::forgeries()) {
         let (mut kernel, ground) = (three(), ground());
-        for (place, value) in forged {
-            // Memory that the fake has not is not made by forging it.
-            if kernel.memory.is_there(place) {
-                kernel.memory.write_u64(place, value);
-            }
-        }
+        kernel.memory.forge(&forgeries);
         let memory = &mut kernel.memory;
         let mut ways = BTreeSet::new();
         ways.extend(list::walk(memory, fake::LIST, &ground.module).unwrap().modules);
