@@ -17,7 +17,7 @@ use rustix::{
 /// What the daemon needs as long as it runs.
 const KEPT: CapabilitySet = CapabilitySet::DAC_READ_SEARCH // reads changed files, whose owners may be anybody
     .union(CapabilitySet::SYS_PTRACE) // looks at files as process 1 and others see them: /proc/PID/root
-    .union(CapabilitySet::BPF); // reads counters, tells the probes about new tools, runs the program that finds closed files
+    .union(CapabilitySet::BPF); // reads counters, tells the probes about new tools, runs the programs that find closed files and read memory
 
 /// Where the kernel or a container grants no CAP_BPF, this one stands for it (`bpf_capable` in include/linux/capability.h).
 const INSTEAD_OF_BPF: CapabilitySet = CapabilitySet::SYS_ADMIN;

@@ -104,7 +104,7 @@ impl Report {
             modules: true,
             views: look.views.iter().map(|(view, sight)| Looked::of(view.name(), view.place(), sight)).collect(),
             checks: look.checks.iter().map(|(check, sight)| Looked::of(check.name(), check.place(), sight)).collect(),
-            findings: report.alerts().iter().flat_map(Found::of).collect(),
+            findings: report.alerts().iter().filter_map(Found::of).collect(),
             unconfirmed: (look.findings.len() + look.more_findings).saturating_sub(report.confirmed.len()),
             cpu_ms: milliseconds(look.cpu_ns),
             elapsed_ms: milliseconds(look.elapsed_ns),
@@ -122,6 +122,7 @@ impl Report {
             0 if !self.memory => "Kernel memory could not be looked at. What the kernel's files show agrees, but who hides a module well \
                                   hides it from them."
                 .to_owned(),
+            0 if self.unconfirmed > 0 => "Nothing is certain yet.".to_owned(),
             0 if gaps.clone().all(|looked| is_whole(&looked)) => {
                 format!("All views show the same {seen} modules, and nothing leads out of the kernel's own code.")
             }
@@ -147,20 +148,18 @@ impl Looked {
 }
 
 impl Found {
-    fn of(alert: &KernelAlert) -> Vec<Self> {
+    /// Each alert has one finding.
+    fn of(alert: &KernelAlert) -> Option<Self> {
         let (module, targets, more) = match &alert.facts {
             KernelFacts::Hidden(module) => (Some(Module::of(module)), Vec::new(), 0),
             KernelFacts::SystemCalls(entries, more) => (None, entries.iter().map(Target::of_entry).collect(), *more),
             KernelFacts::Hooks(hooks, more) => (None, hooks.iter().map(Target::of_hook).collect(), *more),
             KernelFacts::TaintCleared(_) | KernelFacts::ReadingsDiffer(_) => (None, Vec::new(), 0),
         };
-        let mut details = Some((module, targets, more));
-        let found = |Finding { rule, severity, reason }| {
-            let (module, targets, more) = details.take().unwrap_or_default();
-            let (code, rule, severity) = (rule.code, rule.id, severity.name());
-            Self { code, rule, severity, message: reason, module, targets, more }
-        };
-        assess_kernel(alert).findings.into_iter().map(found).collect()
+        let verdict = assess_kernel(alert);
+        let Finding { rule, severity, reason } = verdict.lead()?;
+        let (code, rule, severity) = (rule.code, rule.id, severity.name());
+        Some(Self { code, rule, severity, message: reason.clone(), module, targets, more })
     }
 }
 

@@ -67,6 +67,8 @@ fn the_verdict_says_no_more_than_was_seen() {
     let all = "All views show the same 3 modules, and nothing leads out of the kernel's own code.";
     assert_eq!(verdict(report(whole(look()), Vec::new())), all);
     assert_eq!(verdict(report(look(), Vec::new())), "What could be looked at agrees, with the gaps above.");
+    let once = KernelLook { more_findings: 1, ..whole(look()) };
+    assert_eq!(verdict(report(once, Vec::new())), "Nothing is certain yet.");
     assert!(verdict(report(blind(look()), Vec::new())).starts_with("Kernel memory could not be looked at."));
     assert!(verdict(tampered_with()).starts_with("Take this host for compromised"));
 }
