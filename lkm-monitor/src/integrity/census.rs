@@ -57,11 +57,11 @@ impl Census {
 
     fn look_at_memory(&mut self, memory: &mut dyn Memory, ground: &Ground) -> Result<(), MemoryError> {
         let list = ground.list.as_ref().map(|head| list::walk(memory, *head, &ground.module));
-        let list = settled(list)?;
+        let list = walked_or_unknown(list)?;
         let tree = ground.tree.as_ref().map(|(root, layout)| tree::walk(memory, *root, layout));
-        let tree = settled(tree)?;
+        let tree = walked_or_unknown(tree)?;
         let kset = ground.kset.as_ref().map(|(pointer, layout)| kset::walk(memory, *pointer, layout));
-        let kset = settled(kset)?;
+        let kset = walked_or_unknown(kset)?;
         let walks = [(View::List, list), (View::AddressTree, tree), (View::Kset, kset)];
         let ways = walks.iter().filter_map(|(_, walk)| walk.as_ref().ok());
         let addresses: BTreeSet<u64> = ways.flat_map(|walk| walk.modules.iter().copied()).collect();
@@ -133,7 +133,7 @@ impl Census {
 }
 
 /// A failure to read memory at all is another thing than not to know where.
-fn settled<'a>(walk: Result<Result<Walk, MemoryError>, &'a String>) -> Result<Result<Walk, &'a String>, MemoryError> {
+fn walked_or_unknown(walk: Result<Result<Walk, MemoryError>, &String>) -> Result<Result<Walk, &String>, MemoryError> {
     match walk {
         Ok(walk) => walk.map(Ok),
         Err(why) => Ok(Err(why)),

@@ -195,7 +195,7 @@ impl FakeKernel {
             for page in [text, text + 4096, text + 0x4000] {
                 memory.write(page, &[0; 4096]);
                 let entry = (page - MODULES) / 4096;
-                memory.write_u64(DIRECT + LEVEL1 + entry * 8, 0x40_0000 + entry * 4096 | 1);
+                memory.write_u64(DIRECT + LEVEL1 + entry * 8, (0x40_0000 + entry * 4096) | 1);
             }
             memory.write(at + STATE as u64, &module.state.to_le_bytes());
             memory.write(at + NAME as u64, module.name.as_bytes());

@@ -16,6 +16,7 @@ mod ground;
 mod layout;
 mod memory;
 mod module;
+mod pass;
 mod peek;
 mod scanner;
 mod symbols;

@@ -35,7 +35,7 @@ impl Module {
                 continue;
             }
             let last = extent.address.checked_add(extent.bytes - 1)?;
-            if !area.contains(extent.address) || !area.contains(last) || extent.address % 4096 != 0 {
+            if !area.contains(extent.address) || !area.contains(last) || !extent.address.is_multiple_of(4096) {
                 return None;
             }
             memory.push(extent);

@@ -1,0 +1,89 @@
+//! One pass over everything that is looked at.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{
+    census::Census,
+    checks::{self, Owners},
+    ground::{Ground, Known},
+    memory::{Memory, MemoryError},
+    walk::tree,
+};
+use crate::model::{Check, KernelFinding, ModuleHistory, Sight, View};
+
+/// What it came to.
+pub(super) struct Pass {
+    pub(super) views: BTreeMap<View, Sight>,
+    pub(super) checks: BTreeMap<Check, Sight>,
+    pub(super) findings: Vec<KernelFinding>,
+    /// No module came or went meanwhile.
+    pub(super) quiet: bool,
+}
+
+impl Pass {
+    /// Nothing was looked at.
+    pub(super) const fn empty() -> Self {
+        Self { views: BTreeMap::new(), checks: BTreeMap::new(), findings: Vec::new(), quiet: false }
+    }
+}
+
+/// Goes over everything. An error is that memory cannot be read at all, which is not so where there is none.
+pub(super) fn pass(
+    root: &Path,
+    mut kernel: Known<(&mut dyn Memory, &Ground)>,
+    history: &ModuleHistory,
+    had_taints: &mut u64,
+) -> Result<Pass, MemoryError> {
+    let before = sequence(&mut kernel)?;
+    let census = Census::take(root, &mut kernel)?;
+    let hidden = census.hidden(history);
+    let mut checks = BTreeMap::new();
+    let mut findings = Vec::new();
+    let mut mask = None;
+    match &mut kernel {
+        Ok((memory, ground)) => {
+            let owners = Owners::new(ground.text, &census, &hidden);
+            let (entries, sight) = checks::system_calls::look(*memory, &ground.system_calls, &owners)?;
+            findings.extend(entries.into_iter().map(KernelFinding::SystemCall));
+            checks.insert(Check::SystemCalls, sight);
+            let look = |ftrace| checks::ftrace::look(*memory, ftrace, &owners);
+            let (hooks, sight) = ground.ftrace.as_ref().map_or_else(|why| unknown(why), look)?;
+            findings.extend(hooks.into_iter().map(KernelFinding::Hook));
+            checks.insert(Check::Ftrace, sight);
+            let look = |kprobes| checks::kprobes::look(*memory, kprobes, &owners);
+            let (hooks, sight) = ground.kprobes.as_ref().map_or_else(|why| unknown(why), look)?;
+            findings.extend(hooks.into_iter().map(KernelFinding::Hook));
+            checks.insert(Check::Kprobes, sight);
+            if let Ok(address) = ground.tainted_mask {
+                mask = memory.read_u64(address)?;
+            }
+        }
+        Err(why) => {
+            for check in [Check::SystemCalls, Check::Ftrace, Check::Kprobes] {
+                checks.insert(check, Sight::Unavailable { why: why.clone() });
+            }
+        }
+    }
+    let (cleared, sight) = checks::taint::look(root, mask, &census, had_taints);
+    checks.insert(Check::Taint, sight);
+    findings.extend(cleared.map(KernelFinding::TaintCleared));
+    findings.extend(census.readings().map(KernelFinding::ReadingsDiffer));
+    // What else is found is about these.
+    findings.splice(0..0, hidden.into_iter().map(KernelFinding::Hidden));
+    let after = sequence(&mut kernel)?;
+    // An odd number is a change under way.
+    let quiet = before.is_some_and(|before| before % 2 == 0 && after == Some(before));
+    Ok(Pass { views: census.sights, checks, findings, quiet })
+}
+
+fn unknown<T>(why: &str) -> Result<(Vec<T>, Sight), MemoryError> {
+    Ok((Vec::new(), Sight::Unavailable { why: why.to_owned() }))
+}
+
+/// The number that changes whenever a module comes or goes, where it can be read.
+fn sequence(kernel: &mut Known<(&mut dyn Memory, &Ground)>) -> Result<Option<u32>, MemoryError> {
+    match kernel {
+        Ok((memory, Ground { tree: Ok((root, layout)), .. })) => tree::sequence(*memory, *root, layout),
+        _ => Ok(None),
+    }
+}
