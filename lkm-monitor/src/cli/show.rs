@@ -2,6 +2,7 @@
 
 mod fields;
 mod image;
+mod kernel;
 mod summary;
 
 use std::{

@@ -237,7 +237,10 @@ impl Display for Looked {
 impl Display for Found {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "  {:<8} {} {}", self.severity.to_uppercase(), self.code, self.rule)?;
-        writeln!(f, "    {}", harmless(&self.message))?;
+        // The rows below say it of each.
+        if self.targets.is_empty() {
+            writeln!(f, "    {}", harmless(&self.message))?;
+        }
         if let Some(module) = &self.module {
             for Piece { address, bytes } in &module.memory {
                 writeln!(f, "    memory {address}, {bytes} bytes")?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     fields::{Fields, MAX_TEXT_BYTES},
-    image,
+    image, kernel,
 };
 use crate::model::{Severity, text::shorten};
 
@@ -83,6 +83,7 @@ fn rows(fields: &Fields<'_>) -> Vec<(&'static str, String)> {
         ("file", file(fields)),
         ("sha256", fields.text("/file/hash/sha256").unwrap_or_default()),
     ];
+    rows.extend(kernel::rows(fields));
     rows.extend(image::rows(fields));
     rows.extend([
         ("change", change(fields)),

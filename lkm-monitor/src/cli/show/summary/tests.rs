@@ -91,6 +91,36 @@ fn what_was_loaded_in_a_few_lines() {
 }
 
 #[test]
+fn what_hides_in_a_few_lines() {
+    let alert = json!({
+        "@timestamp": "2023-11-14T22:30:00.000000Z",
+        "message": "Kernel module hidden",
+        "event": { "kind": "alert", "severity": 99, "reason": "module `a` is in /sys/module, but not in /proc/modules" },
+        "lkm_monitor": {
+            "module": { "name": "a", "taint_flags": "OE" },
+            "kernel": {
+                "seen_in": ["sys-module", "kernel-kset"],
+                "missing_from": ["proc-modules"],
+                "module": { "state": "live", "memory": [{ "address": "0xffffffffc0a3c000", "bytes": 16384 }] },
+                "views": [
+                    { "name": "proc-modules", "status": "whole", "count": 1 },
+                    { "name": "history", "status": "unavailable", "reason": "loads are not seen" },
+                ],
+            },
+        },
+    });
+    insta::assert_snapshot!(summary(&alert, PLAIN), @r"
+    CRITICAL 2023-11-14T22:30:00.000000Z Kernel module hidden
+      module `a` is in /sys/module, but not in /proc/modules
+      module    a, taints OE
+      seen in   sys-module, kernel-kset
+      not in    proc-modules
+      memory    0xffffffffc0a3c000, bytes 16384, state live
+      unseen    history unavailable: loads are not seen
+    ");
+}
+
+#[test]
 fn state_and_loss_in_two_lines() {
     let state = json!({
         "@timestamp": "t", "message": "Kernel module sensor started", "event": { "kind": "state" },
