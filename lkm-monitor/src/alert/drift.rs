@@ -82,7 +82,7 @@ fn details(what: &Drifted) -> Value<'_> {
             merge(&mut document, json!({ "lkm_monitor": { "drift": { "before": module(before) } } }));
             document
         }
-        Drifted::File { path, before, now } => of_file(path, before.as_ref(), now.as_ref()),
+        Drifted::File { path, before, now } => of_file(path, before.as_deref(), now.as_deref()),
         Drifted::Place { path, before, now } => json!({
             "file": { "path": clean(path) },
             "lkm_monitor": { "drift": { "before": place(before), "after": place(now) } },

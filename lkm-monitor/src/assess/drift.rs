@@ -82,7 +82,7 @@ pub fn assess_drift(drift: &Drift) -> Verdict {
     let (rule, severity) = match &drift.what {
         Drifted::ModuleLoaded { now, .. } => (&LOADED, of_load(drift, now)),
         Drifted::ModuleGone { name, .. } => (&GONE, of_unload(drift, name)),
-        Drifted::File { before, now, .. } => (&FILE, of_file(drift, before.as_ref(), now.as_ref())),
+        Drifted::File { before, now, .. } => (&FILE, of_file(drift, before.as_deref(), now.as_deref())),
         Drifted::Place { .. } | Drifted::More(_) => (&FILE, Severity::Medium),
         Drifted::Policy { setting, now, weight, .. } => (&POLICY, of_policy(*setting, now, *weight)),
         Drifted::TaintLost { .. } => (&TAINT, Severity::High),

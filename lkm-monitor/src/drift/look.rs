@@ -24,8 +24,13 @@ pub struct Subjects {
     pub folders: Vec<String>,
     pub files: Vec<String>,
     /// `None` of what is not watched, or not to be told of.
-    pub subject: Arc<dyn Fn(&[u8]) -> Option<Subject> + Send + Sync>,
+    pub subject: SharedSubjectOf,
 }
+
+/// As [`contents::SubjectOf`], of which clones are one.
+///
+/// [`contents::SubjectOf`]: inspect::contents::SubjectOf
+type SharedSubjectOf = Arc<dyn Fn(&[u8]) -> Option<Subject> + Send + Sync>;
 
 /// Whom a look is of.
 #[derive(Clone, Debug, PartialEq, Eq)]

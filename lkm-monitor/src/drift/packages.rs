@@ -107,7 +107,7 @@ mod tests {
         let file = |sha256: &str| Drifted::File {
             path: "/etc/modprobe.d/a.conf".to_owned(),
             before: None,
-            now: Some(FileSeen { sha256: Some(sha256.to_owned()), ..FileSeen::default() }),
+            now: Some(Box::new(FileSeen { sha256: Some(sha256.to_owned()), ..FileSeen::default() })),
         };
         let module = |name: &str| Drifted::ModuleLoaded {
             name: name.to_owned(),

@@ -70,7 +70,7 @@ fn matters(word: &[u8]) -> bool {
     let name = word.split(|byte| *byte == b'=').next().unwrap_or_default();
     let same = |one: u8, other: u8| one == other || (matches!(one, b'-' | b'_') && matches!(other, b'-' | b'_'));
     let is = |known: &&str| known.len() == name.len() && known.bytes().zip(name).all(|(one, other)| same(one, *other));
-    WORDS.iter().any(|known| is(&known))
+    WORDS.iter().any(is)
 }
 
 /// `none [integrity] confidentiality`: what is in force stands in brackets.

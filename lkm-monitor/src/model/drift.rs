@@ -24,7 +24,7 @@ pub enum Drifted {
     /// A module is not loaded any more.
     ModuleGone { name: String, before: ModuleSeen },
     /// A file is new, gone, or another. One of the two is there.
-    File { path: String, before: Option<FileSeen>, now: Option<FileSeen> },
+    File { path: String, before: Option<Box<FileSeen>>, now: Option<Box<FileSeen>> },
     /// A place cannot be looked at as it was, or lies elsewhere.
     Place { path: String, before: PlaceSeen, now: PlaceSeen },
     /// So many differences more than are told one by one.

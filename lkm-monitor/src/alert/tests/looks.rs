@@ -52,7 +52,8 @@ pub(super) fn drifts() -> Vec<Drift> {
         mount_point: Some("/".to_owned()),
         unread: 0,
     };
-    let [link, unread] = odd_files();
+    let file = |sha256| Box::new(file(sha256));
+    let [link, unread] = odd_files().map(Box::new);
     let policy = Drifted::Policy {
         setting: Setting::Lockdown,
         before: "integrity".to_owned(),
@@ -158,7 +159,7 @@ fn differences_of_one_look_are_documents_of_their_own() {
 #[test]
 fn what_a_record_says_gets_into_no_document_as_it_is() {
     let mut drift = drifts()[2].clone();
-    drift.what = Drifted::File { path: "/etc/\u{1b}[2J".to_owned(), before: None, now: Some(file("ab")) };
+    drift.what = Drifted::File { path: "/etc/\u{1b}[2J".to_owned(), before: None, now: Some(Box::new(file("ab"))) };
     let document = parse(&renderer().render_drift(&drift, 0, SECOND_NS, &assess::assess_drift(&drift)));
     assert_eq!(document["file"]["path"], "/etc/\\x1b[2J");
     assert_eq!(document["lkm_monitor"]["drift"]["before"], json!(null));

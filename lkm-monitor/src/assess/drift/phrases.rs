@@ -33,7 +33,7 @@ pub(super) fn reason(drift: &Drift) -> String {
             format!("module {} went away {}, {when}{seen}", shown(name), how(*unseen))
         }
         Drifted::File { path, before, now } => {
-            let done = done(before.as_ref(), now.as_ref());
+            let done = done(before.as_deref(), now.as_deref());
             let subject = before.as_ref().or(now.as_ref()).map_or("file", |file| phrase(&file.subject));
             format!("{subject} {} {done} {}, {when}{package}{seen}", shown(path), how(*unseen))
         }

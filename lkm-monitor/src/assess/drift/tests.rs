@@ -47,7 +47,8 @@ fn file(subject: Subject) -> FileSeen {
 }
 
 fn changed(before: Option<FileSeen>, now: Option<FileSeen>) -> Drifted {
-    Drifted::File { path: "/etc/modprobe.d/a.conf".to_owned(), before, now }
+    let boxed = |file: Option<FileSeen>| file.map(Box::new);
+    Drifted::File { path: "/etc/modprobe.d/a.conf".to_owned(), before: boxed(before), now: boxed(now) }
 }
 
 #[test]

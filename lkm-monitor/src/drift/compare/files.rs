@@ -37,9 +37,13 @@ pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Com
             compared.explained += 1;
             continue;
         }
-        let what = Drifted::File { path: path.clone(), before: before.cloned(), now: file.cloned() };
+        let what = Drifted::File { path: path.clone(), before: boxed(before), now: boxed(file) };
         compared.drifts.push(between.drift(what));
     }
+}
+
+fn boxed(file: Option<&FileSeen>) -> Option<Box<FileSeen>> {
+    file.cloned().map(Box::new)
 }
 
 /// The place that a file lies in, or is.

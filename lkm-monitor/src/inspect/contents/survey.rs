@@ -9,12 +9,13 @@ use std::{
 };
 
 use super::{
+    SubjectOf,
     follow::{self, Followed},
     read::{self, Wanted, examine},
     tree::{Miss, Opened, Tree},
 };
 use crate::model::{
-    ContentStatus, FileSeen, FileState, FileTime, PlaceSeen, PlaceSight, Subject, TargetSeen,
+    ContentStatus, FileSeen, FileState, FileTime, PlaceSeen, PlaceSight, TargetSeen,
     text::{hex, text},
 };
 
@@ -30,7 +31,7 @@ pub struct Places {
     pub folders: Vec<Vec<u8>>,
     pub files: Vec<Vec<u8>>,
     /// What the file with this path is; `None` where it is of no interest.
-    pub subject: Box<dyn Fn(&[u8]) -> Option<Subject> + Send>,
+    pub subject: SubjectOf,
 }
 
 /// What was found, by paths that are made text.
@@ -219,6 +220,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::model::Subject;
 
     fn bytes(path: &Path) -> Vec<u8> {
         path.as_os_str().as_bytes().to_vec()

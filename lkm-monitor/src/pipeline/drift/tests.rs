@@ -150,7 +150,8 @@ fn the_most_severe_are_told_first_and_the_rest_is_counted() {
         perhaps_seen: false,
         provenance: None,
     };
-    let file = |number| Drifted::File { path: format!("/{number}"), before: None, now: Some(FileSeen::default()) };
+    let file =
+        |number| Drifted::File { path: format!("/{number}"), before: None, now: Some(Box::new(FileSeen::default())) };
     let mut drifts: Vec<_> = (0..300).map(file).map(drift).collect();
     drifts.push(drift(Drifted::TaintLost { lost: 1, before: 1, now: 0 }));
     let report = StateReport { state: HostState::default(), drifts, is_first: false, explained: 0, cpu_ns: 0 };
