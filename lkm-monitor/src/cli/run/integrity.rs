@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long the end of a look is waited for at the daemon's end.
-const LAST_LOOK: Duration = Duration::from_secs(5);
+const LAST_LOOK: Duration = Duration::from_secs(10);
 
 /// Reports that wait for the main loop, which takes them twice a second.
 const REPORTS: usize = 4;
