@@ -77,7 +77,8 @@ pub(super) fn sys_module(root: &Path) -> Files {
     for entry in entries {
         let looked = entry.and_then(|entry| match fs::symlink_metadata(entry.path().join("initstate")) {
             Ok(_) => Ok(Some(entry.file_name())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // A kernel that unpacks modules has the file `compression` there (kernel/module/decompress.c).
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
             Err(error) => Err(error),
         });
         match looked {
@@ -104,6 +105,7 @@ mod tests {
             fs::create_dir_all(root.path().join("sys/module").join(name)).unwrap();
         }
         fs::write(root.path().join("sys/module/loop/initstate"), "live\n").unwrap();
+        fs::write(root.path().join("sys/module/compression"), "xz\n").unwrap();
         let files = sys_module(root.path());
         assert_eq!(files.sight, Sight::Whole { count: 1 });
         assert_eq!(files.names.keys().collect::<Vec<_>>(), [b"loop"]);
