@@ -77,8 +77,8 @@ pub(super) fn sys_module(root: &Path) -> Files {
     for entry in entries {
         let looked = entry.and_then(|entry| match fs::symlink_metadata(entry.path().join("initstate")) {
             Ok(_) => Ok(Some(entry.file_name())),
-            // The kernel has a file of its own among the folders: `compression`, since Linux 5.13.
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            // A kernel that unpacks modules has the file `compression` there (kernel/module/decompress.c).
+            Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
             Err(error) => Err(error),
         });
         match looked {
