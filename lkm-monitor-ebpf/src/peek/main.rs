@@ -8,8 +8,11 @@
 use core::ptr;
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE, helpers::generated::bpf_probe_read_kernel, macros::map, macros::raw_tracepoint,
-    maps::Array, programs::RawTracePointContext,
+    bindings::BPF_F_MMAPABLE,
+    helpers::generated::bpf_probe_read_kernel,
+    macros::{map, raw_tracepoint},
+    maps::Array,
+    programs::RawTracePointContext,
 };
 use lkm_monitor_common::peek::{FOLLOW, SLOT_BYTES, SLOTS, Slot};
 
