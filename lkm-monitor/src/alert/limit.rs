@@ -10,7 +10,7 @@ use crate::model::text::shorten;
 pub const MAX_DOCUMENT_BYTES: usize = 16 * 1024;
 
 /// What is given up, least evidence first; nothing is, as long as the document fits.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 12] = [
     drop_sections,
     drop_description,
     drop_ancestors_arguments,
@@ -21,6 +21,8 @@ const STEPS: [Step; 10] = [
     |document, cut| shorten_everything(document, 320, 48, cut),
     |document, cut| shorten_everything(document, 128, 24, cut),
     |document, cut| shorten_everything(document, 64, 8, cut),
+    |document, cut| shorten_everything(document, 32, 4, cut),
+    drop_largest,
 ];
 
 /// Changes a document and names the fields that it cut.
@@ -33,6 +35,9 @@ const KEPT_ARGUMENTS: usize = 32;
 const KEPT_ARGUMENT_BYTES: usize = 256;
 const KEPT_COMMAND_LINE_BYTES: usize = 2048;
 const KEPT_PARAMETER_BYTES: usize = 512;
+/// What says that something happened, when, where and how grave it is. None of these grows beyond a few bytes when all is shortened.
+const SPINE: [&str; 10] =
+    ["@timestamp", "agent", "data_stream", "ecs", "event", "host", "message", "observer", "rule", "lkm_monitor"];
 
 /// Writes the document as one line, cut where it is too long; `lkm_monitor.truncated` then names what was cut.
 pub(super) fn write_line(document: Value<'_>, line: &mut Vec<u8>) {
@@ -134,6 +139,54 @@ fn shorten_parameters(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
     }
 }
 
+/// Drops whole members, the largest first, until the document fits: whoever fills very many fields at once cannot push an alert out.
+fn drop_largest(document: &mut Value<'_>, cut: &mut BTreeSet<String>) {
+    let mut left = written(document);
+    let mut members: Vec<_> = members(document, None).filter(|(_, key, _)| !SPINE.contains(key)).collect();
+    members.extend(self::members(document, Some("lkm_monitor")).filter(|(_, key, _)| *key != "truncated"));
+    members.sort_by_key(|(.., bytes)| std::cmp::Reverse(*bytes));
+    for (parent, key, bytes) in members {
+        if left < MAX_DOCUMENT_BYTES {
+            break;
+        }
+        let object = match parent {
+            Some(parent) => document.field_mut(parent),
+            None => Some(&mut *document),
+        };
+        let Some(Value::Object(object)) = object else { continue };
+        object.remove(key);
+        let field = parent.map_or_else(|| key.to_owned(), |parent| format!("{parent}.{key}"));
+        // What was cut in it goes with it.
+        let below = format!("{field}.");
+        let gone: usize = cut.iter().filter(|cut| cut.starts_with(&below)).map(|cut| cut.len() + 3).sum();
+        cut.retain(|cut| !cut.starts_with(&below));
+        left = (left + field.len() + 3).saturating_sub(bytes + gone);
+        cut.insert(field);
+    }
+    // Named anew, with what is there now.
+    if let Some(Value::Object(own)) = document.field_mut("lkm_monitor") {
+        own.remove("truncated");
+    }
+}
+
+/// The members of the object at `parent`, or of the document: their parent, key and bytes as JSON.
+fn members<'a>(
+    document: &Value<'_>,
+    parent: Option<&'a str>,
+) -> impl Iterator<Item = (Option<&'a str>, &'static str, usize)> {
+    let members = match parent.map_or(Some(document), |parent| document.field(parent)) {
+        Some(Value::Object(members)) => members.iter().map(|(key, value)| (parent, key, written(value))).collect(),
+        _ => Vec::new(),
+    };
+    members.into_iter()
+}
+
+fn written(value: &Value<'_>) -> usize {
+    let mut line = Vec::new();
+    serialize(value, &mut line);
+    line.len()
+}
+
 /// Paths, names and sentences: whatever is left that is long.
 fn shorten_everything(document: &mut Value<'_>, max_bytes: usize, max_elements: usize, cut: &mut BTreeSet<String>) {
     shorten_within(document, "", max_bytes, max_elements, cut);
@@ -168,5 +221,34 @@ fn shorten_within(
             }
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Few kinds of documents have as many fields as it takes; any may get them.
+    #[test]
+    fn a_document_fits_however_many_fields_are_full() {
+        const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+        let full = |of: fn() -> Value<'static>| Value::Object(KEYS.into_iter().map(|key| (key, of())).collect());
+        let deep = full(|| Value::Object(KEYS.into_iter().map(|key| (key, Value::from("\"".repeat(900)))).collect()));
+        let mut document =
+            json!({ "event": { "kind": "alert" }, "message": "\"".repeat(9000), "lkm_monitor": { "small": 1_i64 } });
+        merge(
+            &mut document,
+            full(|| Value::Object(KEYS.into_iter().map(|key| (key, Value::from("\"".repeat(900)))).collect())),
+        );
+        merge(&mut document, json!({ "lkm_monitor": { "deep": deep.clone(), "deeper": { "a": deep } } }));
+        let mut line = Vec::new();
+        write_line(document, &mut line);
+        assert!(line.len() < MAX_DOCUMENT_BYTES, "{} bytes", line.len());
+        let written: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!((&written["event"]["kind"], &written["lkm_monitor"]["small"]), (&"alert".into(), &1.into()));
+        assert!(written["message"].as_str().unwrap().starts_with('"'));
+        let truncated = written["lkm_monitor"]["truncated"].as_array().unwrap();
+        assert!(truncated.contains(&"lkm_monitor.deeper".into()), "{truncated:?}");
+        assert!(written["lkm_monitor"]["deeper"].is_null());
     }
 }
