@@ -55,7 +55,9 @@ fn read(root: &Path, key: Option<Key>) -> Known<Areas> {
     while reader.read_until(b'\n', &mut line).map_err(cannot)? > 0 {
         match parse(&line) {
             Some(Line::Area(Extent { address: 0, .. })) => {
-                return Err("it tells no addresses: that takes kernel.kptr_restrict below 2, and with 1 CAP_SYSLOG".to_owned());
+                return Err(
+                    "it tells no addresses: that takes kernel.kptr_restrict below 2, and with 1 CAP_SYSLOG".to_owned()
+                );
             }
             Some(Line::Area(area)) if is_hashed(area.address) && key.is_none() => {
                 return Err("it tells addresses hashed, and the kernel's key is not known".to_owned());
