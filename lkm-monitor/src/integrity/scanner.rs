@@ -55,11 +55,11 @@ impl<'a> Depth<'a> {
     }
 }
 
-/// The last look that read everything.
+/// The last look that read everything, and what the looks behind it tell again.
 struct LastDeep {
     boot_ns: u64,
-    kallsyms: Sight,
-    tracefs: Sight,
+    kallsyms: Option<Sight>,
+    tracefs: Option<Sight>,
 }
 
 /// What looking at kernel memory takes.
@@ -139,18 +139,14 @@ impl Scanner {
         findings.truncate(MOST_FINDINGS);
         self.name_sites(&mut findings);
         views.insert(View::History, of_history(history));
+        if is_deep {
+            let (kallsyms, tracefs) = (views.get(&View::Kallsyms).cloned(), checks.get(&Check::Tracefs).cloned());
+            self.deep = Some(LastDeep { boot_ns, kallsyms, tracefs });
+        } else if let Some(LastDeep { kallsyms, tracefs, .. }) = &self.deep {
+            views.extend(kallsyms.clone().map(|sight| (View::Kallsyms, sight)));
+            checks.extend(tracefs.clone().map(|sight| (Check::Tracefs, sight)));
+        }
         let unavailable = || Sight::Unavailable { why: "it was not looked at".to_owned() };
-        let deep = match self.deep.take() {
-            Some(last) if !is_deep => last,
-            _ => LastDeep {
-                boot_ns,
-                kallsyms: views.remove(&View::Kallsyms).unwrap_or_else(unavailable),
-                tracefs: checks.remove(&Check::Tracefs).unwrap_or_else(unavailable),
-            },
-        };
-        views.insert(View::Kallsyms, deep.kallsyms.clone());
-        checks.insert(Check::Tracefs, deep.tracefs.clone());
-        self.deep = Some(deep);
         let all = |view: View| (view, views.remove(&view).unwrap_or_else(unavailable));
         let views = View::ALL.map(all).into();
         let all = |check: Check| (check, checks.remove(&check).unwrap_or_else(unavailable));
@@ -169,14 +165,12 @@ impl Scanner {
     fn pass(&mut self, history: &ModuleHistory, is_deep: bool) -> Pass {
         let kernel = self.kernel.as_mut().map(|kernel| (&mut *kernel.memory as &mut dyn Memory, &kernel.ground));
         let kernel = kernel.map_err(|why| why.clone());
-        pass(&self.root, kernel, history, &mut self.had_taints, Depth::of(is_deep, &mut self.symbols)).unwrap_or_else(
-            |MemoryError(why)| {
-                // Without memory nothing can fail so.
-                let pass =
-                    pass(&self.root, Err(why), history, &mut self.had_taints, Depth::of(is_deep, &mut self.symbols));
-                pass.unwrap_or_else(|MemoryError(_)| Pass::empty())
-            },
-        )
+        let mut pass =
+            |kernel| pass(&self.root, kernel, history, &mut self.had_taints, Depth::of(is_deep, &mut self.symbols));
+        pass(kernel).unwrap_or_else(|MemoryError(why)| {
+            // Without memory nothing can fail so.
+            pass(Err(why)).unwrap_or_else(|MemoryError(_)| Pass::empty())
+        })
     }
 
     /// Says at which function a hook is. The symbols are read again for that, which only who has found something does.

@@ -130,8 +130,9 @@ impl Symbols {
         Ok(told)
     }
 
-    /// Names of the modules that have symbols, and whether these are all. What the kernel makes up modules for is left out: BPF programs
-    /// and trampolines (`get_ksymbol_bpf`, `get_ksymbol_ftrace_mod`, `get_ksymbol_kprobe` in kernel/kallsyms.c).
+    /// Names of the modules that have symbols, and whether these are all. What the kernel makes up modules for is left out: BPF programs,
+    /// pages of kprobes, and trampolines of ftrace (`get_ksymbol_*` in kernel/kallsyms.c). The list of modules is not the only source:
+    /// ftrace keeps symbols of init functions until their module goes (`ftrace_mod_get_kallsym`).
     pub(super) fn modules(&mut self) -> io::Result<(BTreeSet<Vec<u8>>, bool)> {
         let mut names = BTreeSet::new();
         let whole = self.each(|_, line| {
