@@ -1,5 +1,6 @@
 //! What ftrace calls, as tracefs tells it: `enabled_functions`, and since Linux 6.4 `touched_functions`, which keeps those of this boot
-//! (`t_show` in kernel/trace/ftrace.c). The kernel makes both from the functions, and not from the list that [`super::ftrace`] walks.
+//! (`t_show` in kernel/trace/ftrace.c). The kernel goes through the functions, and tells of each what it calls.
+//! A function whose hook has left the list that [`super::ftrace`] walks may be told as an error: then this check is not whole.
 //!
 //! Only what is called in the end counts. Trampolines on the way there, and those of BPF, are made by the kernel, without a symbol before
 //! Linux 5.8.
