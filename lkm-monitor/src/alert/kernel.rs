@@ -99,7 +99,7 @@ fn system_call(entry: &SystemCallEntry) -> Value<'_> {
 fn hook(hook: &KernelHook) -> Value<'_> {
     json!({
         "kind": hook.kind.name(),
-        "record": hexadecimal(hook.record),
+        "record": hook.record.map(hexadecimal),
         "site": hook.site.as_ref().map(|site| hexadecimal(site.address)),
         "symbol": hook.site.as_ref().and_then(|site| site.symbol.as_deref()),
         "target": place(&hook.target),

@@ -77,9 +77,9 @@ pub fn assess_kernel(alert: &KernelAlert) -> Verdict {
     Verdict { findings: vec![Finding { rule, severity, reason }], ..Verdict::default() }
 }
 
-/// Bytes that look like a module, and the daemon's own memory of one, could be remains. So could one that is neither set up nor gone.
+/// Bytes that look like a module, wherever they lie, and the daemon's own memory of one, could be remains. So could one that is neither set up nor gone.
 fn certainty(module: &HiddenModule) -> Severity {
-    let is_structure = |view: &View| !matches!(view, View::Memory | View::History);
+    let is_structure = |view: &View| !matches!(view, View::Memory | View::Vmallocinfo | View::History);
     let is_sure = module.seen_in.iter().any(is_structure) && module.state != Some(ModuleState::Unformed);
     if is_sure { Severity::Critical } else { Severity::High }
 }

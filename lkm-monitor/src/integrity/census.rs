@@ -6,10 +6,12 @@ use std::{
 };
 
 use super::{
+    areas,
     files::{self, Files, Names},
     ground::{Ground, Known},
     memory::{Memory, MemoryError},
     module::{self, Module},
+    scanner::Depth,
     walk::{Walk, kset, list, pages, search, tree},
 };
 use crate::model::{ModuleState, Sight, View};
@@ -29,12 +31,16 @@ pub(super) struct Census {
 impl Census {
     /// Takes it. The views of kernel memory are taken before those of files, and the modules in them are looked at again behind these: one
     /// that is live both times was so while the files were read.
-    pub(super) fn take(root: &Path, kernel: &mut Known<(&mut dyn Memory, &Ground)>) -> Result<Self, MemoryError> {
+    pub(super) fn take(
+        root: &Path,
+        kernel: &mut Known<(&mut dyn Memory, &Ground)>,
+        depth: &mut Depth<'_>,
+    ) -> Result<Self, MemoryError> {
         let mut census = Self::default();
         match kernel {
             Ok((memory, ground)) => census.look_at_memory(*memory, ground)?,
             Err(why) => {
-                for view in [View::List, View::AddressTree, View::Kset, View::Memory] {
+                for view in [View::Vmallocinfo, View::List, View::AddressTree, View::Kset, View::Memory] {
                     census.sights.insert(view, Sight::Unavailable { why: why.clone() });
                 }
             }
@@ -42,7 +48,11 @@ impl Census {
         census.put(View::ProcModules, files::proc_modules(root));
         census.put(View::ProcModulesInPieces, files::proc_modules_in_pieces(root));
         census.put(View::SysModule, files::sys_module(root));
+        if let Depth::Deep(symbols) = depth {
+            census.put(View::Kallsyms, files::kallsyms(symbols));
+        }
         if let Ok((memory, ground)) = kernel {
+            census.look_at_areas(root, *memory, ground)?;
             census.look_again(*memory, ground)?;
         }
         Ok(census)
@@ -90,6 +100,25 @@ impl Census {
             }
         }
         self.modules = known.into_iter().map(|module| (module.address, module)).collect();
+        Ok(())
+    }
+
+    /// The file tells no names: a module is there if its code lies in one of the areas.
+    fn look_at_areas(&mut self, root: &Path, memory: &mut dyn Memory, ground: &Ground) -> Result<(), MemoryError> {
+        let mut key = None;
+        if let Ok(address) = ground.pointer_key {
+            key = memory.read_u64(address)?.zip(memory.read_u64(address.wrapping_add(8))?);
+        }
+        let texts = self.modules.values().filter_map(|module| Some((module.address, *module.memory.first()?)));
+        let sight = match areas::holding(root, key.map(<[u64; 2]>::from), &texts.collect()) {
+            Ok((found, broken)) => {
+                let count = found.len();
+                self.found.insert(View::Vmallocinfo, found);
+                broken.map_or(Sight::Whole { count }, |why| Sight::Incomplete { count, why })
+            }
+            Err(why) => Sight::Unavailable { why },
+        };
+        self.sights.insert(View::Vmallocinfo, sight);
         Ok(())
     }
 

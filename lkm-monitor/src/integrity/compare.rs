@@ -38,10 +38,17 @@ impl Census {
         matches!(self.sights.get(&view), Some(Sight::Whole { .. }))
     }
 
-    /// Views that were looked at whole and are not among those that have it. What the daemon did not see loaded was loaded before it.
+    /// Views that were looked at whole and are not among those that have it. What the daemon did not see loaded was loaded before it, and
+    /// what has no symbols is in no list of them.
     fn missing_from(&self, seen_in: &[View]) -> Vec<View> {
-        let views = View::ALL.into_iter().filter(|view| *view != View::History);
+        let views = View::ALL.into_iter().filter(|view| !matches!(view, View::Kallsyms | View::History));
         views.filter(|view| self.is_whole(*view) && !seen_in.contains(view)).collect()
+    }
+
+    /// The same of a module of which only the name is known: areas have none.
+    fn missing_by_name(&self, seen_in: &[View]) -> Vec<View> {
+        let missing = self.missing_from(seen_in).into_iter();
+        missing.filter(|view| *view != View::Vmallocinfo).collect()
     }
 
     fn in_memory(&self, module: &Module, history: &ModuleHistory) -> HiddenModule {
@@ -84,7 +91,7 @@ impl Census {
             view => self.named.get(view).is_some_and(|names| names.contains_key(name)),
         };
         let seen_in: Vec<View> = View::ALL.into_iter().filter(has).collect();
-        HiddenModule { missing_from: self.missing_from(&seen_in), ..nowhere(readable, loaded_boot_ns, seen_in) }
+        HiddenModule { missing_from: self.missing_by_name(&seen_in), ..nowhere(readable, loaded_boot_ns, seen_in) }
     }
 
     /// What was loaded and not unloaded, and is in no other view. A history with gaps is no evidence.
@@ -97,7 +104,7 @@ impl Census {
         let known: BTreeSet<String> = names.map(|name| text::text(name)).collect();
         let gone = history.loaded.iter().filter(|(name, _)| !known.contains(name));
         gone.map(|(name, loaded_boot_ns)| HiddenModule {
-            missing_from: self.missing_from(&[View::History]),
+            missing_from: self.missing_by_name(&[View::History]),
             ..nowhere(name.clone(), Some(*loaded_boot_ns), vec![View::History])
         })
         .collect()

@@ -205,7 +205,7 @@ mod tests {
         let target = Place { address: 1, module: None, hidden: false };
         let hook = move |record| KernelHook {
             kind: crate::model::HookKind::Ftrace,
-            record,
+            record: Some(record),
             site: None,
             target: target.clone(),
         };

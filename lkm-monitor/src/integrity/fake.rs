@@ -37,6 +37,13 @@ const LEVEL2: u64 = 0x10_0000;
 const LEVEL1: u64 = 0x10_1000;
 const MODULES: u64 = 0xffff_ffff_c000_0000;
 
+/// A function that BPF hooks, and another one.
+pub(super) const ENABLED: &str = "\
+do_init_module (1) R   D   \ttramp: ftrace_regs_caller+0x0/0x65 (call_direct_funcs+0x0/0x20)
+\tdirect-->bpf_trampoline_6442491219+0x0/0x1000 [bpf]
+schedule (1)            \ttramp: 0xffffffffc0201000 (ftrace_ops_assist_func+0x0/0x10) ->ftrace_ops_assist_func+0x0/0x10
+";
+
 /// Offsets in the structures of the fake.
 const STATE: usize = 0;
 const MODULE_LIST: usize = 8;
@@ -195,6 +202,15 @@ impl FakeKernel {
         let shown = (0..).zip(modules).filter(|(_, module)| module.in_proc);
         let lines = shown.map(|(number, module)| format!("{} 12288 0 - Live {:#018x}\n", module.name, text_of(number)));
         fs::write(root.join("proc/modules"), lines.collect::<String>()).unwrap();
+        let numbers = || (0..).zip(modules).map(|(number, _)| text_of(number));
+        let area =
+            |text: u64| format!("{text:#018x}-{:#018x} {:7} load_module+0x7a0/0x2300 vmalloc\n", text + 0x3000, 0x3000);
+        fs::write(root.join("proc/vmallocinfo"), numbers().map(area).collect::<String>()).unwrap();
+        let symbols = (0..).zip(modules).filter(|(_, module)| module.in_proc);
+        let symbols = symbols.map(|(number, module)| format!("{:016x} t do_one\t[{}]\n", text_of(number), module.name));
+        fs::write(root.join("proc/kallsyms"), symbols.collect::<String>()).unwrap();
+        fs::create_dir_all(root.join("sys/kernel/tracing")).unwrap();
+        fs::write(root.join("sys/kernel/tracing/enabled_functions"), ENABLED).unwrap();
         for module in modules.iter().filter(|module| module.in_sys) {
             let folder = root.join("sys/module").join(module.name);
             fs::create_dir(&folder).unwrap();
@@ -315,5 +331,6 @@ pub(super) fn ground() -> Ground {
             },
         }),
         tainted_mask: Ok(TAINTED),
+        pointer_key: Err("the fake hashes nothing".to_owned()),
     }
 }

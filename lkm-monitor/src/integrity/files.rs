@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io, os::unix::ffi::OsStringExt as _, path::Path};
 
+use super::symbols::Symbols;
 use crate::{inventory::proc_modules, model::Sight};
 
 /// Bytes of each of many small reads: about two lines.
@@ -90,6 +91,17 @@ pub(super) fn sys_module(root: &Path) -> Files {
         }
     }
     Files::of(names, broken)
+}
+
+/// Modules of which /proc/kallsyms shows symbols.
+pub(super) fn kallsyms(symbols: &mut Symbols) -> Files {
+    match symbols.modules() {
+        Ok((names, whole)) => {
+            let names = names.into_iter().map(|name| (name, Shown::default())).collect();
+            Files::of(names, (!whole).then(|| "it is longer than what is read of it".to_owned()))
+        }
+        Err(error) => Files::unavailable(format!("it cannot be read with addresses: {error}")),
+    }
 }
 
 #[cfg(test)]

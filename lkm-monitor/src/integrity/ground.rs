@@ -28,6 +28,8 @@ pub(super) struct Ground {
     pub(super) ftrace: Known<Ftrace>,
     pub(super) kprobes: Known<Kprobes>,
     pub(super) tainted_mask: Known<u64>,
+    /// The key with which the kernel hashes addresses that it prints (`ptr_key` in lib/vsprintf.c).
+    pub(super) pointer_key: Known<u64>,
 }
 
 /// The list of what ftrace calls.
@@ -92,6 +94,7 @@ impl Ground {
                 })
             }),
             tainted_mask: address("tainted_mask"),
+            pointer_key: address("ptr_key"),
         })
     }
 }

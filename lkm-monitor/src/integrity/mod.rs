@@ -5,6 +5,7 @@
 //! what it means is decided here, where a forged pointer costs a bounded walk and no more (`walk`). `census` takes all views, `compare` says
 //! what differs, `checks` look at hooks, and `confirm` holds back what may be a race.
 
+mod areas;
 mod census;
 mod checks;
 mod compare;

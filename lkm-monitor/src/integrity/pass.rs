@@ -7,9 +7,10 @@ use super::{
     checks::{self, Owners},
     ground::{Ground, Known},
     memory::{Memory, MemoryError},
+    scanner::Depth,
     walk::tree,
 };
-use crate::model::{Check, KernelFinding, ModuleHistory, Sight, View};
+use crate::model::{Check, HookKind, KernelFinding, KernelHook, ModuleHistory, Place, Sight, View};
 
 /// What it came to.
 pub(super) struct Pass {
@@ -33,9 +34,10 @@ pub(super) fn pass(
     mut kernel: Known<(&mut dyn Memory, &Ground)>,
     history: &ModuleHistory,
     had_taints: &mut u64,
+    mut depth: Depth<'_>,
 ) -> Result<Pass, MemoryError> {
     let before = sequence(&mut kernel)?;
-    let census = Census::take(root, &mut kernel)?;
+    let census = Census::take(root, &mut kernel, &mut depth)?;
     let hidden = census.hidden(history);
     let mut checks = BTreeMap::new();
     let mut findings = Vec::new();
@@ -48,8 +50,14 @@ pub(super) fn pass(
             checks.insert(Check::SystemCalls, sight);
             let look = |ftrace| checks::ftrace::look(*memory, ftrace, &owners);
             let (hooks, sight) = ground.ftrace.as_ref().map_or_else(|why| unknown(why), look)?;
-            findings.extend(hooks.into_iter().map(KernelFinding::Hook));
             checks.insert(Check::Ftrace, sight);
+            if let Depth::Deep(_) = depth {
+                let (places, sight) = checks::tracefs::look(root, &owners);
+                checks.insert(Check::Tracefs, sight);
+                let hooks = beyond(&hooks, places).into_iter().map(KernelFinding::Hook);
+                findings.extend(hooks);
+            }
+            findings.extend(hooks.into_iter().map(KernelFinding::Hook));
             let look = |kprobes| checks::kprobes::look(*memory, kprobes, &owners);
             let (hooks, sight) = ground.kprobes.as_ref().map_or_else(|why| unknown(why), look)?;
             findings.extend(hooks.into_iter().map(KernelFinding::Hook));
@@ -59,7 +67,7 @@ pub(super) fn pass(
             }
         }
         Err(why) => {
-            for check in [Check::SystemCalls, Check::Ftrace, Check::Kprobes] {
+            for check in [Check::SystemCalls, Check::Ftrace, Check::Tracefs, Check::Kprobes] {
                 checks.insert(check, Sight::Unavailable { why: why.clone() });
             }
         }
@@ -74,6 +82,18 @@ pub(super) fn pass(
     // An odd number is a change under way.
     let quiet = before.is_some_and(|before| before % 2 == 0 && after == Some(before));
     Ok(Pass { views: census.sights, checks, findings, quiet })
+}
+
+/// What files show ftrace to call beyond what is `known` of it. They have symbols where memory has addresses, so that any place in the same
+/// module is the same.
+fn beyond(known: &[KernelHook], places: impl IntoIterator<Item = Place>) -> Vec<KernelHook> {
+    let is_known = |place: &Place| {
+        let same =
+            |known: &Place| known.address == place.address || place.module.is_some() && known.module == place.module;
+        known.iter().any(|hook| same(&hook.target))
+    };
+    let new = places.into_iter().filter(|place| !is_known(place));
+    new.map(|target| KernelHook { kind: HookKind::Ftrace, record: None, site: None, target }).collect()
 }
 
 fn unknown<T>(why: &str) -> Result<(Vec<T>, Sight), MemoryError> {

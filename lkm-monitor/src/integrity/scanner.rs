@@ -24,6 +24,8 @@ use crate::{
 const PASSES: u32 = 6;
 /// Before the second pass, and twice as long before each that follows: what comes and goes in a rhythm is not met in it.
 const PAUSE: Duration = Duration::from_millis(3);
+/// Between looks that read what takes too long for each of them: about as long again as all the rest.
+const BETWEEN_DEEP: Duration = Duration::from_hours(1);
 /// Findings of one look that are kept; the others are counted.
 const MOST_FINDINGS: usize = 256;
 
@@ -34,6 +36,30 @@ pub struct Scanner {
     symbols: Symbols,
     /// Taints that the kernel had in this boot.
     had_taints: u64,
+    deep: Option<LastDeep>,
+    /// The last look found something.
+    found: bool,
+}
+
+/// How much a look reads.
+pub(super) enum Depth<'a> {
+    /// What is read each time.
+    Usual,
+    /// /proc/kallsyms and tracefs as well.
+    Deep(&'a mut Symbols),
+}
+
+impl<'a> Depth<'a> {
+    const fn of(is_deep: bool, symbols: &'a mut Symbols) -> Self {
+        if is_deep { Self::Deep(symbols) } else { Self::Usual }
+    }
+}
+
+/// The last look that read everything, and what the looks behind it tell again.
+struct LastDeep {
+    boot_ns: u64,
+    kallsyms: Option<Sight>,
+    tracefs: Option<Sight>,
 }
 
 /// What looking at kernel memory takes.
@@ -71,14 +97,15 @@ impl Scanner {
                 Ok(Kernel { memory: Box::new(memory), ground })
             }),
         };
-        Self { root: root.to_owned(), kernel, symbols, had_taints: 0 }
+        Self { root: root.to_owned(), kernel, symbols, had_taints: 0, deep: None, found: false }
     }
 
     /// One that looks at this memory.
     #[cfg(test)]
     pub(super) fn with(root: &Path, memory: impl Memory + Send + 'static, ground: Ground) -> Self {
         let kernel = Ok(Kernel { memory: Box::new(memory), ground });
-        Self { root: root.to_owned(), kernel, symbols: Symbols::default(), had_taints: 0 }
+        let symbols = Symbols::read(root).unwrap_or_default();
+        Self { root: root.to_owned(), kernel, symbols, had_taints: 0, deep: None, found: false }
     }
 
     /// Why kernel memory cannot be looked at, a clause.
@@ -86,28 +113,39 @@ impl Scanner {
         self.kernel.as_ref().err().map(String::as_str)
     }
 
-    /// Looks once. Takes some milliseconds, more only where something was found while modules came and went.
+    /// Looks once. Takes some milliseconds, more only where something was found while modules came and went, and once an hour: then it reads
+    /// /proc/kallsyms and tracefs, too. So it does as long as something is found, which must not seem gone when only they show it.
     ///
     /// What differs between two views is a finding if no module came or went while they were taken, or if it differs each of several times.
     pub fn look(&mut self, history: &ModuleHistory) -> KernelLook {
         let (boot_ns, cpu_ns) = (now(ClockId::Boottime), now(ClockId::ThreadCPUTime));
-        let mut pass = self.pass(history);
+        let hour = |last: &LastDeep| Duration::from_nanos(boot_ns.saturating_sub(last.boot_ns)) >= BETWEEN_DEEP;
+        let is_deep = self.found || self.deep.as_ref().is_none_or(hour);
+        let mut pass = self.pass(history, is_deep);
         for number in 0..PASSES - 1 {
             if pass.quiet || pass.findings.is_empty() {
                 break;
             }
             thread::sleep(PAUSE * (1 << number));
-            let mut next = self.pass(history);
+            let mut next = self.pass(history, is_deep);
             if !next.quiet {
                 next.findings.retain(|finding| pass.findings.iter().any(|earlier| earlier.is_same(finding)));
             }
             pass = next;
         }
         let Pass { mut views, mut checks, mut findings, .. } = pass;
+        self.found = !findings.is_empty();
         let more_findings = findings.len().saturating_sub(MOST_FINDINGS);
         findings.truncate(MOST_FINDINGS);
         self.name_sites(&mut findings);
         views.insert(View::History, of_history(history));
+        if is_deep {
+            let (kallsyms, tracefs) = (views.get(&View::Kallsyms).cloned(), checks.get(&Check::Tracefs).cloned());
+            self.deep = Some(LastDeep { boot_ns, kallsyms, tracefs });
+        } else if let Some(LastDeep { kallsyms, tracefs, .. }) = &self.deep {
+            views.extend(kallsyms.clone().map(|sight| (View::Kallsyms, sight)));
+            checks.extend(tracefs.clone().map(|sight| (Check::Tracefs, sight)));
+        }
         let unavailable = || Sight::Unavailable { why: "it was not looked at".to_owned() };
         let all = |view: View| (view, views.remove(&view).unwrap_or_else(unavailable));
         let views = View::ALL.map(all).into();
@@ -124,12 +162,14 @@ impl Scanner {
     }
 
     /// A kernel that does not let its memory be read any more is looked at without.
-    fn pass(&mut self, history: &ModuleHistory) -> Pass {
+    fn pass(&mut self, history: &ModuleHistory, is_deep: bool) -> Pass {
         let kernel = self.kernel.as_mut().map(|kernel| (&mut *kernel.memory as &mut dyn Memory, &kernel.ground));
         let kernel = kernel.map_err(|why| why.clone());
-        pass(&self.root, kernel, history, &mut self.had_taints).unwrap_or_else(|MemoryError(why)| {
+        let mut pass =
+            |kernel| pass(&self.root, kernel, history, &mut self.had_taints, Depth::of(is_deep, &mut self.symbols));
+        pass(kernel).unwrap_or_else(|MemoryError(why)| {
             // Without memory nothing can fail so.
-            pass(&self.root, Err(why), history, &mut self.had_taints).unwrap_or_else(|MemoryError(_)| Pass::empty())
+            pass(Err(why)).unwrap_or_else(|MemoryError(_)| Pass::empty())
         })
     }
 

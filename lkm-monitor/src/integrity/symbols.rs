@@ -1,7 +1,7 @@
 //! Where the kernel keeps what is looked at, by /proc/kallsyms.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, BufRead as _, BufReader, Read as _, Seek as _},
     path::Path,
@@ -15,7 +15,7 @@ const FILES: [&str; 2] = ["proc/kallsyms", "proc/1/root/proc/kallsyms"];
 const MAX_BYTES: u64 = 64 << 20;
 
 /// What is looked up. A kernel has some of them under certain settings or versions only.
-const WANTED: [&str; 17] = [
+const WANTED: [&str; 18] = [
     "_stext",
     "_etext",
     "_end",
@@ -33,6 +33,7 @@ const WANTED: [&str; 17] = [
     "kprobe_table",
     "pre_handler_kretprobe",
     "tainted_mask",
+    "ptr_key",
 ];
 
 /// Why no addresses are known.
@@ -114,7 +115,8 @@ impl Symbols {
                 found.entry(name).or_default().push(Symbol { address: start, end: address });
                 open = None;
             }
-            let wanted = if line.of_module { None } else { WANTED.iter().find(|name| name.as_bytes() == line.name) };
+            let wanted =
+                if line.module.is_some() { None } else { WANTED.iter().find(|name| name.as_bytes() == line.name) };
             if let Some(name) = wanted {
                 open = Some((name, address));
             }
@@ -128,8 +130,23 @@ impl Symbols {
         Ok(told)
     }
 
-    fn each(&mut self, mut take: impl FnMut(u64, Line<'_>)) -> io::Result<()> {
-        let Some(file) = &mut self.file else { return Ok(()) };
+    /// Names of the modules that have symbols, and whether these are all. What the kernel makes up modules for is left out: BPF programs,
+    /// pages of kprobes, and trampolines of ftrace (`get_ksymbol_*` in kernel/kallsyms.c). The list of modules is not the only source:
+    /// ftrace keeps symbols of init functions until their module goes (`ftrace_mod_get_kallsym`).
+    pub(super) fn modules(&mut self) -> io::Result<(BTreeSet<Vec<u8>>, bool)> {
+        let mut names = BTreeSet::new();
+        let whole = self.each(|_, line| {
+            let made_up = |name: &[u8]| name == b"bpf" || name.starts_with(b"__builtin__");
+            if let Some(name) = line.module.filter(|name| !made_up(name) && !names.contains(*name)) {
+                names.insert(name.to_vec());
+            }
+        })?;
+        Ok((names, whole))
+    }
+
+    /// Whether that was all of the file.
+    fn each(&mut self, mut take: impl FnMut(u64, Line<'_>)) -> io::Result<bool> {
+        let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
         file.rewind()?;
         let mut reader = BufReader::with_capacity(64 << 10, file.take(MAX_BYTES));
         let mut line = Vec::new();
@@ -139,7 +156,7 @@ impl Symbols {
             }
             line.clear();
         }
-        Ok(())
+        Ok(reader.get_ref().limit() > 0)
     }
 }
 
@@ -147,7 +164,8 @@ impl Symbols {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Line<'a> {
     name: &'a [u8],
-    of_module: bool,
+    /// Whose it is, if not the kernel's own.
+    module: Option<&'a [u8]>,
 }
 
 /// `ffffffff81000000 T _stext`, and of a module's symbols also `\t[module]` (`s_show` in kernel/kallsyms.c).
@@ -155,12 +173,12 @@ fn parse(line: &[u8]) -> Option<(u64, Line<'_>)> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let (digits, rest) = line.split_at_checked(line.iter().position(|byte| *byte == b' ')?)?;
     let [b' ', _kind, b' ', rest @ ..] = rest else { return None };
-    let (name, of_module) = match rest.iter().position(|byte| *byte == b'\t') {
-        Some(tab) => (rest.get(..tab)?, true),
-        None => (rest, false),
+    let (name, module) = match rest.iter().position(|byte| *byte == b'\t') {
+        Some(tab) => (rest.get(..tab)?, Some(rest.get(tab + 1..)?.strip_prefix(b"[")?.strip_suffix(b"]")?)),
+        None => (rest, None),
     };
     let address = u64::from_str_radix(str::from_utf8(digits).ok()?, 16).ok()?;
-    Some((address, Line { name, of_module }))
+    Some((address, Line { name, module }))
 }
 
 #[cfg(test)]
@@ -213,6 +231,20 @@ ffffffffc0000000 t modules\t[hostile]
     }
 
     #[test]
+    fn modules_are_those_that_the_kernel_did_not_make_up() {
+        let made_up = "\
+ffffffffc0001000 t f\t[loop]
+ffffffffc0001010 t g\t[loop]
+ffffffffc0002000 t bpf_prog_6deef7357e7b4530\t[bpf]
+ffffffffc0003000 t ftrace_trampoline\t[__builtin__ftrace]
+ffffffffc0004000 t kprobe_insn_page\t[__builtin__kprobes]
+";
+        let (names, whole) = symbols(&format!("{LINES}{made_up}")).unwrap().modules().unwrap();
+        assert_eq!((names.into_iter().collect::<Vec<_>>(), whole), (vec![b"hostile".to_vec(), b"loop".to_vec()], true));
+        assert!(Symbols::default().modules().is_err());
+    }
+
+    #[test]
     fn withheld_addresses_are_an_error_and_an_empty_file_is_looked_for_behind() {
         let withheld = symbols("0000000000000000 T _stext\n0000000000000000 D modules\n").unwrap_err();
         assert!(withheld.to_string().contains("CAP_SYSLOG"), "{withheld}");
@@ -233,8 +265,8 @@ ffffffffc0000000 t modules\t[hostile]
         #[test]
         fn names_are_exact(address in any::<u64>(), name in "[^\t\n]{0,40}", module in "(|\t\\[[a-z_]{1,9}\\])") {
             let line = format!("{address:016x} t {name}{module}\n");
-            let of_module = !module.is_empty();
-            prop_assert_eq!(parse(line.as_bytes()), Some((address, Line { name: name.as_bytes(), of_module })));
+            let module = module.strip_prefix("\t[").and_then(|module| module.strip_suffix("]")).map(str::as_bytes);
+            prop_assert_eq!(parse(line.as_bytes()), Some((address, Line { name: name.as_bytes(), module })));
         }
     }
 }

@@ -11,6 +11,10 @@ pub enum View {
     ProcModulesInPieces,
     /// Folders of /sys/module that are loaded modules.
     SysModule,
+    /// Areas of memory in /proc/vmallocinfo, in which a module's code must lie.
+    Vmallocinfo,
+    /// Modules whose symbols /proc/kallsyms shows. One may have none, so only what is there is evidence.
+    Kallsyms,
     /// The list `modules` in kernel memory, of which /proc/modules is made.
     List,
     /// The tree `mod_tree` in kernel memory, by which the kernel finds the module that an address belongs to.
@@ -25,10 +29,12 @@ pub enum View {
 
 impl View {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::ProcModules,
         Self::ProcModulesInPieces,
         Self::SysModule,
+        Self::Vmallocinfo,
+        Self::Kallsyms,
         Self::List,
         Self::AddressTree,
         Self::Kset,
@@ -42,6 +48,8 @@ impl View {
             Self::ProcModules => "proc-modules",
             Self::ProcModulesInPieces => "proc-modules-in-pieces",
             Self::SysModule => "sys-module",
+            Self::Vmallocinfo => "vmallocinfo",
+            Self::Kallsyms => "kallsyms",
             Self::List => "kernel-list",
             Self::AddressTree => "address-tree",
             Self::Kset => "kernel-kset",
@@ -56,6 +64,8 @@ impl View {
             Self::ProcModules => "/proc/modules",
             Self::ProcModulesInPieces => "/proc/modules read in pieces",
             Self::SysModule => "/sys/module",
+            Self::Vmallocinfo => "/proc/vmallocinfo",
+            Self::Kallsyms => "/proc/kallsyms",
             Self::List => "the kernel's list of modules",
             Self::AddressTree => "the kernel's tree of module addresses",
             Self::Kset => "the kernel's set behind /sys/module",
@@ -70,8 +80,10 @@ impl View {
 pub enum Check {
     /// The tables of system calls.
     SystemCalls,
-    /// What ftrace calls.
+    /// What ftrace calls, by its list in kernel memory.
     Ftrace,
+    /// What ftrace calls, by tracefs.
+    Tracefs,
     /// What kprobes and kretprobes call.
     Kprobes,
     /// The kernel's taints beside those of its modules, and beside what they were.
@@ -80,13 +92,14 @@ pub enum Check {
 
 impl Check {
     /// All of them, in the order in which they are told.
-    pub const ALL: [Self; 4] = [Self::SystemCalls, Self::Ftrace, Self::Kprobes, Self::Taint];
+    pub const ALL: [Self; 5] = [Self::SystemCalls, Self::Ftrace, Self::Tracefs, Self::Kprobes, Self::Taint];
 
     /// The name in documents.
     pub const fn name(self) -> &'static str {
         match self {
             Self::SystemCalls => "system-calls",
             Self::Ftrace => "ftrace",
+            Self::Tracefs => "tracefs",
             Self::Kprobes => "kprobes",
             Self::Taint => "taint",
         }
@@ -97,6 +110,7 @@ impl Check {
         match self {
             Self::SystemCalls => "entries of the tables of system calls",
             Self::Ftrace => "hooks of ftrace",
+            Self::Tracefs => "functions that tracefs shows hooked by ftrace",
             Self::Kprobes => "kprobes and kretprobes",
             Self::Taint => "modules that carry a taint, as the kernel then must",
         }
@@ -281,8 +295,8 @@ impl HookKind {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KernelHook {
     pub kind: HookKind,
-    /// Where the hook's own record is (`struct ftrace_ops`, `struct kprobe`).
-    pub record: u64,
+    /// Where the hook's own record is (`struct ftrace_ops`, `struct kprobe`); `None` where a file shows the hook, and not the record.
+    pub record: Option<u64>,
     /// The function that is hooked, `None` for ftrace, where one record hooks many.
     pub site: Option<Site>,
     pub target: Place,
@@ -352,7 +366,7 @@ pub struct KernelLook {
     /// What it cost: processor time of its thread, and time from beginning to end, in nanoseconds.
     pub cpu_ns: u64,
     pub elapsed_ns: u64,
-    /// One of each [`View`], in their order.
+    /// One of each [`View`], in their order. What is read once an hour is told as it was then, and so of [`Check`]s.
     pub views: Vec<(View, Sight)>,
     /// One of each [`Check`], in their order.
     pub checks: Vec<(Check, Sight)>,

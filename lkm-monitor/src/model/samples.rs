@@ -260,7 +260,7 @@ pub(crate) fn changed_entry() -> SystemCallEntry {
 pub(crate) fn foreign_hook() -> KernelHook {
     KernelHook {
         kind: HookKind::Kprobe,
-        record: 0xffff_ffff_c0a3_f000,
+        record: Some(0xffff_ffff_c0a3_f000),
         site: Some(Site { address: 0xffff_ffff_8114_2230, symbol: Some("kallsyms_lookup_name+0x0".to_owned()) }),
         target: hidden_place(),
     }

@@ -84,13 +84,13 @@ proptest! {
         name in any_text(),
         address: u64,
         taints: u64,
-        seen_in in prop::sample::subsequence(View::ALL.to_vec(), 1..8),
+        seen_in in prop::sample::subsequence(View::ALL.to_vec(), 1..View::ALL.len()),
         names in prop::collection::vec("\\PC{0,60}", 0..400),
     ) {
         let name = crate::model::text::text(name.as_bytes());
         let target = Place { address, module: Some(name.clone()), hidden: true };
         let entry = SystemCallEntry { target: target.clone(), ..samples::changed_entry() };
-        let hook = KernelHook { target, record: address, ..samples::foreign_hook() };
+        let hook = KernelHook { target, record: Some(address), ..samples::foreign_hook() };
         let bits = taints | 1;
         for facts in [
             KernelFacts::Hidden(HiddenModule {

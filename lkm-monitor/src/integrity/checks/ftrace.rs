@@ -27,7 +27,7 @@ pub(in crate::integrity) fn look(
         match bytes.and_then(|bytes| u64_at(bytes, 0)) {
             Some(function) => found.extend(owners.foreign(function).map(|target| KernelHook {
                 kind: HookKind::Ftrace,
-                record,
+                record: Some(record),
                 site: None,
                 target,
             })),

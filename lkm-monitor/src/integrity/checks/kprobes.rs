@@ -49,7 +49,7 @@ pub(in crate::integrity) fn look(
     let mut hooks = |kind, probe: &Probe, handlers: &[u64]| {
         let foreign = handlers.iter().filter(|handler| **handler != 0).filter_map(|handler| owners.foreign(*handler));
         let site = Some(Site { address: probe.site, symbol: None });
-        found.extend(foreign.map(|target| KernelHook { kind, record: probe.record, site: site.clone(), target }));
+        found.extend(foreign.map(|target| KernelHook { kind, record: Some(probe.record), site: site.clone(), target }));
     };
     for probe in &probes {
         hooks(HookKind::Kprobe, probe, &probe.handlers);

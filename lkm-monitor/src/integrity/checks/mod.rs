@@ -4,6 +4,7 @@ pub(super) mod ftrace;
 pub(super) mod kprobes;
 pub(super) mod system_calls;
 pub(super) mod taint;
+pub(super) mod tracefs;
 
 use std::collections::BTreeSet;
 
@@ -37,6 +38,15 @@ impl<'a> Owners<'a> {
             module: owner.map(|module| text::text(&module.name)),
             hidden: owner.is_some_and(|module| self.hidden.contains(&module.address)),
         })
+    }
+
+    /// A hidden module of this name, which is told where its memory begins: nothing else is known of the place. A name that a module which
+    /// does not hide has as well is no word.
+    fn hidden(&self, name: &[u8]) -> Option<Place> {
+        let named = || self.census.modules.values().filter(|module| module.name == name);
+        let module = named().next().filter(|_| named().all(|module| self.hidden.contains(&module.address)))?;
+        let address = module.memory.first().map_or(module.address, |extent| extent.address);
+        Some(Place { address, module: Some(text::text(&module.name)), hidden: true })
     }
 
     /// Where this is, if it is neither in the kernel's text nor in that of a module that all views have.

@@ -1,3 +1,5 @@
+use std::fs;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -30,7 +32,7 @@ fn views_but(missing: &[View]) -> Vec<View> {
     views.filter(|view| !missing.contains(view)).collect()
 }
 
-const FILES: [View; 3] = [View::ProcModules, View::ProcModulesInPieces, View::SysModule];
+const FILES: [View; 4] = [View::ProcModules, View::ProcModulesInPieces, View::SysModule, View::Kallsyms];
 
 #[test]
 fn a_kernel_that_hides_nothing_is_seen_whole() {
@@ -49,6 +51,7 @@ fn a_kernel_that_hides_nothing_is_seen_whole() {
         [
             (Check::SystemCalls, whole(8)),
             (Check::Ftrace, whole(0)),
+            (Check::Tracefs, whole(2)),
             (Check::Kprobes, whole(0)),
             (Check::Taint, whole(3))
         ]
@@ -66,14 +69,16 @@ fn a_module_is_told_with_the_views_that_have_it_and_those_that_have_not() {
         (set, &[View::SysModule, View::Kset]),
         (FakeModule { in_proc: false, ..plain.clone() }, &listing),
         (FakeModule { in_tree: false, ..plain.clone() }, &[View::AddressTree]),
-        (FakeModule::hidden("rootkit"), &views_but(&[View::Memory])),
+        (FakeModule::hidden("rootkit"), &views_but(&[View::Vmallocinfo, View::Kallsyms, View::Memory])),
     ] {
+        // That it is not there is no evidence.
+        let not_seen = if module.in_proc { missing.to_vec() } else { [missing, &[View::Kallsyms]].concat() };
         let kernel = FakeKernel::with(&[FakeModule::new("loop"), module, FakeModule::new("ext4")]);
         let look = look(&kernel);
         let [found] = hidden(&look)[..] else { panic!("{:?}", look.findings) };
         assert_eq!((found.name.as_str(), found.address), ("rootkit", Some(address_of(1))));
         assert_eq!(found.missing_from, missing);
-        assert_eq!(found.seen_in, views_but(missing));
+        assert_eq!(found.seen_in, views_but(&not_seen));
     }
 }
 
@@ -83,8 +88,8 @@ fn a_borrowed_name_hides_nothing() {
     let look = look(&FakeKernel::with(&[FakeModule::new("loop"), FakeModule::hidden("loop")]));
     let [found] = hidden(&look)[..] else { panic!("{:?}", look.findings) };
     assert_eq!(found.address, Some(address_of(1)));
-    // /sys/module tells no addresses: there a name is all that it has.
-    assert_eq!(found.seen_in, [View::SysModule, View::Memory]);
+    // /sys/module tells no addresses, and symbols do not count: there a name is all that it has.
+    assert_eq!(found.seen_in, [View::SysModule, View::Vmallocinfo, View::Kallsyms, View::Memory]);
 }
 
 #[test]
@@ -95,7 +100,56 @@ fn files_can_show_what_is_not_there() {
     let look = look(&kernel);
     let [found] = hidden(&look)[..] else { panic!("{:?}", look.findings) };
     assert_eq!((found.name.as_str(), found.address), ("ghost", None));
-    assert_eq!((&found.seen_in[..], &found.missing_from), (&FILES[..], &views_but(&FILES)));
+    assert_eq!(found.seen_in, FILES);
+    assert_eq!(found.missing_from, views_but(&[&FILES[..], &[View::Vmallocinfo]].concat()));
+}
+
+#[test]
+fn an_area_of_memory_that_is_cut_out_of_the_file_is_missed() {
+    let kernel = FakeKernel::with(&["loop", "odd"].map(FakeModule::new));
+    let file = kernel.path().join("proc/vmallocinfo");
+    let areas = fs::read_to_string(&file).unwrap();
+    fs::write(&file, areas.lines().next().unwrap().to_owned() + "\n").unwrap();
+    let cut = look(&kernel);
+    let [found] = hidden(&cut)[..] else { panic!("{:?}", cut.findings) };
+    assert_eq!((found.name.as_str(), &found.missing_from[..]), ("odd", &[View::Vmallocinfo][..]));
+    assert_eq!(found.seen_in, views_but(&[View::Vmallocinfo]));
+    fs::write(&file, "0x0000000000000000-0x0000000000000000   12288 load_module+0x7a0/0x2300\n").unwrap();
+    let withheld = look(&kernel);
+    assert_eq!(withheld.findings, []);
+    let sight = &withheld.views.iter().find(|(view, _)| *view == View::Vmallocinfo).unwrap().1;
+    assert!(sight.why().is_some_and(|why| why.contains("CAP_SYSLOG")), "{sight:?}");
+}
+
+/// As it is with a real one, the file stays open.
+#[test]
+fn symbols_and_tracefs_are_read_once_an_hour_and_as_long_as_something_is_found() {
+    let kernel = FakeKernel::with(&["loop"].map(FakeModule::new));
+    let mut scanner = Scanner::with(kernel.path(), kernel.memory.clone(), ground());
+    let mut look = |is_later: bool| {
+        if let Some(deep) = scanner.deep.as_mut().filter(|_| is_later) {
+            deep.boot_ns = deep.boot_ns.saturating_sub(BETWEEN_DEEP.as_nanos() as u64);
+        }
+        let look = scanner.look(&ModuleHistory::default());
+        let count = look.views.iter().find(|(view, _)| *view == View::Kallsyms).unwrap().1.count();
+        let names =
+            hidden(&look).iter().map(|module| (module.name.clone(), module.seen_in.clone())).collect::<Vec<_>>();
+        (count, names)
+    };
+    let symbols = |names: &[&str]| {
+        let line = |name: &&str| format!("{:016x} t do_one\t[{name}]\n", text_of(0));
+        fs::write(kernel.path().join("proc/kallsyms"), names.iter().map(line).collect::<String>()).unwrap();
+    };
+    let ghost = vec![("ghost".to_owned(), vec![View::Kallsyms])];
+    assert_eq!(look(false), (1, vec![]));
+    symbols(&["loop", "ghost"]);
+    assert_eq!(look(false), (1, vec![]), "it is told as it was");
+    assert_eq!(look(true), (2, ghost.clone()));
+    assert_eq!(look(false), (2, ghost), "it must not seem gone");
+    symbols(&["loop"]);
+    assert_eq!(look(false), (1, vec![]));
+    symbols(&["loop", "ghost"]);
+    assert_eq!(look(false), (1, vec![]));
 }
 
 #[test]
@@ -188,6 +242,50 @@ fn ftrace_may_call_the_kernel_and_modules_that_do_not_hide() {
     });
     let hook = |place| (HookKind::Ftrace, None, place);
     assert_eq!(found, [hook(target(text_of(1) + 8, Some("rootkit"), true)), hook(target(HEAP, None, false))]);
+}
+
+#[test]
+fn what_tracefs_shows_is_found_without_the_list_and_told_once_with_it() {
+    let hidden = target(text_of(1), Some("rootkit"), true);
+    let found = |in_list: &[u64]| {
+        let mut kernel = FakeKernel::with(&[FakeModule::new("loop"), FakeModule::hidden("rootkit")]);
+        let shown = format!(
+            "{}kill (2) ->own+0x0/0x9 [loop]\t tramp: 0x1 (get+0x0/0x20 [rootkit]) ->get+0x0/0x20 [rootkit]\n",
+            fake::ENABLED
+        );
+        fs::write(kernel.path().join("sys/kernel/tracing/enabled_functions"), shown).unwrap();
+        let touched = format!("read (0)\nopen (1) ->{HEAP:#x}\n");
+        fs::write(kernel.path().join("sys/kernel/tracing/touched_functions"), touched).unwrap();
+        let mut place = FTRACE_FIRST;
+        for (record, function) in (0..).map(|number| HEAP + number * 0x100).zip(in_list) {
+            kernel.memory.write_u64(place, record);
+            kernel.memory.write_u64(record, *function);
+            place = record + 8;
+        }
+        kernel.memory.write_u64(place, FTRACE_END);
+        let look = look(&kernel);
+        let sight = look.checks.iter().find(|(check, _)| *check == Check::Tracefs).unwrap().1.clone();
+        assert_eq!(sight, Sight::Whole { count: 3 });
+        let hooks = look.findings.into_iter().filter_map(|finding| match finding {
+            KernelFinding::Hook(hook) => Some((hook.record.is_some(), hook.target)),
+            _ => None,
+        });
+        hooks.collect::<Vec<_>>()
+    };
+    let nobodys = target(HEAP, None, false);
+    assert_eq!(found(&[]), [(false, nobodys.clone()), (false, hidden.clone())]);
+    let called = target(text_of(1) + 8, Some("rootkit"), true);
+    assert_eq!(found(&[text_of(1) + 8]), [(false, nobodys.clone()), (true, called.clone())]);
+    assert_eq!(found(&[HEAP, text_of(1) + 8]), [(true, nobodys), (true, called)]);
+}
+
+#[test]
+fn without_tracefs_its_check_is_not_there() {
+    let kernel = FakeKernel::with(&[FakeModule::new("loop")]);
+    fs::remove_dir_all(kernel.path().join("sys/kernel")).unwrap();
+    let look = look(&kernel);
+    let sight = &look.checks.iter().find(|(check, _)| *check == Check::Tracefs).unwrap().1;
+    assert!(sight.why().is_some_and(|why| why.contains("not mounted")), "{sight:?}");
 }
 
 #[test]
