@@ -60,7 +60,7 @@ pub(super) fn drifts() -> Vec<Drift> {
         now: "none".to_owned(),
         weight: Weight::Impossible,
     };
-    let whats = [
+    let drifted = [
         Drifted::ModuleLoaded {
             name: "rootkit".to_owned(),
             now: module("OE"),
@@ -101,7 +101,7 @@ pub(super) fn drifts() -> Vec<Drift> {
         perhaps_seen: true,
         provenance: Some(provenance.clone()),
     };
-    whats.map(drift).to_vec()
+    drifted.map(drift).to_vec()
 }
 
 pub(super) fn report() -> StateReport {

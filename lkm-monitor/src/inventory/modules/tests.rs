@@ -130,13 +130,13 @@ fn what_one_view_alone_has_is_told() {
 #[test]
 fn a_kernel_that_tells_less_is_no_error() {
     let host = Host::new(&[
-        ("proc/modules", b"foo 1 0 - Live 0x0000000000000000\nodd line\nfo/o 1 0 - Live 0x0000000000000000\n"),
+        ("proc/modules", b"foo 1 0 - Live 0x0000000000000000\nodd line\nfox/o 1 0 - Live 0x0000000000000000\n"),
         ("sys/module/foo/initstate", b"live\n"),
-        ("sys/module/fo!o/initstate", b"live\n"),
+        ("sys/module/fox!o/initstate", b"live\n"),
     ]);
     let (entries, gaps) = host.list(&Loads::default(), false);
     let names: Vec<_> = entries.iter().map(|entry| text(&entry.name)).collect();
-    assert_eq!(names, ["fo/o", "foo"]);
+    assert_eq!(names, ["foo", "fox/o"]);
     assert!(entries.iter().all(|entry| entry.in_proc && entry.in_sysfs && entry.address.is_none()));
     assert_eq!(
         gaps,
