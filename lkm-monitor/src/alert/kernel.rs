@@ -49,6 +49,7 @@ pub(super) fn render_look(look: &KernelLook) -> Value<'_> {
         "lkm_monitor": {
             "kernel": {
                 "cpu_ms": long(look.cpu_ns / 1_000_000),
+                "more": beyond(look.more_findings),
                 "views": views(&look.views),
                 "checks": look.checks.iter().map(|(check, sight)| row(check.name(), sight)).collect::<Vec<_>>(),
             },

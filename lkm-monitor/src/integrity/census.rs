@@ -12,9 +12,9 @@ use super::{
     memory::{Memory, MemoryError},
     module::{self, Module},
     scanner::Depth,
-    walk::{Walk, kset, list, pages, search, tree},
+    walk::{MOST_MODULES, Walk, kset, list, pages, search, tree},
 };
-use crate::model::{ModuleState, Sight, View};
+use crate::model::{Extent, ModuleState, Sight, View};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +23,8 @@ pub(super) struct Census {
     pub(super) modules: BTreeMap<u64, Module>,
     /// Those of each view of kernel memory that could be looked at.
     pub(super) found: BTreeMap<View, BTreeSet<u64>>,
+    /// What ways lead to and is no module, with those that lead there.
+    pub(super) strange: BTreeMap<u64, BTreeSet<View>>,
     /// Those of each view that knows names only.
     pub(super) named: BTreeMap<View, Names>,
     pub(super) sights: BTreeMap<View, Sight>,
@@ -80,27 +82,47 @@ impl Census {
         for (view, walk) in walks {
             self.walked(view, walk, &known);
         }
-        match &ground.pages {
+        let sight = match &ground.pages {
             Ok(tables) => match pages::mapped(memory, tables, ground.area)? {
-                Ok(mapped) => {
-                    let unknown = search::unknown(memory, &mapped, &known, &ground.module, ground.area)?;
-                    known.extend(unknown);
-                    let is_mapped = |address| mapped.iter().any(|piece| piece.contains(address));
-                    let found: BTreeSet<u64> =
-                        known.iter().map(|module| module.address).filter(|at| is_mapped(*at)).collect();
-                    self.sights.insert(View::Memory, Sight::Whole { count: found.len() });
-                    self.found.insert(View::Memory, found);
-                }
-                Err(why) => {
-                    self.sights.insert(View::Memory, Sight::Unavailable { why });
-                }
+                Ok(mapped) => self.search(memory, &mapped, &mut known, ground)?,
+                Err(why) => Sight::Unavailable { why },
             },
-            Err(why) => {
-                self.sights.insert(View::Memory, Sight::Unavailable { why: why.clone() });
-            }
-        }
+            Err(why) => Sight::Unavailable { why: why.clone() },
+        };
+        self.sights.insert(View::Memory, sight);
         self.modules = known.into_iter().map(|module| (module.address, module)).collect();
         Ok(())
+    }
+
+    /// Adds what lies in mapped memory to the modules that are known. Of those each could be read: if it is not mapped, the page tables say
+    /// something else than the processor does, or it went meanwhile.
+    fn search(
+        &mut self,
+        memory: &mut dyn Memory,
+        mapped: &[Extent],
+        known: &mut Vec<Module>,
+        ground: &Ground,
+    ) -> Result<Sight, MemoryError> {
+        let is_mapped = |address: u64| {
+            let before = mapped.partition_point(|piece| piece.address <= address).checked_sub(1);
+            before.and_then(|before| mapped.get(before)).is_some_and(|piece| piece.contains(address))
+        };
+        let agrees = known.iter().all(|module| is_mapped(module.address));
+        let searched = search::unknown(memory, mapped, known, &ground.module, ground.area)?;
+        known.extend(searched.modules);
+        let found: BTreeSet<u64> = known.iter().map(|module| module.address).filter(|at| is_mapped(*at)).collect();
+        let count = found.len();
+        self.found.insert(View::Memory, found);
+        Ok(match searched.doubt {
+            _ if !agrees => {
+                Sight::Unavailable { why: "the page tables do not agree with the memory that can be read".to_owned() }
+            }
+            _ if searched.is_cut => {
+                Sight::Incomplete { count, why: format!("more than {MOST_MODULES} modules lie there that no list has") }
+            }
+            Some(why) => Sight::Odd { count, why },
+            None => Sight::Whole { count },
+        })
     }
 
     /// The file tells no names: a module is there if its code lies in one of the areas.
@@ -122,7 +144,7 @@ impl Census {
         Ok(())
     }
 
-    /// What leads to no module makes the view incomplete: whoever forges one member may have cut others off.
+    /// A way that ends where it ought to shows all that is on it, also where somebody has added what is no module.
     fn walked(&mut self, view: View, walk: Result<Walk, &String>, known: &[Module]) {
         let walk = match walk {
             Ok(walk) => walk,
@@ -131,22 +153,27 @@ impl Census {
                 return;
             }
         };
-        let all = walk.modules.len();
         let is_known = |address: &u64| known.binary_search_by_key(address, |module| module.address).is_ok();
-        let found: BTreeSet<u64> = walk.modules.into_iter().filter(is_known).collect();
+        let (found, strange): (BTreeSet<u64>, BTreeSet<u64>) = walk.modules.into_iter().partition(is_known);
         let count = found.len();
-        let broken = walk
-            .broken
-            .or_else(|| (count < all).then(|| format!("{} of its {all} members are no modules", all - count)));
-        let sight = match broken {
+        let sight = match walk.broken {
+            // The last one may be where somebody has cut the rest off, and is none.
             Some(why) => Sight::Incomplete { count, why },
-            None => Sight::Whole { count },
+            None if strange.is_empty() => Sight::Whole { count },
+            None => {
+                let why = format!("{} more of its members are no modules", strange.len());
+                for address in strange {
+                    self.strange.entry(address).or_default().insert(view);
+                }
+                Sight::Odd { count, why }
+            }
         };
         self.sights.insert(view, sight);
         self.found.insert(view, found);
     }
 
-    /// Of a module that is not live both times the other state counts, and one that is gone was not there.
+    /// Of a module that is not live both times the other state counts, and one that is gone was not there. What it is called it may change
+    /// itself. Nor was there what is no module at one time alone.
     fn look_again(&mut self, memory: &mut dyn Memory, ground: &Ground) -> Result<(), MemoryError> {
         let addresses: Vec<u64> = self.modules.keys().copied().collect();
         let mut again = module::read_all(memory, &addresses, &ground.module, ground.area)?.into_iter().peekable();
@@ -155,8 +182,12 @@ impl Census {
             if module.state == ModuleState::Live {
                 module.state = later.state;
             }
-            later.name == module.name
+            true
         });
+        let strange: Vec<u64> = self.strange.keys().copied().collect();
+        for module in module::read_all(memory, &strange, &ground.module, ground.area)? {
+            self.strange.remove(&module.address);
+        }
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What one view has and another has not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     census::Census,
@@ -16,7 +16,8 @@ impl Census {
         let named: BTreeSet<&Vec<u8>> = self.named.values().flat_map(Names::keys).collect();
         let in_files =
             named.into_iter().filter(|name| !self.is_in_memory(name)).map(|name| self.in_files(name, history));
-        let modules = in_memory.chain(in_files).chain(self.in_history(history));
+        let strange = self.strange.iter().map(|(address, ways)| self.strange(*address, ways));
+        let modules = in_memory.chain(strange).chain(in_files).chain(self.in_history(history));
         modules.filter(|module| !module.missing_from.is_empty() && !only_a_reading_differs(module)).collect()
     }
 
@@ -35,7 +36,7 @@ impl Census {
     }
 
     fn is_whole(&self, view: View) -> bool {
-        matches!(self.sights.get(&view), Some(Sight::Whole { .. }))
+        self.sights.get(&view).is_some_and(Sight::is_whole)
     }
 
     /// Views that were looked at whole and are not among those that have it. What the daemon did not see loaded was loaded before it, and
@@ -78,6 +79,14 @@ impl Census {
         }
     }
 
+    /// What stands where modules do, and does not let itself be read as one: it has a place and no name.
+    fn strange(&self, address: u64, ways: &BTreeSet<View>) -> HiddenModule {
+        let of_memory = [View::List, View::AddressTree, View::Kset, View::Memory];
+        let others = of_memory.into_iter().filter(|view| !ways.contains(view) && self.is_whole(*view));
+        let (missing_from, seen_in) = (others.collect(), ways.iter().copied().collect());
+        HiddenModule { address: Some(address), missing_from, ..nowhere(String::new(), None, seen_in) }
+    }
+
     fn is_in_memory(&self, name: &[u8]) -> bool {
         let shown: Vec<&Shown> = self.named.values().filter_map(|names| names.get(name)).collect();
         self.modules.values().any(|module| module.name == name && shown.iter().any(|shown| is(module, shown)))
@@ -94,20 +103,33 @@ impl Census {
         HiddenModule { missing_from: self.missing_by_name(&seen_in), ..nowhere(readable, loaded_boot_ns, seen_in) }
     }
 
-    /// What was loaded and not unloaded, and is in no other view. A history with gaps is no evidence.
+    /// What was loaded and not unloaded, and is in no other view: of some modules with one name those that were loaded first. A history with
+    /// gaps is no evidence.
     fn in_history(&self, history: &ModuleHistory) -> Vec<HiddenModule> {
         if history.gap.is_some() || history.unavailable.is_some() {
             return Vec::new();
         }
-        let names = self.named.values().flat_map(Names::keys);
-        let names = names.chain(self.modules.values().map(|module| &module.name));
-        let known: BTreeSet<String> = names.map(|name| text::text(name)).collect();
-        let gone = history.loaded.iter().filter(|(name, _)| !known.contains(name));
-        gone.map(|(name, loaded_boot_ns)| HiddenModule {
+        let mut there: BTreeMap<String, usize> = BTreeMap::new();
+        for module in self.modules.values() {
+            *there.entry(text::text(&module.name)).or_default() += 1;
+        }
+        for name in self.named.values().flat_map(Names::keys) {
+            there.entry(text::text(name)).or_insert(1);
+        }
+        let mut last_first: Vec<_> = history.loaded.iter().collect();
+        last_first.sort_unstable_by(|one, other| other.cmp(one));
+        last_first.retain(|(name, _)| match there.get_mut(name) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                false
+            }
+            _ => true,
+        });
+        let gone = last_first.into_iter().map(|(name, loaded_boot_ns)| HiddenModule {
             missing_from: self.missing_by_name(&[View::History]),
             ..nowhere(name.clone(), Some(*loaded_boot_ns), vec![View::History])
-        })
-        .collect()
+        });
+        gone.collect()
     }
 }
 

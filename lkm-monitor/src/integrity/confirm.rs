@@ -1,248 +1,139 @@
 //! What was found twice is told once.
 
+mod identity;
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
-use crate::model::{HiddenModule, KernelFinding, KernelLook, ModuleState, View};
+use crate::model::{KernelFinding, KernelLook};
 
 /// Between the two looks that must have found the same.
 pub const SOON: Duration = Duration::from_secs(2);
-/// The same for what may be on its way: a module that comes, goes or is set up is in some views and not in others, and the history learns of
-/// an unload late.
+/// The same for what may be on its way, and for looks under which modules came and went all the time: whoever forges the number by which the
+/// kernel counts that wins half a minute.
 pub const LATER: Duration = Duration::from_secs(30);
+/// A module that hides on and off is told no more often, unless another view misses it. What cannot be looked at any more waits so long.
+const AGAIN: Duration = Duration::from_mins(10);
+/// What was told is remembered in so many cases, the last ones.
+const MOST_TOLD: usize = 4096;
 
 /// Remembers what was found.
 #[derive(Clone, Debug, Default)]
 pub struct Confirm {
-    /// Found in each look since, at this time since boot, and not told yet.
-    pending: Vec<(KernelFinding, u64)>,
-    told: Vec<KernelFinding>,
+    pending: Vec<Pending>,
+    told: Vec<Told>,
+}
+
+/// Found, and not told yet.
+#[derive(Clone, Debug)]
+struct Pending {
+    finding: KernelFinding,
+    /// Times of looks since boot, in nanoseconds: the first that found it, the first of those since which nothing spoke for a race, the last.
+    since_ns: u64,
+    sure_since_ns: Option<u64>,
+    last_ns: u64,
+}
+
+impl Pending {
+    /// When another look makes this certain.
+    fn due_ns(&self) -> u64 {
+        let after = |start_ns: u64, wait: Duration| start_ns.saturating_add(nanoseconds(wait));
+        let late = after(self.since_ns, LATER);
+        self.sure_since_ns.map_or(late, |since_ns| late.min(after(since_ns, SOON)))
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Told {
+    /// With all that was ever told of it.
+    finding: KernelFinding,
+    at_ns: u64,
+    /// The last look found it.
+    is_there: bool,
+}
+
+impl Told {
+    /// Whether this was told of what `finding` is about.
+    fn is_of(&self, finding: &KernelFinding) -> bool {
+        finding.is_about_the_same(&self.finding)
+            && !finding.is_a_later_load(&self.finding)
+            && (self.is_there || finding.may_be_back(&self.finding))
+    }
+
+    /// Whether this says all that `finding` would.
+    fn says(&self, finding: &KernelFinding) -> bool {
+        self.is_of(finding) && finding.is_within(&self.finding)
+    }
 }
 
 impl Confirm {
-    /// Takes in a look, and gives what is certain now and was not told. What a look does not find any more is forgotten: it is told again when
-    /// it comes back, and so is what has changed.
+    /// Takes in a look, and gives what is certain now and was not told. What a look would have found and has not is forgotten: it is told again
+    /// when it comes back, and so is what is missing from another view.
     pub fn settle(&mut self, look: &KernelLook) -> Vec<KernelFinding> {
+        let now_ns = look.boot_ns;
+        let is_recent = |then_ns: u64| now_ns.saturating_sub(then_ns) < nanoseconds(AGAIN);
         let is_found = |known: &KernelFinding| look.findings.iter().any(|finding| finding.is_about_the_same(known));
-        // A look that saw less is no word that something is gone.
-        if look.sees_memory() {
-            self.told.retain(is_found);
-        }
-        self.pending.retain(|(known, _)| is_found(known));
+        self.pending.retain(|pending| {
+            is_found(&pending.finding) || !pending.finding.would_be_in(look) && is_recent(pending.last_ns)
+        });
         let mut certain = Vec::new();
         for finding in &look.findings {
-            if self.told.iter().any(|told| told.is_same(finding)) {
-                continue;
-            }
-            let pending = self.pending.iter().position(|(known, _)| known.is_about_the_same(finding));
-            let Some(pending) = pending else {
-                self.pending.push((finding.clone(), look.boot_ns));
-                continue;
-            };
-            let since = self.pending.get(pending).map_or(look.boot_ns, |(_, since)| *since);
-            if Duration::from_nanos(look.boot_ns.saturating_sub(since)) >= needed(finding) {
-                self.pending.swap_remove(pending);
-                self.told.retain(|told| !told.is_about_the_same(finding));
-                self.told.push(finding.clone());
+            if !self.told.iter().any(|told| told.says(finding)) && self.is_due(finding, look) {
                 certain.push(finding.clone());
             }
         }
+        self.pending.retain(|pending| !certain.iter().any(|finding| finding.is_about_the_same(&pending.finding)));
+        certain.iter().for_each(|finding| self.remember(finding, now_ns));
+        self.told.retain_mut(|told| {
+            told.is_there = look.findings.iter().any(|finding| told.is_of(finding));
+            let is_module = matches!(told.finding, KernelFinding::Hidden(_));
+            told.is_there || !told.finding.would_be_in(look) || is_module && is_recent(told.at_ns)
+        });
+        let beyond = self.told.len().saturating_sub(MOST_TOLD);
+        self.told.drain(..beyond);
         certain
     }
 
-    /// How long after the last look, which was at `boot_ns`, another one can make something certain.
+    /// Whether what this look has found was found long enough.
+    fn is_due(&mut self, finding: &KernelFinding, look: &KernelLook) -> bool {
+        let is_sure = !look.moved && !finding.may_be_on_its_way();
+        let sure_since_ns = is_sure.then_some(look.boot_ns);
+        let known = self.pending.iter_mut().find(|pending| finding.is_about_the_same(&pending.finding));
+        let Some(pending) = known else {
+            let (finding, since_ns) = (finding.clone(), look.boot_ns);
+            self.pending.push(Pending { finding, since_ns, sure_since_ns, last_ns: since_ns });
+            return false;
+        };
+        pending.finding.clone_from(finding);
+        pending.last_ns = look.boot_ns;
+        pending.sure_since_ns = sure_since_ns.map(|now_ns| pending.sure_since_ns.unwrap_or(now_ns));
+        pending.due_ns() <= look.boot_ns
+    }
+
+    fn remember(&mut self, finding: &KernelFinding, at_ns: u64) {
+        let mut all = finding.clone();
+        let is_another = |told: &Told| {
+            let is_module = matches!(finding, KernelFinding::Hidden(_) | KernelFinding::TaintCleared(_));
+            !finding.is_about_the_same(&told.finding) || !is_module && !finding.is_within(&told.finding)
+        };
+        self.told.retain(|told| {
+            let is_another = is_another(told);
+            if !is_another && told.is_of(finding) {
+                all.add(&told.finding);
+            }
+            is_another
+        });
+        self.told.push(Told { finding: all, at_ns, is_there: true });
+    }
+
+    /// How long after the last look, which was at `boot_ns`, another one can make something certain that was found then.
     pub fn next_look(&self, boot_ns: u64) -> Option<Duration> {
-        let left = |(finding, since): &(KernelFinding, u64)| {
-            needed(finding).saturating_sub(Duration::from_nanos(boot_ns.saturating_sub(*since)))
-        };
-        self.pending.iter().map(left).min()
+        let found = self.pending.iter().filter(|pending| pending.last_ns == boot_ns);
+        found.map(|pending| Duration::from_nanos(pending.due_ns().saturating_sub(boot_ns))).min()
     }
 }
 
-/// For how long this must be found.
-fn needed(finding: &KernelFinding) -> Duration {
-    match finding {
-        KernelFinding::Hidden(module) if may_be_on_its_way(module) => LATER,
-        _ => SOON,
-    }
-}
-
-fn may_be_on_its_way(module: &HiddenModule) -> bool {
-    module.state.is_some_and(|state| state != ModuleState::Live) || module.seen_in == [View::History]
-}
-
-impl KernelFinding {
-    /// Whether this is the same finding and nothing of it has changed that matters.
-    pub fn is_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Hidden(one), Self::Hidden(other)) => {
-                is_one_module(one, other) && one.seen_in == other.seen_in && one.missing_from == other.missing_from
-            }
-            (Self::TaintCleared(one), Self::TaintCleared(other)) => one.bits == other.bits,
-            (one, other) => one.is_about_the_same(other),
-        }
-    }
-
-    /// Whether this is about the same thing in the kernel, which may have changed meanwhile.
-    fn is_about_the_same(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Hidden(one), Self::Hidden(other)) => is_one_module(one, other),
-            (Self::TaintCleared(_), Self::TaintCleared(_)) => true,
-            (Self::Hook(one), Self::Hook(other)) => {
-                one.kind == other.kind && one.record == other.record && one.target == other.target
-            }
-            (one, other) => one == other,
-        }
-    }
-}
-
-/// One that was loaded again is another one, as far as that can be known.
-fn is_one_module(one: &HiddenModule, other: &HiddenModule) -> bool {
-    let who = |module: &HiddenModule| (module.address, module.loaded_boot_ns);
-    one.name == other.name && one.memory.first() == other.memory.first() && who(one) == who(other)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::model::{KernelHook, Place, Sight, TaintCleared};
-
-    fn module(address: u64, state: ModuleState) -> HiddenModule {
-        HiddenModule {
-            name: "rootkit".to_owned(),
-            address: Some(address),
-            memory: Vec::new(),
-            state: Some(state),
-            taints: Some(0),
-            loaded_boot_ns: None,
-            seen_in: vec![View::Memory],
-            missing_from: vec![View::List],
-        }
-    }
-
-    fn hidden(address: u64) -> KernelFinding {
-        KernelFinding::Hidden(module(address, ModuleState::Live))
-    }
-
-    fn look_at(seconds: u64, findings: &[KernelFinding]) -> KernelLook {
-        KernelLook {
-            boot_ns: seconds * 1_000_000_000,
-            cpu_ns: 0,
-            elapsed_ns: 0,
-            views: vec![(View::List, Sight::Whole { count: 0 })],
-            checks: Vec::new(),
-            findings: findings.to_vec(),
-            more_findings: 0,
-        }
-    }
-
-    #[test]
-    fn what_was_found_twice_is_told_once_until_it_goes() {
-        let mut confirm = Confirm::default();
-        let found = [hidden(64)];
-        assert_eq!(confirm.settle(&look_at(10, &found)), []);
-        assert_eq!(confirm.next_look(10_000_000_000), Some(SOON));
-        assert_eq!(confirm.settle(&look_at(11, &found)), [], "too soon");
-        assert_eq!(confirm.next_look(11_000_000_000), Some(SOON / 2));
-        assert_eq!(confirm.settle(&look_at(12, &found)), found);
-        assert_eq!(confirm.next_look(12_000_000_000), None);
-        assert_eq!(confirm.settle(&look_at(600, &found)), []);
-        assert_eq!(confirm.settle(&look_at(1200, &[])), []);
-        assert_eq!(confirm.settle(&look_at(1800, &found)), []);
-        assert_eq!(confirm.settle(&look_at(1802, &found)), found, "it is back");
-    }
-
-    #[test]
-    fn a_race_is_not_told() {
-        let mut confirm = Confirm::default();
-        assert_eq!(confirm.settle(&look_at(10, &[hidden(64)])), []);
-        assert_eq!(confirm.settle(&look_at(12, &[hidden(128)])), [], "another one");
-        assert_eq!(confirm.settle(&look_at(14, &[])), []);
-        assert_eq!(confirm.settle(&look_at(16, &[hidden(128)])), [], "it was gone meanwhile");
-    }
-
-    /// Or else who keeps changing would never be told.
-    #[test]
-    fn a_module_that_hides_another_way_is_the_same_module_and_is_told_again() {
-        let mut confirm = Confirm::default();
-        let other = |missing: View| {
-            KernelFinding::Hidden(HiddenModule { missing_from: vec![missing], ..module(64, ModuleState::Live) })
-        };
-        assert_eq!(confirm.settle(&look_at(10, &[other(View::List)])), []);
-        assert_eq!(confirm.settle(&look_at(12, &[other(View::Kset)])), [other(View::Kset)]);
-        assert_eq!(confirm.settle(&look_at(14, &[other(View::List)])), []);
-        assert_eq!(confirm.settle(&look_at(16, &[other(View::List)])), [other(View::List)]);
-        assert_eq!(confirm.settle(&look_at(18, &[other(View::List)])), []);
-    }
-
-    #[test]
-    fn what_may_be_on_its_way_takes_longer() {
-        let of_history = HiddenModule { seen_in: vec![View::History], state: None, ..module(64, ModuleState::Live) };
-        for slow in [module(64, ModuleState::Coming), module(64, ModuleState::Unformed), of_history] {
-            let mut confirm = Confirm::default();
-            let found = [KernelFinding::Hidden(slow)];
-            for seconds in [10, 12, 39] {
-                assert_eq!(confirm.settle(&look_at(seconds, &found)), []);
-            }
-            assert_eq!(confirm.settle(&look_at(40, &found)), found);
-        }
-    }
-
-    #[test]
-    fn a_look_that_sees_less_forgets_nothing() {
-        let mut confirm = Confirm::default();
-        let found = [hidden(64)];
-        confirm.settle(&look_at(10, &found));
-        confirm.settle(&look_at(12, &found));
-        let blind = Sight::Unavailable { why: "forbidden".to_owned() };
-        assert_eq!(confirm.settle(&KernelLook { views: vec![(View::List, blind)], ..look_at(14, &[]) }), []);
-        assert_eq!(confirm.settle(&look_at(16, &found)), []);
-        assert_eq!(confirm.settle(&look_at(18, &found)), []);
-    }
-
-    fn any_finding() -> impl Strategy<Value = KernelFinding> {
-        let target = Place { address: 1, module: None, hidden: false };
-        let hook = move |record| KernelHook {
-            kind: crate::model::HookKind::Ftrace,
-            record: Some(record),
-            site: None,
-            target: target.clone(),
-        };
-        let cleared = |bits| TaintCleared { bits, mask: 0, modules: Vec::new(), had: bits };
-        prop_oneof![
-            (0..3_u64).prop_map(hidden),
-            (0..3_u64).prop_map(move |record| KernelFinding::Hook(hook(record))),
-            (1..3_u64).prop_map(move |bits| KernelFinding::TaintCleared(cleared(bits))),
-        ]
-    }
-
-    proptest! {
-        /// What is told was in this look and in an earlier one, and was not told since it came.
-        #[test]
-        fn nothing_is_told_that_was_not_found_before(
-            looks in proptest::collection::vec((proptest::collection::vec(any_finding(), 0..4), 0..5_u64), 0..30),
-        ) {
-            let mut confirm = Confirm::default();
-            let (mut before, mut told, mut seconds): (Vec<KernelFinding>, Vec<KernelFinding>, _) = (Vec::new(), Vec::new(), 0);
-            for (mut findings, wait) in looks {
-                findings.dedup_by(|one, other| one.is_about_the_same(other));
-                let mut single: Vec<KernelFinding> = Vec::new();
-                for finding in findings {
-                    if !single.iter().any(|known| known.is_about_the_same(&finding)) {
-                        single.push(finding);
-                    }
-                }
-                seconds += wait;
-                told.retain(|told| single.iter().any(|finding| finding.is_about_the_same(told)));
-                for certain in confirm.settle(&look_at(seconds, &single)) {
-                    prop_assert!(before.iter().any(|earlier| earlier.is_about_the_same(&certain)));
-                    prop_assert!(!told.iter().any(|told| told.is_same(&certain)));
-                    told.retain(|told| !told.is_about_the_same(&certain));
-                    told.push(certain);
-                }
-                before = single;
-            }
-        }
-    }
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -224,6 +224,27 @@ impl FakeKernel {
         self.root.path()
     }
 
+    /// Fills a part of the memory of modules with so many more, which are in the list.
+    pub(super) fn fill(&mut self, modules: u64) {
+        const PER_PAGE: u64 = 4096 / 320;
+        let memory = &mut self.memory;
+        let first = MODULES + (4 << 20);
+        let mut last = LIST;
+        for number in 0..modules {
+            let (table, page) = (number / PER_PAGE / 512, number / PER_PAGE % 512);
+            let address = first + (table * 512 + page) * 4096;
+            memory.write_u64(DIRECT + LEVEL2 + (2 + table) * 8, (0x10_2000 + table * 4096) | 1);
+            memory.write_u64(DIRECT + 0x10_2000 + table * 4096 + page * 8, 0x40_0000 | 1);
+            let at = address + number % PER_PAGE * 320;
+            memory.write(at + NAME as u64, b"m");
+            memory.write_u64(at + MEMORY as u64, address);
+            memory.write(at + MEMORY as u64 + 8, &4096_u32.to_le_bytes());
+            memory.write_u64(last, at + MODULE_LIST as u64);
+            last = at + MODULE_LIST as u64;
+        }
+        memory.write_u64(last, LIST);
+    }
+
     fn write_memory(&mut self, modules: &[FakeModule]) {
         let memory = &mut self.memory;
         memory.write_u64(LEVEL3 + 511 * 8, LEVEL2 | 1);
@@ -307,7 +328,7 @@ pub(super) fn ground() -> Ground {
             memory: vec![(MEMORY, MEMORY + 8), (MEMORY + PIECE_BYTES, MEMORY + PIECE_BYTES + 8)],
         },
         area: AREA,
-        text: TEXT,
+        text: Ok(TEXT),
         list: Ok(LIST),
         tree: Ok((
             TREE,

@@ -57,13 +57,17 @@ fn listing(read: io::Result<proc_modules::Listing>) -> Files {
         Ok(listing) => listing,
         Err(error) => return Files::unavailable(format!("it cannot be read: {error}")),
     };
-    let broken = match listing.strange.len() {
-        _ if listing.truncated => Some("it is longer than what is read of it".to_owned()),
-        0 => None,
-        lines => Some(format!("{lines} of its lines are none of the kernel's")),
-    };
+    let broken = listing.truncated.then(|| "it is longer than what is read of it".to_owned());
     let shown = |row: proc_modules::Row| (row.name, Shown { text: row.address, taints: row.taints });
-    Files::of(listing.rows.into_iter().map(shown).collect(), broken)
+    let mut files = Files::of(listing.rows.into_iter().map(shown).collect(), broken);
+    let lines = listing.strange.len();
+    if let Sight::Whole { count } = files.sight
+        && lines > 0
+    {
+        // It was read to its end all the same.
+        files.sight = Sight::Odd { count, why: format!("{lines} of its lines are none of the kernel's") };
+    }
+    files
 }
 
 /// Folders of /sys/module that say how far the module is loaded; what is built into the kernel does not (`module_initstate` in
@@ -124,12 +128,12 @@ mod tests {
     }
 
     #[test]
-    fn strange_lines_make_the_list_incomplete() {
+    fn a_list_with_strange_lines_is_whole_and_says_so() {
         let root = tempfile::tempdir().unwrap();
         fs::create_dir(root.path().join("proc")).unwrap();
         fs::write(root.path().join("proc/modules"), "loop 1 0 - Live 0xffffffffc0000000 (OE)\nodd\n").unwrap();
         let files = proc_modules(root.path());
-        assert!(matches!(files.sight, Sight::Incomplete { count: 1, .. }), "{:?}", files.sight);
+        assert!(matches!(files.sight, Sight::Odd { count: 1, .. }), "{:?}", files.sight);
         let shown = Shown { text: Some(0xffff_ffff_c000_0000), taints: "OE".to_owned() };
         assert_eq!(files.names.get(&b"loop"[..]), Some(&shown));
         assert_eq!(proc_modules_in_pieces(root.path()), files);

@@ -17,7 +17,7 @@ pub(super) struct Ground {
     /// The room for modules.
     pub(super) area: Extent,
     /// The kernel's own text.
-    pub(super) text: Extent,
+    pub(super) text: Known<Extent>,
     /// Heads and roots, with the layout of what hangs there.
     pub(super) list: Known<u64>,
     pub(super) tree: Known<(u64, TreeLayout)>,
@@ -61,10 +61,10 @@ impl Ground {
             Some(symbol) => Ok(Extent { address: symbol.address, bytes: symbol.end - symbol.address }),
             None => Err(format!("the kernel's symbols have no single `{name}`")),
         };
-        let start = address("_stext")?;
-        let text = Extent { address: start, bytes: address("_etext")?.saturating_sub(start) };
-        let area =
-            pages::area(address("_end")?).ok_or("the kernel is not where it is on other machines of this kind")?;
+        let text = address("_stext")
+            .and_then(|start| Ok(Extent { address: start, bytes: address("_etext")?.saturating_sub(start) }));
+        let end = address("_end").or_else(|_| address("_etext"))?;
+        let area = pages::area(end).ok_or("the kernel is not where it is on other machines of this kind")?;
         let tables = [SystemCallTable::X64, SystemCallTable::Ia32, SystemCallTable::X32];
         let system_calls = tables.into_iter().filter_map(|table| Some((table, extent(table.symbol()).ok()?)));
         let with = |name, layout: Result<_, Missing>| Ok((address(name)?, layout.map_err(|error| error.to_string())?));

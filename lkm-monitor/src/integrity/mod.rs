@@ -8,6 +8,7 @@
 mod areas;
 mod census;
 mod checks;
+mod claims;
 mod compare;
 pub mod confirm;
 #[cfg(test)]

@@ -51,11 +51,6 @@ impl Module {
         let plain = |byte: &u8| byte.is_ascii_graphic() && *byte != b'/';
         !self.name.is_empty() && self.name.len() < NAME_BYTES && self.name.iter().all(plain) && self.taints >> 32 == 0
     }
-
-    /// Whether `address` is in its memory.
-    pub(super) fn contains(&self, address: u64) -> bool {
-        self.memory.iter().any(|extent| extent.contains(address))
-    }
 }
 
 /// `enum module_state` has had these values since it is there.

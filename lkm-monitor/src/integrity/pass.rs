@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{
     census::Census,
-    checks::{self, Owners},
+    checks::{self, Owners, system_calls::Lengths},
     ground::{Ground, Known},
     memory::{Memory, MemoryError},
     scanner::Depth,
@@ -12,20 +12,42 @@ use super::{
 };
 use crate::model::{Check, HookKind, KernelFinding, KernelHook, ModuleHistory, Place, Sight, View};
 
+/// Findings of one kind that are kept; the others are counted.
+pub(super) const MOST_FINDINGS: usize = 256;
+
 /// What it came to.
 pub(super) struct Pass {
     pub(super) views: BTreeMap<View, Sight>,
     pub(super) checks: BTreeMap<Check, Sight>,
     pub(super) findings: Vec<KernelFinding>,
-    /// No module came or went meanwhile.
+    /// Findings beyond those that are kept.
+    pub(super) more_findings: usize,
+    /// No module came or went meanwhile, as far as that can be known.
     pub(super) quiet: bool,
+    /// Modules came or went meanwhile.
+    pub(super) moved: bool,
 }
 
 impl Pass {
     /// Nothing was looked at.
     pub(super) const fn empty() -> Self {
-        Self { views: BTreeMap::new(), checks: BTreeMap::new(), findings: Vec::new(), quiet: false }
+        Self {
+            views: BTreeMap::new(),
+            checks: BTreeMap::new(),
+            findings: Vec::new(),
+            more_findings: 0,
+            quiet: false,
+            moved: false,
+        }
     }
+}
+
+/// What the kernel had in this boot and must still have.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Past {
+    /// Taints.
+    pub(super) taints: u64,
+    pub(super) system_calls: Lengths,
 }
 
 /// Goes over everything. An error is that memory cannot be read at all, which is not so where there is none.
@@ -33,7 +55,7 @@ pub(super) fn pass(
     root: &Path,
     mut kernel: Known<(&mut dyn Memory, &Ground)>,
     history: &ModuleHistory,
-    had_taints: &mut u64,
+    past: &mut Past,
     mut depth: Depth<'_>,
 ) -> Result<Pass, MemoryError> {
     let before = sequence(&mut kernel)?;
@@ -42,10 +64,16 @@ pub(super) fn pass(
     let mut checks = BTreeMap::new();
     let mut findings = Vec::new();
     let mut mask = None;
-    match &mut kernel {
-        Ok((memory, ground)) => {
-            let owners = Owners::new(ground.text, &census, &hidden);
-            let (entries, sight) = checks::system_calls::look(*memory, &ground.system_calls, &owners)?;
+    // Without the kernel's own text nothing leads out of it.
+    let code = match &mut kernel {
+        Ok((memory, ground)) => ground.text.as_ref().map(|text| (memory, ground, *text)),
+        Err(why) => Err(&*why),
+    };
+    match code {
+        Ok((memory, ground, text)) => {
+            let owners = Owners::new(text, &census, &hidden);
+            let (entries, sight) =
+                checks::system_calls::look(*memory, &ground.system_calls, &mut past.system_calls, &owners)?;
             findings.extend(entries.into_iter().map(KernelFinding::SystemCall));
             checks.insert(Check::SystemCalls, sight);
             let look = |ftrace| checks::ftrace::look(*memory, ftrace, &owners);
@@ -62,9 +90,6 @@ pub(super) fn pass(
             let (hooks, sight) = ground.kprobes.as_ref().map_or_else(|why| unknown(why), look)?;
             findings.extend(hooks.into_iter().map(KernelFinding::Hook));
             checks.insert(Check::Kprobes, sight);
-            if let Ok(address) = ground.tainted_mask {
-                mask = memory.read_u64(address)?;
-            }
         }
         Err(why) => {
             for check in [Check::SystemCalls, Check::Ftrace, Check::Tracefs, Check::Kprobes] {
@@ -72,7 +97,10 @@ pub(super) fn pass(
             }
         }
     }
-    let (cleared, sight) = checks::taint::look(root, mask, &census, had_taints);
+    if let Ok((memory, Ground { tainted_mask: Ok(address), .. })) = &mut kernel {
+        mask = memory.read_u64(*address)?;
+    }
+    let (cleared, sight) = checks::taint::look(root, mask, &census, history.taints, &mut past.taints);
     checks.insert(Check::Taint, sight);
     findings.extend(cleared.map(KernelFinding::TaintCleared));
     findings.extend(census.readings().map(KernelFinding::ReadingsDiffer));
@@ -81,7 +109,21 @@ pub(super) fn pass(
     let after = sequence(&mut kernel)?;
     // An odd number is a change under way.
     let quiet = before.is_some_and(|before| before % 2 == 0 && after == Some(before));
-    Ok(Pass { views: census.sights, checks, findings, quiet })
+    let moved = before.is_some() && !quiet;
+    let more_findings = limit(&mut findings);
+    Ok(Pass { views: census.sights, checks, findings, more_findings, quiet, moved })
+}
+
+/// Leaves so many findings of each kind: many of one must not take the room of another. How many there are beyond.
+fn limit(findings: &mut Vec<KernelFinding>) -> usize {
+    let all = findings.len();
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    findings.retain(|finding| {
+        let count = counts.entry(finding.kind()).or_default();
+        *count += 1;
+        *count <= MOST_FINDINGS
+    });
+    all - findings.len()
 }
 
 /// What files show ftrace to call beyond what is `known` of it. They have symbols where memory has addresses, so that any place in the same

@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{
     ground::{Ground, Known},
     memory::{Memory, MemoryError},
-    pass::{Pass, pass},
+    pass::{Pass, Past, pass},
     peek::Peek,
     symbols::Symbols,
 };
@@ -26,16 +26,13 @@ const PASSES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(3);
 /// Between looks that read what takes too long for each of them: about as long again as all the rest.
 const BETWEEN_DEEP: Duration = Duration::from_hours(1);
-/// Findings of one look that are kept; the others are counted.
-const MOST_FINDINGS: usize = 256;
 
 /// Looks at the running kernel. Whatever it cannot look at it names in each look.
 pub struct Scanner {
     root: PathBuf,
     kernel: Known<Kernel>,
     symbols: Symbols,
-    /// Taints that the kernel had in this boot.
-    had_taints: u64,
+    past: Past,
     deep: Option<LastDeep>,
     /// The last look found something.
     found: bool,
@@ -97,7 +94,7 @@ impl Scanner {
                 Ok(Kernel { memory: Box::new(memory), ground })
             }),
         };
-        Self { root: root.to_owned(), kernel, symbols, had_taints: 0, deep: None, found: false }
+        Self { root: root.to_owned(), kernel, symbols, past: Past::default(), deep: None, found: false }
     }
 
     /// One that looks at this memory.
@@ -105,7 +102,7 @@ impl Scanner {
     pub(super) fn with(root: &Path, memory: impl Memory + Send + 'static, ground: Ground) -> Self {
         let kernel = Ok(Kernel { memory: Box::new(memory), ground });
         let symbols = Symbols::read(root).unwrap_or_default();
-        Self { root: root.to_owned(), kernel, symbols, had_taints: 0, deep: None, found: false }
+        Self { root: root.to_owned(), kernel, symbols, past: Past::default(), deep: None, found: false }
     }
 
     /// Why kernel memory cannot be looked at, a clause.
@@ -129,14 +126,12 @@ impl Scanner {
             thread::sleep(PAUSE * (1 << number));
             let mut next = self.pass(history, is_deep);
             if !next.quiet {
-                next.findings.retain(|finding| pass.findings.iter().any(|earlier| earlier.is_same(finding)));
+                next.findings.retain(|finding| pass.findings.iter().any(|earlier| finding.is_still(earlier)));
             }
             pass = next;
         }
-        let Pass { mut views, mut checks, mut findings, .. } = pass;
+        let Pass { mut views, mut checks, mut findings, more_findings, moved, .. } = pass;
         self.found = !findings.is_empty();
-        let more_findings = findings.len().saturating_sub(MOST_FINDINGS);
-        findings.truncate(MOST_FINDINGS);
         self.name_sites(&mut findings);
         views.insert(View::History, of_history(history));
         if is_deep {
@@ -154,6 +149,7 @@ impl Scanner {
             boot_ns,
             cpu_ns: now(ClockId::ThreadCPUTime).saturating_sub(cpu_ns),
             elapsed_ns: now(ClockId::Boottime).saturating_sub(boot_ns),
+            moved,
             views,
             checks: Check::ALL.map(all).into(),
             findings,
@@ -166,7 +162,7 @@ impl Scanner {
         let kernel = self.kernel.as_mut().map(|kernel| (&mut *kernel.memory as &mut dyn Memory, &kernel.ground));
         let kernel = kernel.map_err(|why| why.clone());
         let mut pass =
-            |kernel| pass(&self.root, kernel, history, &mut self.had_taints, Depth::of(is_deep, &mut self.symbols));
+            |kernel| pass(&self.root, kernel, history, &mut self.past, Depth::of(is_deep, &mut self.symbols));
         pass(kernel).unwrap_or_else(|MemoryError(why)| {
             // Without memory nothing can fail so.
             pass(Err(why)).unwrap_or_else(|MemoryError(_)| Pass::empty())

@@ -49,7 +49,7 @@ pub(super) enum SymbolsError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Symbol {
     pub(super) address: u64,
-    /// Where the next symbol begins.
+    /// Where the next symbol begins; its own address where there is none.
     pub(super) end: u64,
 }
 
@@ -121,6 +121,9 @@ impl Symbols {
                 open = Some((name, address));
             }
         })?;
+        if let Some((name, start)) = open {
+            found.entry(name).or_default().push(Symbol { address: start, end: start });
+        }
         // Of two with one name it is not known which is meant.
         let single = found.into_iter().filter_map(|(name, symbols)| match symbols.as_slice() {
             [symbol] => Some((name, *symbol)),
@@ -201,6 +204,7 @@ ffffffff82000e00 d kprobe_table
 ffffffff82000e40 d kprobe_table
 ffffffff82000e80 d last
 ffffffffc0000000 t modules\t[hostile]
+ffffffffc0000010 d tainted_mask
 ";
 
     fn symbols(lines: &str) -> Result<Symbols, SymbolsError> {
@@ -218,6 +222,7 @@ ffffffffc0000000 t modules\t[hostile]
         assert_eq!(symbols.get("modules"), symbol(0xffff_ffff_8200_0dc0, 0xffff_ffff_8200_0e00));
         assert_eq!(symbols.get("kprobe_table"), None, "there are two");
         assert_eq!(symbols.get("mod_tree"), None);
+        assert_eq!(symbols.get("tainted_mask"), symbol(0xffff_ffff_c000_0010, 0xffff_ffff_c000_0010), "the last one");
         assert_eq!(symbols.get("sys_call_table"), symbol(0xffff_ffff_8200_0000, 0xffff_ffff_8200_0dc0));
     }
 

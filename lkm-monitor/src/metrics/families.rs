@@ -183,6 +183,11 @@ impl Snapshot {
             "What was found in the kernel by two looks; each is told by an alert",
             &self.rows("integrity_findings"),
         )?;
+        page.gauge(
+            "lkm_monitor_integrity_findings_beyond",
+            "Findings of the last look beyond those of each kind that are kept",
+            &self.rows("integrity_findings_beyond"),
+        )?;
         page.gauge("lkm_monitor_integrity_look_seconds", "How long the last look took", &seconds("integrity_look_us"))?;
         page.gauge(
             "lkm_monitor_integrity_look_cpu_seconds",

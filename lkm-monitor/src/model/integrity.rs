@@ -122,6 +122,8 @@ impl Check {
 pub enum Sight {
     /// All of it: this many modules, entries or hooks.
     Whole { count: usize },
+    /// All of it, and beside it something that has no place there. What that is is a clause. What is not there is evidence all the same.
+    Odd { count: usize, why: String },
     /// This many and there may be more. The reason is a clause. What is not there is no evidence.
     Incomplete { count: usize, why: String },
     /// Not at all. The reason is a clause.
@@ -132,7 +134,7 @@ impl Sight {
     /// The name in documents.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::Whole { .. } => "whole",
+            Self::Whole { .. } | Self::Odd { .. } => "whole",
             Self::Incomplete { .. } => "incomplete",
             Self::Unavailable { .. } => "unavailable",
         }
@@ -141,16 +143,21 @@ impl Sight {
     /// What was seen, zero where nothing could be looked at.
     pub const fn count(&self) -> usize {
         match self {
-            Self::Whole { count } | Self::Incomplete { count, .. } => *count,
+            Self::Whole { count } | Self::Odd { count, .. } | Self::Incomplete { count, .. } => *count,
             Self::Unavailable { .. } => 0,
         }
     }
 
-    /// Why it is not whole.
+    /// Whether all of it was seen, so that what is not there is missing.
+    pub const fn is_whole(&self) -> bool {
+        matches!(self, Self::Whole { .. } | Self::Odd { .. })
+    }
+
+    /// Why it is not whole, or what beside it has no place there.
     pub fn why(&self) -> Option<&str> {
         match self {
             Self::Whole { .. } => None,
-            Self::Incomplete { why, .. } | Self::Unavailable { why } => Some(why),
+            Self::Odd { why, .. } | Self::Incomplete { why, .. } | Self::Unavailable { why } => Some(why),
         }
     }
 }
@@ -319,7 +326,7 @@ pub struct TaintCleared {
     pub mask: u64,
     /// Modules that carry such a taint: the kernel sets both at once.
     pub modules: Vec<String>,
-    /// Those of `bits` that the mask had in this boot, at an earlier look.
+    /// Those of `bits` that the mask had in this boot, at an earlier look or when a module with them was seen loaded.
     pub had: u64,
 }
 
@@ -366,6 +373,8 @@ pub struct KernelLook {
     /// What it cost: processor time of its thread, and time from beginning to end, in nanoseconds.
     pub cpu_ns: u64,
     pub elapsed_ns: u64,
+    /// Modules came and went each time that the kernel was gone over: what was found may be a race.
+    pub moved: bool,
     /// One of each [`View`], in their order. What is read once an hour is told as it was then, and so of [`Check`]s.
     pub views: Vec<(View, Sight)>,
     /// One of each [`Check`], in their order.
@@ -382,6 +391,16 @@ impl KernelLook {
         let of_memory = [View::List, View::AddressTree, View::Kset, View::Memory];
         self.views.iter().any(|(view, sight)| of_memory.contains(view) && !matches!(sight, Sight::Unavailable { .. }))
     }
+
+    /// Whether what this view does not show is not there.
+    pub fn is_whole(&self, view: View) -> bool {
+        self.views.iter().any(|(seen, sight)| *seen == view && sight.is_whole())
+    }
+
+    /// Whether what this check does not find is not there.
+    pub fn has_checked(&self, check: Check) -> bool {
+        self.checks.iter().any(|(made, sight)| *made == check && sight.is_whole())
+    }
 }
 
 /// What the daemon knows of loads and unloads, for [`View::History`].
@@ -389,6 +408,8 @@ impl KernelLook {
 pub struct ModuleHistory {
     /// Modules that were seen loaded and not unloaded: their names, and when they were loaded, in nanoseconds since boot.
     pub loaded: Vec<(String, u64)>,
+    /// All taints that any load brought, see [`super::taint`]: the kernel has them until it ends.
+    pub taints: u64,
     /// Why some unloads may have been missed, a clause: the history then is no evidence.
     pub gap: Option<String>,
     /// Nobody keeps one, the reason is a clause.

@@ -230,6 +230,7 @@ pub(crate) fn kernel_look() -> KernelLook {
         boot_ns: 90_000_000_000,
         cpu_ns: 21_500_000,
         elapsed_ns: 34_000_000,
+        moved: false,
         views: View::ALL.map(|view| (view, sight(view))).into(),
         checks: Check::ALL.map(|check| (check, of_check(check))).into(),
         findings: Vec::new(),

@@ -28,6 +28,7 @@ impl Pipeline {
         self.teller.tell_losses();
         self.teller.tell_excluded(&self.looks.excluded(), EXCLUDED_EVERY_NS);
         self.follow_drift();
+        self.tell_waiting();
     }
 
     /// Enters losses of those who carry documents in the book: totals since the start.
@@ -87,7 +88,7 @@ impl Pipeline {
 
     /// Whether there is something that no document tells of.
     pub fn owes(&self) -> bool {
-        self.teller.owes()
+        self.teller.owes() || self.kernel.has_waiting()
     }
 
     /// Whether nobody can take documents any more.

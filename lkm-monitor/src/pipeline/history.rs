@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::model::{ModuleCall, ModuleHistory, text::text};
 
-/// Modules that are remembered, the last ones: a host has some hundreds.
+/// Modules that are remembered: a host has some hundreds.
 const MAX_MODULES: usize = 4096;
 
 /// What of the kernel's word is heard now.
@@ -17,10 +17,16 @@ pub struct Heard {
 /// See the module. It is no evidence while an unload may have been missed, and begins anew after that.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// By name, with the time of the load in nanoseconds since boot.
-    loaded: BTreeMap<String, u64>,
+    /// Times of loads in nanoseconds since boot, by name: one that hides leaves its name to others.
+    loaded: BTreeMap<String, Vec<u64>>,
+    /// When a module of this name was last unloaded of which no load was known: word of that may come later.
+    unloaded: BTreeMap<String, u64>,
+    /// Of all loads.
+    taints: u64,
     /// Events lost so far that may have been unloads.
     lost: u64,
+    /// There were more modules than are remembered.
+    overflown: bool,
     gap: Option<String>,
     unavailable: Option<String>,
     /// Something is another than when it was last taken.
@@ -28,45 +34,85 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Takes in a load or unload. What was only tried changes nothing.
+    /// Takes in a load or unload. What was only tried leaves its taints, and nothing else.
     pub(super) fn note(&mut self, call: &ModuleCall) {
         let Some(name) = &call.module.name else { return };
-        let (name, linked) = (text(&name.bytes), call.module.taints.is_some());
-        if call.freed {
-            self.loaded.remove(&name);
-        } else if call.operation.is_load() && linked {
-            self.make_room();
-            self.loaded.insert(name, call.boot_ns);
-        } else {
+        let name = text(&name.bytes);
+        match call.module.taints {
+            _ if !call.operation.is_load() => {
+                if call.freed {
+                    self.unload(name, call.boot_ns);
+                }
+            }
+            Some(taints) => {
+                self.changed |= taints & !self.taints != 0;
+                self.taints |= taints;
+                if !call.freed {
+                    self.load(name, call.boot_ns);
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn load(&mut self, name: String, boot_ns: u64) {
+        // It is gone already.
+        if self.unloaded.get(&name).is_some_and(|unloaded_ns| boot_ns < *unloaded_ns) {
             return;
+        }
+        if self.loaded.values().map(Vec::len).sum::<usize>() >= MAX_MODULES {
+            self.loaded.clear();
+            self.overflown = true;
+        }
+        let loads = self.loaded.entry(name).or_default();
+        loads.push(boot_ns);
+        loads.sort_unstable();
+        self.changed = true;
+    }
+
+    /// Of several modules of one name the last is the one that can be unloaded: the others are there no more for the kernel.
+    fn unload(&mut self, name: String, boot_ns: u64) {
+        let loads = self.loaded.get_mut(&name);
+        let last = loads.and_then(|loads| Some((loads.iter().rposition(|load_ns| *load_ns <= boot_ns)?, loads)));
+        let Some((last, loads)) = last else {
+            self.forget_an_unload();
+            self.unloaded.insert(name, boot_ns);
+            return;
+        };
+        loads.remove(last);
+        if loads.is_empty() {
+            self.loaded.remove(&name);
         }
         self.changed = true;
     }
 
-    fn make_room(&mut self) {
-        if self.loaded.len() < MAX_MODULES {
+    /// The oldest, where there are many: word of a load comes within seconds.
+    fn forget_an_unload(&mut self) {
+        if self.unloaded.len() < MAX_MODULES {
             return;
         }
-        let oldest = self.loaded.iter().min_by_key(|(_, loaded_ns)| **loaded_ns).map(|(name, _)| name.clone());
-        oldest.and_then(|name| self.loaded.remove(&name));
+        let oldest = self.unloaded.iter().min_by_key(|(_, unloaded_ns)| **unloaded_ns).map(|(name, _)| name.clone());
+        oldest.and_then(|name| self.unloaded.remove(&name));
     }
 
     /// The history, if it is another than when it was last taken. `lost` events may have been unloads, since the start.
     pub(super) fn take(&mut self, heard: Heard, lost: u64) -> Option<ModuleHistory> {
         let gap = match () {
             () if !heard.unloads => Some("unloads are not seen".to_owned()),
+            () if self.overflown => Some("more modules were loaded than are remembered".to_owned()),
             () if lost > self.lost => Some("events were lost, unloads perhaps among them".to_owned()),
             () => None,
         };
         let unavailable = (!heard.loads).then(|| "loads are not seen".to_owned());
-        self.lost = lost;
+        (self.lost, self.overflown) = (lost, false);
         if gap.is_some() {
             self.loaded.clear();
         }
         self.changed |= (&gap, &unavailable) != (&self.gap, &self.unavailable);
         (self.gap, self.unavailable) = (gap, unavailable);
         std::mem::take(&mut self.changed).then(|| ModuleHistory {
-            loaded: self.loaded.iter().map(|(name, at)| (name.clone(), *at)).collect(),
+            loaded: self.loaded.iter().flat_map(|(name, loads)| loads.iter().map(|at| (name.clone(), *at))).collect(),
+            taints: self.taints,
             gap: self.gap.clone(),
             unavailable: self.unavailable.clone(),
         })
@@ -109,7 +155,7 @@ mod tests {
         let failed = ModuleCall { freed: true, stage: LoadStage::InitFailed, ..load("c", 4) };
         history.note(&failed);
         history.note(&ModuleCall { freed: false, ..unload("a") });
-        assert_eq!(names(history.take(ALL, 0)), [("a".to_owned(), 3), ("b".to_owned(), 2)]);
+        assert_eq!(history.take(ALL, 0), None);
     }
 
     #[test]
@@ -141,13 +187,57 @@ mod tests {
     }
 
     #[test]
-    fn the_last_modules_are_remembered() {
+    fn more_modules_than_are_remembered_are_a_gap() {
         let mut history = History::default();
         for number in 0..=MAX_MODULES as u64 {
             history.note(&load(&format!("m{number}"), number));
         }
-        let kept = history.take(ALL, 0).unwrap().loaded;
-        assert_eq!(kept.len(), MAX_MODULES);
-        assert!(kept.iter().all(|(name, _)| name != "m0"));
+        let kept = history.take(ALL, 0).unwrap();
+        assert_eq!(kept.loaded, []);
+        assert!(kept.gap.unwrap().contains("than are remembered"));
+        history.note(&load("after", 9));
+        let after = history.take(ALL, 0).unwrap();
+        assert_eq!((after.gap, after.loaded), (None, vec![("after".to_owned(), 9)]));
+    }
+
+    /// It left the list, so that the kernel lets another one have its name.
+    #[test]
+    fn a_namesake_takes_only_itself_away() {
+        let mut history = History::default();
+        for call in [load("a", 1), load("a", 5), unload("a")] {
+            history.note(&call);
+        }
+        assert_eq!(names(history.take(ALL, 0)), [("a".to_owned(), 1)]);
+        let failed = ModuleCall { freed: true, stage: LoadStage::InitFailed, ..load("a", 6) };
+        history.note(&failed);
+        history.note(&load("b", 7));
+        assert_eq!(names(history.take(ALL, 0)), [("a".to_owned(), 1), ("b".to_owned(), 7)]);
+    }
+
+    #[test]
+    fn an_unload_that_comes_before_its_load_counts() {
+        let mut history = History::default();
+        for call in [unload("a"), load("a", 8), load("a", 10)] {
+            history.note(&call);
+        }
+        assert_eq!(names(history.take(ALL, 0)), [("a".to_owned(), 10)]);
+        (0..2 * MAX_MODULES).for_each(|number| history.note(&unload(&format!("m{number}"))));
+        assert_eq!(history.unloaded.len(), MAX_MODULES);
+    }
+
+    #[test]
+    fn taints_that_a_load_brought_stay() {
+        let mut history = History::default();
+        let tainted = |name: &str, taints, freed| {
+            let mut call = ModuleCall { freed, ..load(name, 1) };
+            call.module.taints = Some(taints);
+            call
+        };
+        for call in [tainted("a", 1 << 12, false), tainted("b", 1 << 13, true), unload("a")] {
+            history.note(&call);
+        }
+        assert_eq!(history.take(ALL, 3).unwrap().taints, 1 << 12 | 1 << 13);
+        history.note(&tainted("b", 1, true));
+        assert_eq!(history.take(ALL, 3).unwrap().taints, 1 << 12 | 1 << 13 | 1);
     }
 }

@@ -1,9 +1,12 @@
 //! What looks at the kernel have found: alerts, what can be looked at, and the counts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::{Heard, Pipeline, history::History};
-use crate::model::{KernelFinding, KernelLook, KernelReport, Metric, ModuleCall, ModuleHistory, Sight};
+use crate::model::{KernelAlert, KernelFinding, KernelLook, KernelReport, Metric, ModuleCall, ModuleHistory, Sight};
+
+/// Alerts that wait for room in the output. A look has fewer, and one that finds nothing new has none.
+const MAX_WAITING: usize = 2048;
 
 /// What of a look is worth a document when it changes: how well each thing can be looked at, and why not better.
 type Outlook = Vec<(&'static str, &'static str, Option<String>)>;
@@ -22,6 +25,9 @@ pub(super) struct Kernel {
     elapsed_ns: u64,
     cpu_ns: u64,
     unavailable: u64,
+    more_findings: u64,
+    /// What is to be told, in order.
+    waiting: VecDeque<KernelAlert>,
 }
 
 impl Kernel {
@@ -37,6 +43,7 @@ impl Kernel {
         self.looks += 1;
         self.incomplete += u64::from(is(|sight| matches!(sight, Sight::Incomplete { .. })) > 0);
         self.unavailable = is(|sight| matches!(sight, Sight::Unavailable { .. }));
+        self.more_findings = look.more_findings as u64;
         (self.elapsed_ns, self.cpu_ns) = (look.elapsed_ns, look.cpu_ns);
         for finding in &report.confirmed {
             *self.found.entry(finding.kind()).or_default() += 1;
@@ -53,6 +60,11 @@ impl Kernel {
         is_news
     }
 
+    /// Whether there is something to be told.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// All counts; none where nobody looks.
     pub(super) fn metrics(&self) -> Vec<Metric> {
         if self.looks == 0 {
@@ -66,6 +78,7 @@ impl Kernel {
             ("integrity_looks", self.looks),
             ("integrity_looks_incomplete", self.incomplete),
             ("integrity_unavailable", self.unavailable),
+            ("integrity_findings_beyond", self.more_findings),
             ("integrity_look_us", self.elapsed_ns / 1000),
             ("integrity_look_cpu_us", self.cpu_ns / 1000),
         ];
@@ -81,7 +94,9 @@ fn sights(look: &KernelLook) -> impl Iterator<Item = (&'static str, &Sight)> {
 }
 
 fn outlook(look: &KernelLook) -> Outlook {
-    sights(look).map(|(name, sight)| (name, sight.name(), sight.why().map(str::to_owned))).collect()
+    let seen = sights(look).map(|(name, sight)| (name, sight.name(), sight.why().map(str::to_owned)));
+    // How many there are beyond those that are kept may be another number each time.
+    seen.chain((look.more_findings > 0).then_some(("findings", "more", None))).collect()
 }
 
 impl Pipeline {
@@ -98,6 +113,20 @@ impl Pipeline {
         }
         for alert in report.alerts() {
             tracing::error!(action = alert.facts.action(), "the kernel was tampered with");
+            if self.kernel.waiting.len() < MAX_WAITING {
+                self.kernel.waiting.push_back(alert);
+            } else {
+                self.teller.lose_own();
+            }
+        }
+        self.tell_waiting();
+    }
+
+    /// Tells what was found and had no room, as far as there is some now.
+    pub(super) fn tell_waiting(&mut self) {
+        while self.teller.has_room()
+            && let Some(alert) = self.kernel.waiting.pop_front()
+        {
             self.teller.tell_kernel(&alert);
         }
     }

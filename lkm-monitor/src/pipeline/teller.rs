@@ -210,10 +210,20 @@ impl Teller {
         }
     }
 
+    /// Whether the next document is sent now, or when there is room in the output. Half of what may be owed is left to others.
+    pub(super) fn has_room(&self) -> bool {
+        self.owed.len() < MAX_OWED / 2
+    }
+
+    /// Counts a document of the daemon's own that there is no room for.
+    pub(super) fn lose_own(&mut self) {
+        self.ledger.add(LossReason::OutputFull, 1, Some(0));
+    }
+
     /// Sends a document that nobody would tell again, now or when there is room.
     fn insist(&mut self, document: Document) {
         if self.owed.len() == MAX_OWED {
-            self.ledger.add(LossReason::OutputFull, 1, Some(0));
+            self.lose_own();
             return;
         }
         self.owed.push_back(document);

@@ -114,7 +114,7 @@ impl Report {
 
     /// All of it in a sentence.
     fn verdict(&self) -> String {
-        let is_whole = |looked: &&Looked| looked.status == "whole";
+        let is_whole = |looked: &&Looked| looked.status == "whole" && looked.why.is_none();
         let seen = self.views.iter().filter(is_whole).map(|view| view.count).max().unwrap_or_default();
         // Nobody keeps a history for a look by hand, which is no gap in what is there.
         let gaps = self.views.iter().chain(&self.checks).filter(|looked| looked.name != View::History.name());
@@ -122,7 +122,9 @@ impl Report {
             0 if !self.memory => "Kernel memory could not be looked at. What the kernel's files show agrees, but who hides a module well \
                                   hides it from them."
                 .to_owned(),
-            0 if self.unconfirmed > 0 => "Nothing is certain yet.".to_owned(),
+            0 if self.unconfirmed > 0 => {
+                "Something was found each time, and never the same long enough to be certain.".to_owned()
+            }
             0 if gaps.clone().all(|looked| is_whole(&looked)) => {
                 format!("All views show the same {seen} modules, and nothing leads out of the kernel's own code.")
             }

@@ -7,6 +7,7 @@ mod tests;
 use std::{
     io,
     path::Path,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -22,6 +23,9 @@ use crate::{
     pipeline::{Heard, Pipeline, boot_ns},
     sensor::{attach::Programs, btf::Types},
 };
+
+/// A look that takes longer does not end: some take half a second.
+const LONGEST: Duration = Duration::from_mins(5);
 
 /// How long the end of a look is waited for at the daemon's end.
 const LAST_LOOK: Duration = Duration::from_secs(10);
@@ -64,7 +68,14 @@ pub(super) struct IntegrityWatch {
     waiting: Option<ModuleHistory>,
     /// That the thread ended by itself is told once.
     mourned: bool,
+    /// When the look began that is under way.
+    began: Arc<Began>,
+    /// That it does not end is told once for each.
+    missed: Option<Instant>,
 }
+
+/// When the look began that is under way, if one is.
+type Began = Mutex<Option<Instant>>;
 
 impl IntegrityWatch {
     /// Looks at once, then about so often, and soon after each change.
@@ -83,11 +94,20 @@ impl IntegrityWatch {
         // One that waits is enough: a later one takes its place.
         let (histories, newer) = bounded(1);
         let (found, reports) = bounded(REPORTS);
+        let began = Arc::new(Began::default());
+        let mut look = look;
+        let of_look = Arc::clone(&began);
+        let timed = move |history: &ModuleHistory| {
+            set(&of_look, Some(Instant::now()));
+            let looked = look(history);
+            set(&of_look, None);
+            looked
+        };
         std::thread::Builder::new().name("integrity".to_owned()).spawn(move || {
             background::lower_this_thread();
-            watch(look, Schedule::new(pace, Instant::now()), &newer, &found);
+            watch(timed, Schedule::new(pace, Instant::now()), &newer, &found);
         })?;
-        Ok(Self { histories: Some(histories), reports, waiting: None, mourned: false })
+        Ok(Self { histories: Some(histories), reports, waiting: None, mourned: false, began, missed: None })
     }
 
     /// Hands on what the kernel said of loads and unloads, and tells what was found. Never waits.
@@ -97,9 +117,20 @@ impl IntegrityWatch {
             unloads: programs.reports(EventKind::ModuleFreed),
         };
         self.hand_on(pipeline.module_history(heard));
-        for report in self.take_reports() {
+        for report in self.take_reports().into_iter().chain(self.miss(LONGEST)) {
             pipeline.tell_kernel(&report);
         }
+    }
+
+    /// What is to be believed of a look that began longer ago than `longest` and has not ended.
+    fn miss(&mut self, longest: Duration) -> Vec<KernelReport> {
+        let began = *self.began.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_late = |began: &Instant| began.elapsed() > longest && self.missed != Some(*began);
+        let Some(began) = began.filter(is_late) else { return Vec::new() };
+        self.missed = Some(began);
+        tracing::error!("a look at the kernel does not end: what hides there is not found");
+        // Twice, as whatever is to be believed.
+        vec![unavailable("the look does not end"); 2]
     }
 
     fn hand_on(&mut self, newer: Option<ModuleHistory>) {
@@ -168,7 +199,8 @@ fn watch(
     histories: &Receiver<ModuleHistory>,
     reports: &Sender<KernelReport>,
 ) {
-    let mut history = ModuleHistory::default();
+    let mut history =
+        ModuleHistory { unavailable: Some("nothing was heard yet".to_owned()), ..ModuleHistory::default() };
     loop {
         match histories.recv_deadline(schedule.due()) {
             Ok(newer) => {
@@ -188,6 +220,10 @@ fn watch(
     }
 }
 
+fn set(began: &Began, to: Option<Instant>) {
+    *began.lock().unwrap_or_else(PoisonError::into_inner) = to;
+}
+
 /// A look at which nothing could be looked at.
 fn unavailable(why: &str) -> KernelReport {
     let sight = || Sight::Unavailable { why: why.to_owned() };
@@ -195,6 +231,7 @@ fn unavailable(why: &str) -> KernelReport {
         boot_ns: boot_ns(),
         cpu_ns: 0,
         elapsed_ns: 0,
+        moved: false,
         views: View::ALL.map(|view| (view, sight())).into(),
         checks: Check::ALL.map(|check| (check, sight())).into(),
         findings: Vec::new(),

@@ -38,7 +38,8 @@ pub(in crate::integrity) fn look(
         if probe.list == head || probe.list == 0 {
             continue;
         }
-        let chain = memory.chain(head, 0, End::At(head), MOST_HOOKS)?;
+        let left = MOST_HOOKS.saturating_sub(sharing.len());
+        let chain = memory.chain(head, 0, End::At(head), left)?;
         broken = broken.or(chain.broken);
         sharing.extend(chain.pointers.into_iter().map(|member| member.wrapping_sub(layout.list as u64)));
     }
@@ -84,7 +85,8 @@ fn members(
     })?;
     let mut members = BTreeSet::new();
     for head in taken {
-        let chain = memory.chain(head, 0, End::Null, MOST_HOOKS)?;
+        let left = MOST_HOOKS.saturating_sub(members.len());
+        let chain = memory.chain(head, 0, End::Null, left)?;
         if let Some(why) = chain.broken {
             *broken = Some(why);
         }

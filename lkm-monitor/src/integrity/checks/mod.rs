@@ -8,31 +8,38 @@ pub(super) mod tracefs;
 
 use std::collections::BTreeSet;
 
-use super::{census::Census, memory::Chain};
+use super::{census::Census, claims::Claims, memory::Chain};
 use crate::model::{Extent, HiddenModule, Place, Sight, text};
 
 /// More hooks than that are a list that was forged.
-const MOST_HOOKS: usize = 1 << 20;
+const MOST_HOOKS: usize = 1 << 14;
 
 /// Who answers for which code.
 #[derive(Debug)]
 pub(super) struct Owners<'a> {
     text: Extent,
     census: &'a Census,
+    claims: Claims,
     hidden: BTreeSet<u64>,
 }
 
 impl<'a> Owners<'a> {
     pub(super) fn new(text: Extent, census: &'a Census, hidden: &[HiddenModule]) -> Self {
-        Self { text, census, hidden: hidden.iter().filter_map(|module| module.address).collect() }
+        let hidden = hidden.iter().filter_map(|module| module.address).collect();
+        Self { text, census, claims: Claims::of(census.modules.values(), |_| true), hidden }
+    }
+
+    /// Whether this is in the kernel's text.
+    fn has(&self, address: u64) -> bool {
+        self.text.contains(address)
     }
 
     /// Where this is, if it is not in the kernel's text.
     fn outside(&self, address: u64) -> Option<Place> {
-        if self.text.contains(address) {
+        if self.has(address) {
             return None;
         }
-        let owner = self.census.modules.values().find(|module| module.contains(address));
+        let owner = self.claims.owner(address).and_then(|owner| self.census.modules.get(&owner.module));
         Some(Place {
             address,
             module: owner.map(|module| text::text(&module.name)),
@@ -49,9 +56,11 @@ impl<'a> Owners<'a> {
         Some(Place { address, module: Some(text::text(&module.name)), hidden: true })
     }
 
-    /// Where this is, if it is neither in the kernel's text nor in that of a module that all views have.
+    /// Where this is, if it is neither in the kernel's text nor in that of a module that all views have. Memory that two modules call theirs
+    /// is nobody's.
     fn foreign(&self, address: u64) -> Option<Place> {
-        self.outside(address).filter(|place| place.hidden || place.module.is_none())
+        let is_disputed = || self.claims.owner(address).is_some_and(|owner| owner.is_disputed);
+        self.outside(address).filter(|place| place.hidden || place.module.is_none() || is_disputed())
     }
 }
 

@@ -8,12 +8,13 @@ use crate::{
     model::{Sight, TaintCleared, View, taint, text},
 };
 
-/// `in_memory` is the kernel's mask, where its memory can be read. `had` are taints that the kernel had in this boot, and gets those that it
-/// has now.
+/// `in_memory` is the kernel's mask, where its memory can be read. `brought` are taints of modules that were seen loaded: the kernel got each
+/// before the module did. `had` are taints that the kernel had in this boot, and gets those that it has now.
 pub(in crate::integrity) fn look(
     root: &Path,
     in_memory: Option<u64>,
     census: &Census,
+    brought: u64,
     had: &mut u64,
 ) -> (Option<TaintCleared>, Sight) {
     let in_file = mask(root);
@@ -26,6 +27,7 @@ pub(in crate::integrity) fn look(
         }
     };
     let modules = modules(census);
+    *had |= brought;
     let of_modules = modules.iter().fold(0, |all, (_, taints)| all | taints);
     let bits = (of_modules | *had) & !mask;
     let cleared = (bits != 0).then(|| TaintCleared {

@@ -3,6 +3,7 @@ use std::fs;
 use proptest::prelude::*;
 
 use super::*;
+use crate::integrity::{pass::MOST_FINDINGS, walk::MOST_MODULES};
 use crate::{
     integrity::fake::{
         self, FTRACE_END, FTRACE_FIRST, FakeKernel, FakeMemory, FakeModule, HEAP, KPROBES, OF_KRETPROBE, SYSTEM_CALLS,
@@ -178,6 +179,110 @@ fn what_is_not_seen_whole_misses_nothing() {
     assert!(matches!(sight, Sight::Incomplete { count: 0, .. }), "{sight:?}");
 }
 
+/// Who cannot be read as a module is one all the same, as long as a list leads there.
+#[test]
+fn what_makes_itself_unreadable_is_found_by_its_place() {
+    let mut kernel = FakeKernel::with(&["loop", "odd"].map(FakeModule::new));
+    kernel.memory.write(address_of(1), &9_u32.to_le_bytes());
+    let look = look(&kernel);
+    let strange = hidden(&look).into_iter().find(|module| module.name.is_empty()).unwrap();
+    assert_eq!((strange.address, &strange.missing_from[..]), (Some(address_of(1)), &[View::Memory][..]));
+    assert_eq!(strange.seen_in, [View::List, View::AddressTree, View::Kset]);
+    let named = hidden(&look).into_iter().find(|module| module.name == "odd").unwrap();
+    assert_eq!(named.missing_from, [View::List, View::AddressTree, View::Kset, View::Memory]);
+}
+
+/// Or else a member too many would take the list away as evidence.
+#[test]
+fn a_strange_member_takes_no_evidence_away() {
+    let hider = FakeModule { in_list: false, in_proc: false, ..FakeModule::new("rootkit") };
+    let mut kernel = FakeKernel::with(&[FakeModule::new("loop"), hider]);
+    kernel.memory.write_u64(HEAP + 0x9000, fake::LIST);
+    kernel.memory.write_u64(address_of(0) + 8, HEAP + 0x9000);
+    let look = look(&kernel);
+    let (_, sight) = look.views.iter().find(|(view, _)| *view == View::List).unwrap();
+    assert_eq!((sight.name(), sight.count()), ("whole", 1));
+    assert!(sight.why().is_some_and(|why| why.contains("1 more of its members")), "{sight:?}");
+    let rootkit = hidden(&look).into_iter().find(|module| module.name == "rootkit").unwrap();
+    assert!(rootkit.missing_from.contains(&View::List));
+}
+
+/// The memory of who hides is not somebody else's because he says so.
+#[test]
+fn a_module_that_claims_the_memory_of_another_is_not_believed() {
+    for claim in [0x8000_u32, 0x1_5000] {
+        let mut kernel = FakeKernel::with(&[FakeModule::new("loop"), FakeModule::hidden("rootkit")]);
+        kernel.memory.write(address_of(0) + 160 + 8, &claim.to_le_bytes());
+        let look = look(&kernel);
+        assert!(hidden(&look).iter().any(|module| module.name == "rootkit"), "{:?}", look.findings);
+        let (_, sight) = look.views.iter().find(|(view, _)| *view == View::Memory).unwrap();
+        assert_eq!(sight.name(), "whole");
+        assert!(sight.why().is_some_and(|why| why.contains("`loop`")), "{sight:?}");
+    }
+}
+
+/// Whose structure can be read is in memory.
+#[test]
+fn page_tables_that_lack_what_can_be_read_are_no_evidence() {
+    let mut kernel = FakeKernel::with(&["loop", "ext4"].map(FakeModule::new));
+    kernel.memory.write_u64(0xffff_8880_0000_0000 + 0x10_1000 + (text_of(1) + 0x4000 - text_of(0)) / 4096 * 8, 0);
+    let look = look(&kernel);
+    assert_eq!(look.findings, []);
+    let (_, sight) = look.views.iter().find(|(view, _)| *view == View::Memory).unwrap();
+    assert!(matches!(sight, Sight::Unavailable { why } if why.contains("do not agree")), "{sight:?}");
+}
+
+/// Whatever kernel memory holds, what is kept of it is little.
+#[test]
+fn memory_full_of_modules_and_lists_without_end_are_cut() {
+    let mut kernel = FakeKernel::with(&["loop"].map(FakeModule::new));
+    kernel.fill(MOST_MODULES as u64 + 100);
+    let cut = |kernel: &FakeKernel, view| {
+        let look = look(kernel);
+        assert!(look.more_findings > 0 && look.findings.len() <= MOST_FINDINGS);
+        assert!(look.more_findings <= 2 * MOST_MODULES, "{}", look.more_findings);
+        let of_memory = [View::List, View::AddressTree, View::Kset, View::Memory];
+        let counts = look.views.iter().filter(|(view, _)| of_memory.contains(view));
+        assert!(counts.clone().all(|(_, sight)| sight.count() <= 2 * MOST_MODULES), "{:?}", look.views);
+        let (_, sight) = look.views.iter().find(|(seen, _)| *seen == view).unwrap();
+        sight.clone()
+    };
+    let sight = cut(&kernel, View::List);
+    assert!(matches!(&sight, Sight::Incomplete { count: MOST_MODULES, .. }), "{sight:?}");
+    kernel.memory.write_u64(fake::LIST, fake::LIST);
+    let sight = cut(&kernel, View::Memory);
+    assert!(matches!(&sight, Sight::Incomplete { why, .. } if why.contains("more than")), "{sight:?}");
+}
+
+#[test]
+fn a_load_too_many_is_missed_where_its_name_is_there() {
+    let kernel = FakeKernel::with(&[FakeModule::new("loop")]);
+    let loaded = vec![("loop".to_owned(), 5), ("loop".to_owned(), 7)];
+    let look = look_with(&kernel, &ModuleHistory { loaded, ..ModuleHistory::default() });
+    let [found] = hidden(&look)[..] else { panic!("{:?}", look.findings) };
+    assert_eq!((found.name.as_str(), found.loaded_boot_ns, found.address), ("loop", Some(5), None));
+}
+
+#[test]
+fn a_taint_that_a_load_brought_is_missed_though_no_look_saw_it() {
+    let kernel = FakeKernel::with(&[FakeModule::new("loop")]);
+    let history = ModuleHistory { taints: 1 << 12, ..ModuleHistory::default() };
+    let look = look_with(&kernel, &history);
+    let cleared = crate::model::TaintCleared { bits: 1 << 12, mask: 0, modules: Vec::new(), had: 1 << 12 };
+    assert_eq!(look.findings, [KernelFinding::TaintCleared(cleared)]);
+}
+
+#[test]
+fn without_the_kernels_text_modules_are_looked_at_all_the_same() {
+    let kernel = FakeKernel::with(&[FakeModule::hidden("rootkit")]);
+    let ground = Ground { text: Err("there is no `_stext`".to_owned()), ..ground() };
+    let look = Scanner::with(kernel.path(), kernel.memory.clone(), ground).look(&ModuleHistory::default());
+    assert_eq!(hidden(&look).len(), 1);
+    for (check, sight) in look.checks {
+        assert_eq!(sight.why().is_some_and(|why| why.contains("_stext")), check != Check::Taint, "{}", check.name());
+    }
+}
+
 #[test]
 fn without_kernel_memory_files_are_compared() {
     let kernel = FakeKernel::with(&[FakeModule::new("loop"), FakeModule { in_sys: false, ..FakeModule::new("odd") }]);
@@ -213,6 +318,29 @@ fn nobody_but_the_kernel_has_a_place_among_the_system_calls() {
     });
     let entries: Vec<_> = entries.collect();
     assert_eq!(entries, places.map(|(number, place)| (SystemCallTable::X64, number, place)));
+}
+
+/// Somebody empties an entry that nobody uses, and changes those behind it.
+#[test]
+fn an_emptied_entry_does_not_end_a_table() {
+    let mut kernel = FakeKernel::with(&[FakeModule::new("loop")]);
+    let mut scanner = Scanner::with(kernel.path(), kernel.memory.clone(), ground());
+    assert_eq!(scanner.look(&ModuleHistory::default()).findings, []);
+    let mut found = |changes: &[(u64, u64)]| {
+        for (number, address) in changes {
+            kernel.memory.write_u64(SYSTEM_CALLS + number * 8, *address);
+        }
+        scanner.kernel = Ok(Kernel { memory: Box::new(kernel.memory.clone()), ground: ground() });
+        let look = scanner.look(&ModuleHistory::default());
+        let entries = look.findings.iter().filter_map(|finding| match finding {
+            KernelFinding::SystemCall(entry) => Some((entry.number, entry.target.address)),
+            _ => None,
+        });
+        entries.collect::<Vec<_>>()
+    };
+    assert_eq!(found(&[(2, 0), (3, text_of(0))]), [(2, 0), (3, text_of(0))]);
+    // The table had eight entries, and has them still.
+    assert_eq!(found(&[(6, 0), (7, 0)]), [(2, 0), (3, text_of(0)), (6, 0), (7, 0)]);
 }
 
 /// The hooks of `kernel`, which hides `rootkit` and shows `loop`.
@@ -369,6 +497,6 @@ proptest! {
         kernel.memory.forge(&forgeries);
         let look = look(&kernel);
         prop_assert_eq!((look.views.len(), look.checks.len()), (View::ALL.len(), Check::ALL.len()));
-        prop_assert!(look.findings.len() <= MOST_FINDINGS);
+        prop_assert!(look.findings.len() <= MOST_FINDINGS * KernelFinding::KINDS.len());
     }
 }

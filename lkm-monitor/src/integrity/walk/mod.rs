@@ -8,8 +8,8 @@ pub(super) mod tree;
 
 use std::collections::BTreeSet;
 
-/// Modules take a page each at least, of the gigabyte at the most that they share. A list with more members than that is none.
-pub(super) const MOST_MODULES: usize = (1 << 30) / 4096;
+/// A host has some hundreds. Whoever forges a list can make it as long as memory is, and must not make this process so large.
+pub(super) const MOST_MODULES: usize = 4096;
 
 /// What one way leads to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

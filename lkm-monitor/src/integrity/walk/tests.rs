@@ -45,7 +45,8 @@ fn page_tables_lead_to_what_no_book_has() {
     assert_eq!(mapped, pieces.chain([large]).collect::<Vec<_>>());
     let known = module::read_all(&mut kernel.memory, &[address_of(0), address_of(2)], &ground.module, AREA).unwrap();
     let found = search::unknown(&mut kernel.memory, &mapped, &known, &ground.module, AREA).unwrap();
-    let found: Vec<_> = found.iter().map(|module| (module.address, module.name.as_slice(), module.state)).collect();
+    let found: Vec<_> =
+        found.modules.iter().map(|module| (module.address, module.name.as_slice(), module.state)).collect();
     assert_eq!(found, [(address_of(1), &b"diamorphine"[..], ModuleState::Live)]);
 }
 
@@ -68,7 +69,7 @@ fn what_only_resembles_a_module_is_none() {
         change(&mut kernel.memory, address_of(1));
         let mapped = [Extent { address: text_of(1) + 0x4000, bytes: 0x1000 }];
         let found = search::unknown(&mut kernel.memory, &mapped, &[], layout, AREA).unwrap();
-        assert_eq!(found, [], "change {number}");
+        assert_eq!(found.modules, [], "change {number}");
     }
 }
 
@@ -121,8 +122,8 @@ proptest! {
             search::unknown(memory, &mapped, &known, &ground.module, AREA).unwrap();
         }
         let census = Census::default();
-        let owners = Owners::new(ground.text, &census, &[]);
-        system_calls::look(memory, &ground.system_calls, &owners).unwrap();
+        let owners = Owners::new(fake::TEXT, &census, &[]);
+        system_calls::look(memory, &ground.system_calls, &mut system_calls::Lengths::new(), &owners).unwrap();
         ftrace::look(memory, ground.ftrace.as_ref().unwrap(), &owners).unwrap();
         kprobes::look(memory, ground.kprobes.as_ref().unwrap(), &owners).unwrap();
         prop_assert!(memory.reads < 600_000, "{} reads", memory.reads);

@@ -8,8 +8,8 @@ use crate::integrity::{
     memory::{Memory, MemoryError, u32_at, u64_at},
 };
 
-/// A module has a node for each piece of its memory, and there are no more than 64 pieces.
-const MOST_NODES: usize = 64 * MOST_MODULES;
+/// A module has a node for each piece of its memory, of which there are seven.
+const MOST_NODES: usize = 8 * MOST_MODULES;
 
 /// Goes through both trees below `root`, level by level.
 pub(in crate::integrity) fn walk(memory: &mut dyn Memory, root: u64, layout: &TreeLayout) -> Result<Walk, MemoryError> {
@@ -45,9 +45,15 @@ fn below(
                 walk.broken = Some(format!("its node at {start:#x} cannot be read"));
                 return;
             };
-            walk.modules.insert(module);
+            if walk.modules.len() < MOST_MODULES {
+                walk.modules.insert(module);
+            } else if !walk.modules.contains(&module) {
+                walk.broken = Some(format!("it has more than {MOST_MODULES} modules"));
+            }
             for child in [left, right].into_iter().filter(|child| *child != 0) {
-                if seen.len() >= MOST_NODES || !seen.insert(child) {
+                if seen.len() >= MOST_NODES {
+                    walk.broken = Some(format!("it has more than {MOST_NODES} nodes"));
+                } else if !seen.insert(child) {
                     walk.broken = Some(format!("its node at {child:#x} hangs in more than one place"));
                 } else {
                     level.push(child);

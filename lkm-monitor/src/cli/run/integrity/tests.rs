@@ -122,3 +122,29 @@ fn a_thread_that_dies_is_told_once() {
     watch.hand_on(Some(history(1)));
     assert!(watch.take_reports().is_empty());
 }
+
+#[test]
+fn a_look_that_does_not_end_is_told_once() {
+    let (go_on, gate) = bounded::<()>(0);
+    let (entered, begun) = bounded(1);
+    let mut watch = IntegrityWatch::start_with(SOON, move |history| {
+        entered.send(()).unwrap();
+        gate.recv().unwrap();
+        looked(history, None)
+    })
+    .unwrap();
+    begun.recv_timeout(LONG).unwrap();
+    assert!(watch.miss(LONG).is_empty(), "it has only begun");
+    let told = watch.miss(Duration::ZERO);
+    assert_eq!(told.len(), 2);
+    assert!(
+        told.iter().all(|report| report
+            .look
+            .views
+            .iter()
+            .all(|(_, sight)| sight.why() == Some("the look does not end")))
+    );
+    assert!(watch.miss(Duration::ZERO).is_empty(), "it is the same one");
+    go_on.send(()).unwrap();
+    modules_at(&watch);
+}
