@@ -29,12 +29,16 @@ fn is_of(document: &Document, rule: &str) -> bool {
     document.is_alert() && document.text("rule.id") == rule
 }
 
+/// How often the daemon that serves its counters there has looked.
+fn looks(socket: &str) -> f64 {
+    fetch(socket).get(LOOKS).copied().unwrap_or(0.0)
+}
+
 /// Until the daemon that serves its counters there has looked so many times from beginning to end.
 pub(crate) fn wait_for_looks(socket: &str, number: u32) {
-    let looks = || fetch(socket).get(LOOKS).copied().unwrap_or(0.0);
     // The one that is under way may have begun before.
-    let (enough, deadline) = (looks() + f64::from(number) + 1.0, Instant::now() + LOOKS_DEADLINE);
-    while looks() < enough {
+    let (enough, deadline) = (looks(socket) + f64::from(number) + 1.0, Instant::now() + LOOKS_DEADLINE);
+    while looks(socket) < enough {
         assert!(Instant::now() < deadline, "the daemon does not look any more");
         // Who looks gives way to everybody who has something to do.
         thread::sleep(BETWEEN_READINGS);
