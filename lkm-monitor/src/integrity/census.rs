@@ -77,9 +77,16 @@ impl Census {
         let walks = [(View::List, list), (View::AddressTree, tree), (View::Kset, kset)];
         let ways = walks.iter().filter_map(|(_, walk)| walk.as_ref().ok());
         let addresses: BTreeSet<u64> = ways.flat_map(|walk| walk.modules.iter().copied()).collect();
-        let addresses: Vec<u64> = addresses.into_iter().collect();
+        let is_cut = addresses.len() > MOST_MODULES;
+        let addresses: Vec<u64> = addresses.into_iter().take(MOST_MODULES).collect();
         let mut known = module::read_all(memory, &addresses, &ground.module, ground.area)?;
-        for (view, walk) in walks {
+        for (view, mut walk) in walks {
+            if let Ok(walk) = &mut walk
+                && is_cut
+            {
+                walk.broken
+                    .get_or_insert_with(|| format!("with the others it leads to more than {MOST_MODULES} modules"));
+            }
             self.walked(view, walk, &known);
         }
         let sight = match &ground.pages {

@@ -15,8 +15,8 @@ pub const SOON: Duration = Duration::from_secs(2);
 pub const LATER: Duration = Duration::from_secs(30);
 /// A module that hides on and off is told no more often, unless another view misses it. What cannot be looked at any more waits so long.
 const AGAIN: Duration = Duration::from_mins(10);
-/// What was told is remembered in so many cases, the last ones.
-const MOST_TOLD: usize = 4096;
+/// What is pending and what was told is remembered in so many cases each, the last ones.
+const MOST_REMEMBERED: usize = 4096;
 
 /// Remembers what was found.
 #[derive(Clone, Debug, Default)]
@@ -90,8 +90,8 @@ impl Confirm {
             let is_module = matches!(told.finding, KernelFinding::Hidden(_));
             told.is_there || !told.finding.would_be_in(look) || is_module && is_recent(told.at_ns)
         });
-        let beyond = self.told.len().saturating_sub(MOST_TOLD);
-        self.told.drain(..beyond);
+        forget_oldest(&mut self.told);
+        forget_oldest(&mut self.pending);
         certain
     }
 
@@ -132,6 +132,10 @@ impl Confirm {
         let found = self.pending.iter().filter(|pending| pending.last_ns == boot_ns);
         found.map(|pending| Duration::from_nanos(pending.due_ns().saturating_sub(boot_ns))).min()
     }
+}
+
+fn forget_oldest<T>(all: &mut Vec<T>) {
+    all.drain(..all.len().saturating_sub(MOST_REMEMBERED));
 }
 
 fn nanoseconds(time: Duration) -> u64 {

@@ -190,7 +190,15 @@ fn what_is_remembered_has_an_end() {
         confirm.settle(&look_at(round * 10, &found));
         assert_eq!(confirm.settle(&look_at(round * 10 + 2, &found)).len(), 256);
     }
-    assert!(confirm.told.len() <= MOST_TOLD + 256, "{}", confirm.told.len());
+    assert_eq!(confirm.told.len(), MOST_REMEMBERED);
+    let mut confirm = Confirm::default();
+    for round in 0..40 {
+        let found: Vec<_> = (0..256).map(|number| hidden((round * 256 + number) * 64)).collect();
+        let mut torn = look_at(round, &found);
+        torn.views.iter_mut().for_each(|(_, sight)| *sight = Sight::Unavailable { why: "torn".to_owned() });
+        confirm.settle(&torn);
+    }
+    assert_eq!(confirm.pending.len(), MOST_REMEMBERED);
 }
 
 fn any_finding() -> impl Strategy<Value = KernelFinding> {

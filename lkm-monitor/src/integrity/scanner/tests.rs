@@ -248,7 +248,7 @@ fn memory_full_of_modules_and_lists_without_end_are_cut() {
         sight.clone()
     };
     let sight = cut(&kernel, View::List);
-    assert!(matches!(&sight, Sight::Incomplete { count: MOST_MODULES, .. }), "{sight:?}");
+    assert!(matches!(&sight, Sight::Incomplete { count, .. } if *count <= MOST_MODULES), "{sight:?}");
     kernel.memory.write_u64(fake::LIST, fake::LIST);
     let sight = cut(&kernel, View::Memory);
     assert!(matches!(&sight, Sight::Incomplete { why, .. } if why.contains("more than")), "{sight:?}");
