@@ -50,6 +50,7 @@ pub(super) fn render_look(look: &KernelLook) -> Value<'_> {
             "kernel": {
                 "cpu_ms": long(look.cpu_ns / 1_000_000),
                 "more": beyond(look.more_findings),
+                "other_code_pages": look.others_code,
                 "views": views(&look.views),
                 "checks": look.checks.iter().map(|(check, sight)| row(check.name(), sight)).collect::<Vec<_>>(),
             },

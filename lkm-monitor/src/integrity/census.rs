@@ -7,14 +7,19 @@ use std::{
 
 use super::{
     areas,
+    claims::Claims,
     files::{self, Files, Names},
     ground::{Ground, Known},
     memory::{Memory, MemoryError},
     module::{self, Module},
     scanner::Depth,
-    walk::{MOST_MODULES, Walk, kset, list, pages, search, tree},
+    walk::{
+        MOST_MODULES, Walk, kset, list,
+        pages::{self, Mapped},
+        search, tree,
+    },
 };
-use crate::model::{Extent, ModuleState, Sight, View};
+use crate::model::{ModuleState, Sight, View};
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +30,8 @@ pub(super) struct Census {
     pub(super) found: BTreeMap<View, BTreeSet<u64>>,
     /// What ways lead to and is no module, with those that lead there.
     pub(super) strange: BTreeMap<u64, BTreeSet<View>>,
+    /// Pages of code there that no module calls its own, where page tables could be read.
+    pub(super) others_code: Option<usize>,
     /// Those of each view that knows names only.
     pub(super) named: BTreeMap<View, Names>,
     pub(super) sights: BTreeMap<View, Sight>,
@@ -106,17 +113,21 @@ impl Census {
     fn search(
         &mut self,
         memory: &mut dyn Memory,
-        mapped: &[Extent],
+        mapped: &Mapped,
         known: &mut Vec<Module>,
         ground: &Ground,
     ) -> Result<Sight, MemoryError> {
+        let all = &mapped.all;
         let is_mapped = |address: u64| {
-            let before = mapped.partition_point(|piece| piece.address <= address).checked_sub(1);
-            before.and_then(|before| mapped.get(before)).is_some_and(|piece| piece.contains(address))
+            let before = all.partition_point(|piece| piece.address <= address).checked_sub(1);
+            before.and_then(|before| all.get(before)).is_some_and(|piece| piece.contains(address))
         };
         let agrees = known.iter().all(|module| is_mapped(module.address));
-        let searched = search::unknown(memory, mapped, known, &ground.module, ground.area)?;
+        let searched = search::unknown(memory, all, known, &ground.module, ground.area)?;
         known.extend(searched.modules);
+        let claims = Claims::of(&*known, |_| true);
+        let is_others = |page: &u64| claims.owner(*page).is_none();
+        self.others_code = Some(mapped.code.iter().flat_map(pages::each).filter(is_others).count());
         let found: BTreeSet<u64> = known.iter().map(|module| module.address).filter(|at| is_mapped(*at)).collect();
         let count = found.len();
         self.found.insert(View::Memory, found);

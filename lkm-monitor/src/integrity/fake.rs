@@ -175,6 +175,11 @@ pub(super) const fn text_of(number: u64) -> u64 {
     MODULES + number * 0x1_0000
 }
 
+/// Where the entry of a page's table is that maps this.
+pub(super) const fn page_entry(address: u64) -> u64 {
+    DIRECT + LEVEL1 + (address - MODULES) / 4096 * 8
+}
+
 pub(super) const fn address_of(number: u64) -> u64 {
     text_of(number) + 0x4080
 }

@@ -19,6 +19,7 @@ pub(super) const MOST_FINDINGS: usize = 256;
 pub(super) struct Pass {
     pub(super) views: BTreeMap<View, Sight>,
     pub(super) checks: BTreeMap<Check, Sight>,
+    pub(super) others_code: Option<usize>,
     pub(super) findings: Vec<KernelFinding>,
     /// Findings beyond those that are kept.
     pub(super) more_findings: usize,
@@ -34,6 +35,7 @@ impl Pass {
         Self {
             views: BTreeMap::new(),
             checks: BTreeMap::new(),
+            others_code: None,
             findings: Vec::new(),
             more_findings: 0,
             quiet: false,
@@ -111,7 +113,7 @@ pub(super) fn pass(
     let quiet = before.is_some_and(|before| before % 2 == 0 && after == Some(before));
     let moved = before.is_some() && !quiet;
     let more_findings = limit(&mut findings);
-    Ok(Pass { views: census.sights, checks, findings, more_findings, quiet, moved })
+    Ok(Pass { views: census.sights, checks, others_code: census.others_code, findings, more_findings, quiet, moved })
 }
 
 /// Leaves so many findings of each kind: many of one must not take the room of another. How many there are beyond.

@@ -130,7 +130,7 @@ impl Scanner {
             }
             pass = next;
         }
-        let Pass { mut views, mut checks, mut findings, more_findings, moved, .. } = pass;
+        let Pass { mut views, mut checks, mut findings, more_findings, moved, others_code, .. } = pass;
         self.found = !findings.is_empty();
         self.name_sites(&mut findings);
         views.insert(View::History, of_history(history));
@@ -150,6 +150,7 @@ impl Scanner {
             cpu_ns: now(ClockId::ThreadCPUTime).saturating_sub(cpu_ns),
             elapsed_ns: now(ClockId::Boottime).saturating_sub(boot_ns),
             moved,
+            others_code,
             views,
             checks: Check::ALL.map(all).into(),
             findings,

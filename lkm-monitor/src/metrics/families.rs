@@ -188,6 +188,11 @@ impl Snapshot {
             "Findings of the last look beyond those of each kind that are kept",
             &self.rows("integrity_findings_beyond"),
         )?;
+        page.gauge(
+            "lkm_monitor_integrity_other_code_pages",
+            "Pages of code in the memory of modules that no module calls its own: BPF programs, trampolines and probes, or who hides",
+            &self.rows("integrity_other_code_pages"),
+        )?;
         page.gauge("lkm_monitor_integrity_look_seconds", "How long the last look took", &seconds("integrity_look_us"))?;
         page.gauge(
             "lkm_monitor_integrity_look_cpu_seconds",

@@ -54,6 +54,7 @@ fn snapshot(hook: &str, sink: &str) -> Snapshot {
         ("integrity_looks_incomplete", 2),
         ("integrity_unavailable", 3),
         ("integrity_findings_beyond", 4),
+        ("integrity_other_code_pages", 70),
         ("integrity_look_us", 34_000),
         ("integrity_look_cpu_us", 21_500),
     ];
@@ -179,6 +180,7 @@ fn every_value_arrives() {
         assert_eq!(value("lkm_monitor_integrity_looks_incomplete_total", &[]), 2.0);
         assert_eq!(value("lkm_monitor_integrity_unavailable", &[]), 3.0);
         assert_eq!(value("lkm_monitor_integrity_findings_beyond", &[]), 4.0);
+        assert_eq!(value("lkm_monitor_integrity_other_code_pages", &[]), 70.0);
         assert_eq!(value("lkm_monitor_integrity_look_seconds", &[]), 0.034);
         assert_eq!(value("lkm_monitor_integrity_look_cpu_seconds", &[]), 0.0215);
         assert_eq!(value("lkm_monitor_spool_bytes", &[]), 2048.0);

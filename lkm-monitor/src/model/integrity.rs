@@ -373,6 +373,9 @@ pub struct KernelLook {
     /// What it cost: processor time of its thread, and time from beginning to end, in nanoseconds.
     pub cpu_ns: u64,
     pub elapsed_ns: u64,
+    /// Pages of code in the room for modules that no module calls its own, where page tables could be read. The kernel puts BPF programs,
+    /// trampolines and probes there.
+    pub others_code: Option<usize>,
     /// Modules came and went each time that the kernel was gone over: what was found may be a race.
     pub moved: bool,
     /// One of each [`View`], in their order. What is read once an hour is told as it was then, and so of [`Check`]s.

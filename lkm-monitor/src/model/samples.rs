@@ -231,6 +231,7 @@ pub(crate) fn kernel_look() -> KernelLook {
         cpu_ns: 21_500_000,
         elapsed_ns: 34_000_000,
         moved: false,
+        others_code: Some(70),
         views: View::ALL.map(|view| (view, sight(view))).into(),
         checks: Check::ALL.map(|check| (check, of_check(check))).into(),
         findings: Vec::new(),

@@ -26,6 +26,7 @@ pub(super) struct Kernel {
     cpu_ns: u64,
     unavailable: u64,
     more_findings: u64,
+    others_code: u64,
     /// What is to be told, in order.
     waiting: VecDeque<KernelAlert>,
 }
@@ -43,6 +44,7 @@ impl Kernel {
         self.looks += 1;
         self.incomplete += u64::from(is(|sight| matches!(sight, Sight::Incomplete { .. })) > 0);
         self.unavailable = is(|sight| matches!(sight, Sight::Unavailable { .. }));
+        self.others_code = look.others_code.unwrap_or_default() as u64;
         self.more_findings = look.more_findings as u64;
         (self.elapsed_ns, self.cpu_ns) = (look.elapsed_ns, look.cpu_ns);
         for finding in &report.confirmed {
@@ -79,6 +81,7 @@ impl Kernel {
             ("integrity_looks_incomplete", self.incomplete),
             ("integrity_unavailable", self.unavailable),
             ("integrity_findings_beyond", self.more_findings),
+            ("integrity_other_code_pages", self.others_code),
             ("integrity_look_us", self.elapsed_ns / 1000),
             ("integrity_look_cpu_us", self.cpu_ns / 1000),
         ];

@@ -232,6 +232,7 @@ fn unavailable(why: &str) -> KernelReport {
         cpu_ns: 0,
         elapsed_ns: 0,
         moved: false,
+        others_code: None,
         views: View::ALL.map(|view| (view, sight())).into(),
         checks: Check::ALL.map(|check| (check, sight())).into(),
         findings: Vec::new(),

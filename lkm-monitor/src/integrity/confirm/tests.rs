@@ -26,6 +26,7 @@ fn look_at(seconds: u64, findings: &[KernelFinding]) -> KernelLook {
         cpu_ns: 0,
         elapsed_ns: 0,
         moved: false,
+        others_code: None,
         views: View::ALL.map(|view| (view, Sight::Whole { count: 0 })).into(),
         checks: Check::ALL.map(|check| (check, Sight::Whole { count: 0 })).into(),
         findings: findings.to_vec(),

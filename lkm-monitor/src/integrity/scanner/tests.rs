@@ -221,11 +221,22 @@ fn a_module_that_claims_the_memory_of_another_is_not_believed() {
     }
 }
 
+/// One byte takes it out of all views; its code stays.
+#[test]
+fn code_of_who_cannot_be_read_is_counted() {
+    let mut kernel = FakeKernel::with(&[FakeModule::new("loop"), FakeModule::hidden("rootkit")]);
+    // A large page of somebody else's is there, too.
+    assert_eq!(look(&kernel).others_code, Some(512));
+    kernel.memory.write(address_of(1), &9_u32.to_le_bytes());
+    let unreadable = look(&kernel);
+    assert_eq!((unreadable.findings, unreadable.others_code), (vec![], Some(512 + 3)));
+}
+
 /// Whose structure can be read is in memory.
 #[test]
 fn page_tables_that_lack_what_can_be_read_are_no_evidence() {
     let mut kernel = FakeKernel::with(&["loop", "ext4"].map(FakeModule::new));
-    kernel.memory.write_u64(0xffff_8880_0000_0000 + 0x10_1000 + (text_of(1) + 0x4000 - text_of(0)) / 4096 * 8, 0);
+    kernel.memory.write_u64(fake::page_entry(text_of(1) + 0x4000), 0);
     let look = look(&kernel);
     assert_eq!(look.findings, []);
     let (_, sight) = look.views.iter().find(|(view, _)| *view == View::Memory).unwrap();

@@ -20,6 +20,8 @@ const PAGE_OFFSET: u64 = 0xffff_8880_0000_0000;
 const PRESENT: u64 = 1;
 /// In that table: a large page, and no table below.
 const LARGE: u64 = 1 << 7;
+/// In each table: nothing below can be run.
+const NO_EXECUTE: u64 = 1 << 63;
 /// Bits of an entry that are an address, but for those of encrypted memory.
 const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
 
@@ -40,13 +42,20 @@ pub(in crate::integrity) fn area(kernel_end: u64) -> Option<Extent> {
     (KERNEL_MAP < start && start < MODULES_END).then(|| Extent { address: start, bytes: MODULES_END - start })
 }
 
-/// Mapped pieces of `area`, in their order, each as long as it goes without a gap. Between allocations the kernel leaves a page free. An error
-/// is a clause.
+/// What is mapped, in ascending order, each piece as long as it goes without a gap. Between allocations the kernel leaves a page free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::integrity) struct Mapped {
+    pub(in crate::integrity) all: Vec<Extent>,
+    /// What of it can be run.
+    pub(in crate::integrity) code: Vec<Extent>,
+}
+
+/// Mapped pieces of `area`. An error is a clause.
 pub(in crate::integrity) fn mapped(
     memory: &mut dyn Memory,
     tables: &Tables,
     area: Extent,
-) -> Result<Result<Vec<Extent>, String>, MemoryError> {
+) -> Result<Result<Mapped, String>, MemoryError> {
     let variable = |memory: &mut dyn Memory, at: Option<u64>, otherwise| match at {
         Some(at) => memory.read_u64(at),
         None => Ok(Some(otherwise)),
@@ -58,6 +67,7 @@ pub(in crate::integrity) fn mapped(
     };
     let table = |entry: u64| offset.wrapping_add(entry & ADDRESS & mask);
     let mut pieces = Pieces { area, found: Vec::new() };
+    let mut code = Pieces { area, found: Vec::new() };
     let last_two = tables.top.wrapping_add((ENTRIES as u64 - 2) * 8);
     let mut next = Vec::new();
     memory.read_each(&[last_two], 16, &mut |_, bytes| {
@@ -69,27 +79,46 @@ pub(in crate::integrity) fn mapped(
         let start = KERNEL_MAP + gigabyte * (ENTRIES as u64 * LARGE_PAGE_BYTES);
         memory.read_each(&[table(entry)], ENTRIES * 8, &mut |_, bytes| {
             unreadable |= bytes.is_none();
-            tables_of_pages.extend(entries(bytes).map(|(number, entry)| (start + number * LARGE_PAGE_BYTES, entry)));
+            let inherited = entry & NO_EXECUTE;
+            let below = entries(bytes).map(|(number, entry)| (start + number * LARGE_PAGE_BYTES, entry | inherited));
+            tables_of_pages.extend(below);
         })?;
     }
     let wanted = |start: u64| start.saturating_add(LARGE_PAGE_BYTES) > area.address;
     tables_of_pages.retain(|(start, entry)| wanted(*start) && entry & PRESENT != 0);
     for some in tables_of_pages.chunk_by(|(_, one), (_, other)| one & LARGE == other & LARGE) {
         if some.first().is_some_and(|(_, entry)| entry & LARGE != 0) {
-            some.iter().for_each(|(start, _)| pieces.add(*start, LARGE_PAGE_BYTES));
+            for (start, entry) in some {
+                pieces.add(*start, LARGE_PAGE_BYTES);
+                if entry & NO_EXECUTE == 0 {
+                    code.add(*start, LARGE_PAGE_BYTES);
+                }
+            }
             continue;
         }
         let below: Vec<u64> = some.iter().map(|(_, entry)| table(*entry)).collect();
-        let mut starts = some.iter().map(|(start, _)| *start);
+        let mut tables = some.iter();
         memory.read_each(&below, ENTRIES * 8, &mut |_, bytes| {
             unreadable |= bytes.is_none();
-            let start = starts.next().unwrap_or(MODULES_END);
-            for (number, _) in entries(bytes).filter(|(_, entry)| entry & PRESENT != 0) {
+            let (start, inherited) = tables.next().copied().unwrap_or((MODULES_END, NO_EXECUTE));
+            for (number, entry) in entries(bytes).filter(|(_, entry)| entry & PRESENT != 0) {
                 pieces.add(start + number * PAGE_BYTES, PAGE_BYTES);
+                if (entry | inherited) & NO_EXECUTE == 0 {
+                    code.add(start + number * PAGE_BYTES, PAGE_BYTES);
+                }
             }
         })?;
     }
-    Ok(if unreadable { Err("a page table cannot be read".to_owned()) } else { Ok(pieces.found) })
+    Ok(if unreadable {
+        Err("a page table cannot be read".to_owned())
+    } else {
+        Ok(Mapped { all: pieces.found, code: code.found })
+    })
+}
+
+/// The pages of a mapped piece.
+pub(in crate::integrity) fn each(piece: &Extent) -> impl Iterator<Item = u64> + use<> {
+    (piece.address..piece.address + piece.bytes).step_by(PAGE_BYTES as usize)
 }
 
 /// A table's entries with their numbers.

@@ -1,6 +1,6 @@
 //! Modules that no list leads to, by what lies in the memory of modules.
 
-use super::MOST_MODULES;
+use super::{MOST_MODULES, pages};
 use crate::{
     integrity::{
         claims::Claims,
@@ -45,9 +45,7 @@ pub(in crate::integrity) fn unknown(
     let mut searched = Searched { doubt: doubt(known, &claims, is_in_one_piece), ..Searched::default() };
     let is_own = |page: &u64| claims.owner(*page).is_some_and(|owner| !owner.is_disputed);
     let is_known = |address: &u64| known.binary_search_by_key(address, |module| module.address).is_ok();
-    let pages =
-        mapped.iter().flat_map(|piece| (piece.address..piece.address + piece.bytes).step_by(PAGE_BYTES as usize));
-    let mut pages = pages.filter(|page| !is_own(page)).peekable();
+    let mut pages = mapped.iter().flat_map(pages::each).filter(|page| !is_own(page)).peekable();
     while pages.peek().is_some() {
         let some: Vec<u64> = pages.by_ref().take(PAGES_AT_ONCE).collect();
         let mut places = likely(memory, &some, layout)?;

@@ -8,6 +8,7 @@ use crate::{
         census::Census,
         checks::{Owners, ftrace, kprobes, system_calls},
         fake::{self, AREA, FakeKernel, FakeMemory, FakeModule, address_of, ground, text_of},
+        memory::Memory as _,
         module,
     },
     model::{Extent, ModuleState},
@@ -42,12 +43,29 @@ fn page_tables_lead_to_what_no_book_has() {
     let piece = |number, offset, bytes| Extent { address: text_of(number) + offset, bytes };
     let pieces = (0..3).flat_map(|number| [piece(number, 0, 0x2000), piece(number, 0x4000, 0x1000)]);
     let large = Extent { address: text_of(32), bytes: 2 << 20 };
-    assert_eq!(mapped, pieces.chain([large]).collect::<Vec<_>>());
+    let mapped = {
+        assert_eq!(mapped.all, pieces.chain([large]).collect::<Vec<_>>());
+        // The fake forbids nothing.
+        assert_eq!(mapped.code, mapped.all);
+        mapped.all
+    };
     let known = module::read_all(&mut kernel.memory, &[address_of(0), address_of(2)], &ground.module, AREA).unwrap();
     let found = search::unknown(&mut kernel.memory, &mapped, &known, &ground.module, AREA).unwrap();
     let found: Vec<_> =
         found.modules.iter().map(|module| (module.address, module.name.as_slice(), module.state)).collect();
     assert_eq!(found, [(address_of(1), &b"diamorphine"[..], ModuleState::Live)]);
+}
+
+#[test]
+fn what_cannot_be_run_is_no_code() {
+    let (mut kernel, ground) = (three(), ground());
+    let entry = fake::page_entry(text_of(1) + 0x4000);
+    let value = kernel.memory.read_u64(entry).unwrap().unwrap();
+    kernel.memory.write_u64(entry, value | 1 << 63);
+    let mapped = pages::mapped(&mut kernel.memory, ground.pages.as_ref().unwrap(), AREA).unwrap().unwrap();
+    let data = Extent { address: text_of(1) + 0x4000, bytes: 0x1000 };
+    let code = mapped.all.iter().filter(|piece| **piece != data).copied().collect::<Vec<_>>();
+    assert_eq!(mapped.code, code);
 }
 
 /// Memory of trampolines and programs holds its own address, and names may lie anywhere.
@@ -119,7 +137,7 @@ proptest! {
         let ways: Vec<u64> = ways.into_iter().collect();
         let known = module::read_all(memory, &ways, &ground.module, AREA).unwrap();
         if let Ok(mapped) = pages::mapped(memory, ground.pages.as_ref().unwrap(), AREA).unwrap() {
-            search::unknown(memory, &mapped, &known, &ground.module, AREA).unwrap();
+            search::unknown(memory, &mapped.all, &known, &ground.module, AREA).unwrap();
         }
         let census = Census::default();
         let owners = Owners::new(fake::TEXT, &census, &[]);
