@@ -29,7 +29,8 @@ pub struct Confirm {
 #[derive(Clone, Debug)]
 struct Pending {
     finding: KernelFinding,
-    /// Times of looks since boot, in nanoseconds: the first that found it, the first of those since which nothing spoke for a race, the last.
+    /// Times of looks since boot, in nanoseconds: the first that found it, the first of those since which nothing spoke for a race, and the last
+    /// at which it was news.
     since_ns: u64,
     sure_since_ns: Option<u64>,
     last_ns: u64,
@@ -75,7 +76,7 @@ impl Confirm {
         let is_recent = |then_ns: u64| now_ns.saturating_sub(then_ns) < nanoseconds(AGAIN);
         let is_found = |known: &KernelFinding| look.findings.iter().any(|finding| finding.is_about_the_same(known));
         self.pending.retain(|pending| {
-            is_found(&pending.finding) || !pending.finding.would_be_in(look) && is_recent(pending.last_ns)
+            is_recent(pending.last_ns) && (is_found(&pending.finding) || !pending.finding.would_be_in(look))
         });
         let mut certain = Vec::new();
         for finding in &look.findings {
@@ -113,16 +114,14 @@ impl Confirm {
 
     fn remember(&mut self, finding: &KernelFinding, at_ns: u64) {
         let mut all = finding.clone();
-        let is_another = |told: &Told| {
-            let is_module = matches!(finding, KernelFinding::Hidden(_) | KernelFinding::TaintCleared(_));
-            !finding.is_about_the_same(&told.finding) || !is_module && !finding.is_within(&told.finding)
-        };
+        // Of an entry or a hook each target is remembered by itself.
+        let has_one = matches!(finding, KernelFinding::Hidden(_) | KernelFinding::TaintCleared(_));
         self.told.retain(|told| {
-            let is_another = is_another(told);
-            if !is_another && told.is_of(finding) {
+            let is_replaced = finding.is_about_the_same(&told.finding) && (has_one || finding.is_within(&told.finding));
+            if is_replaced && told.is_of(finding) {
                 all.add(&told.finding);
             }
-            is_another
+            !is_replaced
         });
         self.told.push(Told { finding: all, at_ns, is_there: true });
     }
