@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Heard, Pipeline, history::History};
+use super::{Heard, Pipeline, history::History, teller::Teller};
 use crate::model::{KernelAlert, KernelFinding, KernelLook, KernelReport, Metric, ModuleCall, ModuleHistory, Sight};
 
 /// Alerts that wait for room in the output. A look has fewer, and one that finds nothing new has none.
@@ -62,6 +62,24 @@ impl Kernel {
         is_news
     }
 
+    /// Keeps an alert until there is room for it. Nobody would find it again: it is told once.
+    pub(super) fn await_room(&mut self, alert: KernelAlert, teller: &mut Teller) {
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push_back(alert);
+        } else {
+            teller.lose_own();
+        }
+    }
+
+    /// Tells what waits, as far as there is room.
+    pub(super) fn tell_waiting(&mut self, teller: &mut Teller) {
+        while teller.has_room()
+            && let Some(alert) = self.waiting.pop_front()
+        {
+            teller.tell_kernel(&alert);
+        }
+    }
+
     /// Whether there is something to be told.
     pub(super) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
@@ -116,22 +134,14 @@ impl Pipeline {
         }
         for alert in report.alerts() {
             tracing::error!(action = alert.facts.action(), "the kernel was tampered with");
-            if self.kernel.waiting.len() < MAX_WAITING {
-                self.kernel.waiting.push_back(alert);
-            } else {
-                self.teller.lose_own();
-            }
+            self.kernel.await_room(alert, &mut self.teller);
         }
         self.tell_waiting();
     }
 
     /// Tells what was found and had no room, as far as there is some now.
     pub(super) fn tell_waiting(&mut self) {
-        while self.teller.has_room()
-            && let Some(alert) = self.kernel.waiting.pop_front()
-        {
-            self.teller.tell_kernel(&alert);
-        }
+        self.kernel.tell_waiting(&mut self.teller);
     }
 }
 

@@ -8,8 +8,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::*;
 use crate::{
     inspect,
-    model::{Class, Finding, Ids, ReloadOutcome, Severity, samples},
+    model::{Class, Finding, HiddenModule, Ids, KernelFinding, KernelReport, ReloadOutcome, Severity, samples},
     output::Target,
+    pipeline::kernel::Kernel,
 };
 
 #[test]
@@ -102,6 +103,33 @@ fn what_the_daemon_says_of_itself_waits_for_room_and_is_no_loss() {
     let actions = ["configuration-rejected", "spool-restored", "lost-events"];
     let expected: Vec<_> = (1..).map(Some).zip(actions.map(serde_json::Value::from)).collect();
     assert_eq!(own, expected, "in order, and without a gap");
+}
+
+/// A look can find more than may be owed.
+#[test]
+fn what_was_found_in_the_kernel_waits_for_room_and_leaves_some_to_others() {
+    const FOUND: u64 = 3 * MAX_OWED as u64;
+    let (mut teller, gate, _) = crowded();
+    let mut kernel = Kernel::default();
+    let confirmed = (0..FOUND)
+        .map(|address| KernelFinding::Hidden(HiddenModule { address: Some(address), ..samples::hidden_module() }));
+    let report = KernelReport { look: samples::kernel_look(), confirmed: confirmed.collect() };
+    report.alerts().into_iter().for_each(|alert| kernel.await_room(alert, &mut teller));
+    kernel.tell_waiting(&mut teller);
+    teller.tell_reload(&reload());
+    assert!(kernel.has_waiting());
+    assert_eq!((teller.owed.len(), lost_in_the_output(&teller)), (MAX_OWED / 2 + 1, 0));
+
+    drop(gate);
+    let deadline = in_time();
+    while kernel.has_waiting() || teller.owes() {
+        assert!(Instant::now() < deadline, "there is room, and nothing is told");
+        teller.tell_losses();
+        kernel.tell_waiting(&mut teller);
+        std::thread::yield_now();
+    }
+    assert_eq!((lost_in_the_output(&teller), teller.documents()), (0, FOUND + 1));
+    teller.into_output().finish(deadline).unwrap();
 }
 
 #[test]
