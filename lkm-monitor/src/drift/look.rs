@@ -81,7 +81,7 @@ fn modules(root: &Path) -> Option<BTreeMap<String, ModuleSeen>> {
     let rows = listing.rows.into_iter().map(|row| {
         // While a module begins or ends, a part of it comes or goes.
         let size = if row.state == ModuleState::Live { row.size } else { 0 };
-        (text(&row.name), ModuleSeen { size, taints: row.taints })
+        (text(&row.name), ModuleSeen { size, taints: row.taints, ..ModuleSeen::default() })
     });
     Some(rows.collect())
 }
@@ -161,7 +161,7 @@ mod tests {
             }),
         };
         let state = look(&root, &who(), &subjects);
-        let module = |size, taints: &str| ModuleSeen { size, taints: taints.to_owned() };
+        let module = |size, taints: &str| ModuleSeen { size, taints: taints.to_owned(), ..ModuleSeen::default() };
         let modules = state.modules.clone().unwrap();
         assert_eq!(
             modules.into_iter().collect::<Vec<_>>(),

@@ -24,7 +24,7 @@ pub(super) fn file(content: &str) -> FileSeen {
 }
 
 pub(super) fn module(size: u64) -> ModuleSeen {
-    ModuleSeen { size, taints: String::new() }
+    ModuleSeen { size, taints: String::new(), ..ModuleSeen::default() }
 }
 
 pub(super) fn place(sight: PlaceSight) -> PlaceSeen {

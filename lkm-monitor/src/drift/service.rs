@@ -17,7 +17,7 @@ use super::{
     look::{Subjects, Who, look},
     packages,
     record::{self, Record},
-    seen::{Notes, Seen, Span},
+    seen::{Notes, Part, Seen},
 };
 use crate::{
     lifecycle::background,
@@ -227,20 +227,22 @@ impl Worker {
         let now = self.pending.as_ref()?;
         let Question { seen, watch, succession } = question;
         let look_ns = (now.begun.boot_ns, now.ended.boot_ns);
-        let none = Seen::default();
         let (mut compared, is_first, last) = match &self.last {
             Last::None(why) => {
                 let loss = lost_record(why, succession.as_deref(), watch);
                 (super::compare::Compared { drifts: loss.into_iter().collect(), explained: 0 }, true, None)
             }
             Last::Earlier(record) => {
-                let notes = Notes { parts: [(&record.seen, Span::Carried), (&seen, Span::Broken)], look_ns };
+                let carried = Part { seen: &record.seen, after_break: false, is_past: true };
+                let own = Part { seen: &seen, after_break: true, is_past: false };
+                let notes = Notes { parts: vec![carried, own], look_ns };
                 let until = watched_until(record.watched_until, succession.as_deref());
                 let watch = Watch { earlier_until: Some(until), ..watch };
                 (compare(&Between { last: &record.state, now, notes, watch }), false, Some(&record.state))
             }
             Last::Own(last) => {
-                let notes = Notes { parts: [(&none, Span::Carried), (&seen, Span::Watched)], look_ns };
+                let own = Part { seen: &seen, after_break: false, is_past: false };
+                let notes = Notes { parts: vec![own], look_ns };
                 (compare(&Between { last, now, notes, watch }), false, Some(&**last))
             }
         };

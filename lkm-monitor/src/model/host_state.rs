@@ -6,8 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use super::Moment;
+use super::{
+    Moment,
+    text::{hex, text},
+};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +65,10 @@ pub struct ModuleSeen {
     pub size: u64,
     /// The kernel's letters.
     pub taints: String,
+    /// Of /sys/module/NAME: another one in the same boot is another load.
+    pub inode: Option<u64>,
+    /// /sys/module/NAME/srcversion, a hash of its sources where it was built with one.
+    pub srcversion: Option<String>,
 }
 
 /// A file in a watched place.
@@ -90,12 +98,24 @@ pub struct FileSeen {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TargetSeen {
-    /// As the link says it.
+    /// As the link says it, see [`TargetSeen::said`].
     pub says: String,
     /// Of the regular file that it leads to.
     pub sha256: Option<String>,
     /// Why there is no hash.
     pub unread: Option<String>,
+}
+
+impl TargetSeen {
+    /// What a link says, as text. Of a long one its begin and the SHA-256 of all of it, after a mark that no text of bytes has.
+    pub fn said(says: &[u8]) -> String {
+        const LONG: usize = 256;
+        if says.len() <= LONG {
+            return text(says);
+        }
+        let begin = says.get(..LONG / 4).unwrap_or_default();
+        format!("{}\\sha256:{}", text(begin), hex(&Sha256::digest(says)))
+    }
 }
 
 /// A watched folder, or a watched file that does not lie in one.

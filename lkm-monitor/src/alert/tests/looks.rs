@@ -44,7 +44,7 @@ fn odd_files() -> [FileSeen; 2] {
 }
 
 pub(super) fn drifts() -> Vec<Drift> {
-    let module = |taints: &str| ModuleSeen { size: 16_384, taints: taints.to_owned() };
+    let module = |taints: &str| ModuleSeen { size: 16_384, taints: taints.to_owned(), ..ModuleSeen::default() };
     let path = || "/etc/modprobe.d/a.conf".to_owned();
     let place = |leads_to: Option<&str>| PlaceSeen {
         sight: PlaceSight::Whole,

@@ -21,7 +21,7 @@ fn severity(drift: Drift) -> Severity {
 }
 
 fn loaded(taints: &str) -> Drifted {
-    let now = ModuleSeen { size: 1, taints: taints.to_owned() };
+    let now = ModuleSeen { size: 1, taints: taints.to_owned(), ..ModuleSeen::default() };
     Drifted::ModuleLoaded { name: "x".to_owned(), now, before: None, file: None }
 }
 

@@ -1,7 +1,12 @@
 //! Files, and the places that they lie in.
 
+use std::collections::BTreeSet;
+
 use super::{Between, Compared};
-use crate::model::{Drifted, FileSeen, HostState, PlaceSeen, PlaceSight};
+use crate::{
+    drift::seen::Found,
+    model::{Drifted, FileSeen, HostState, PlaceSeen, PlaceSight},
+};
 
 /// What is made anew at each boot.
 const VOLATILE: &str = "/run/";
@@ -17,28 +22,33 @@ pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Com
         let what = Drifted::Place { path: path.clone(), before: before.clone(), now: place.clone() };
         compared.drifts.push(between.drift(what));
     }
-    let new = now
-        .files
-        .iter()
-        .filter(|(path, _)| !last.files.contains_key(*path))
-        .map(|(path, file)| (path, None, Some(file)));
-    let old = last.files.iter().map(|(path, file)| (path, Some(file), now.files.get(path)));
-    for (path, before, file) in old.chain(new) {
+    let paths: BTreeSet<&str> =
+        last.files.keys().chain(now.files.keys()).map(String::as_str).chain(between.notes.paths()).collect();
+    for path in paths {
+        let (before, file) = (last.files.get(path), now.files.get(path));
+        let found = between.notes.find_file(path, before, file);
+        let (before, was_known) = match &found {
+            Found::Another(expected) => (expected.as_deref(), true),
+            _ => (before, is_missed(last, path)),
+        };
         let is_another = match (before, file) {
-            (Some(before), Some(file)) => is_changed(before, file),
+            (Some(before), Some(file)) => matches!(found, Found::Another(_)) || is_changed(before, file),
             (Some(_), None) => is_missed(now, path) && (same_boot || !path.starts_with(VOLATILE)),
             // Of a place that is looked at for the first time nothing was known.
-            (None, _) => is_missed(last, path),
+            (None, Some(_)) => was_known,
+            (None, None) => false,
         };
         if !is_another {
             continue;
         }
-        if between.notes.explain_file(path, before, file) {
+        if found == Found::Expected {
             compared.explained += 1;
             continue;
         }
-        let what = Drifted::File { path: path.clone(), before: boxed(before), now: boxed(file) };
-        compared.drifts.push(between.drift(what));
+        let what = Drifted::File { path: path.to_owned(), before: boxed(before), now: boxed(file) };
+        let mut drift = between.drift(what);
+        drift.perhaps_seen |= found == Found::Perhaps;
+        compared.drifts.push(drift);
     }
 }
 

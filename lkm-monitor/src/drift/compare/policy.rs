@@ -1,7 +1,10 @@
 //! What the kernel was told about modules, and its taint mask.
 
 use super::{Between, Compared};
-use crate::model::{Drifted, KernelSettings, Setting, Weight};
+use crate::{
+    drift::seen::Found,
+    model::{Drifted, KernelSettings, Setting, Weight},
+};
 
 /// Where the kernel has the name of the program that it starts to get a module.
 const MODPROBE: &str = "/proc/sys/kernel/modprobe";
@@ -21,8 +24,9 @@ const PROTECTING: [&str; 8] = [
 
 pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Compared) {
     let (last, now) = (&between.last.policy, &between.now.policy);
+    let Compared { drifts, explained } = compared;
     let mut add = |setting, before: String, now: String, weight| {
-        compared.drifts.push(between.drift(Drifted::Policy { setting, before, now, weight }));
+        drifts.push(between.drift(Drifted::Policy { setting, before, now, weight }));
     };
     // Nothing but a restart changes it.
     if let (Some(before), Some(now)) = (&last.command_line, &now.command_line)
@@ -50,21 +54,19 @@ pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Com
         };
         add(setting, shown(Some(before)), shown(now), weight);
     }
-    let modprobe = |settings: &KernelSettings| settings.modprobe.clone();
-    if let (Some(before), Some(now)) = (modprobe(last), modprobe(now))
-        && before != now
-    {
-        if between.notes.explain_setting(MODPROBE, &before, &now) {
-            compared.explained += 1;
-        } else {
-            add(Setting::Modprobe, before, now, Weight::Weaker);
+    if let (Some(before), Some(now)) = (&last.modprobe, &now.modprobe) {
+        match between.notes.find_setting(MODPROBE, before, now) {
+            Found::Another(expected) => add(Setting::Modprobe, expected, now.clone(), Weight::Weaker),
+            _ if before == now => {}
+            Found::Expected => *explained += 1,
+            Found::Unnoted | Found::Perhaps => add(Setting::Modprobe, before.clone(), now.clone(), Weight::Weaker),
         }
     }
     if let (Some(before), Some(now), true) = (between.last.taints, between.now.taints, same_boot) {
         let before = before | between.notes.taints();
         let lost = before & !now;
         if lost != 0 {
-            compared.drifts.push(between.drift(Drifted::TaintLost { lost, before, now }));
+            drifts.push(between.drift(Drifted::TaintLost { lost, before, now }));
         }
     }
 }

@@ -2,11 +2,12 @@ use super::*;
 use crate::{
     drift::{
         samples::{at, file, module, place, state},
-        seen::{Seen, Span},
+        seen::{Part, Seen},
     },
     model::{
         Content, ContentStatus, FileAction, FileChange, FileReport, FileSeen, FileState, FileTime, ModuleCall,
-        ModuleFacts, PlaceSeen, Setting, Subject, TargetSeen, Weight, Writing, samples as model_samples, text::unhex,
+        ModuleFacts, ModuleSeen, PlaceSeen, Setting, Subject, TargetSeen, Weight, Writing, samples as model_samples,
+        text::unhex,
     },
 };
 
@@ -33,10 +34,18 @@ fn changed(change: impl Fn(&mut HostState)) -> HostState {
 }
 
 fn compared(last: &HostState, now: &HostState, seen: &Seen, watch: Watch) -> Compared {
-    let none = Seen::default();
-    let span = if watch.earlier_until.is_some() { Span::Broken } else { Span::Watched };
+    let part = Part { seen, after_break: watch.earlier_until.is_some(), is_past: false };
     let look_ns = (now.begun.boot_ns, now.ended.boot_ns);
-    compare(&Between { last, now, notes: Notes { parts: [(&none, Span::Carried), (seen, span)], look_ns }, watch })
+    compare(&Between { last, now, notes: Notes { parts: vec![part], look_ns }, watch })
+}
+
+/// Differences from what the run before looked at and then saw live, with what this one saw after a break.
+fn after_break(last: &HostState, now: &HostState, carried: &Seen, seen: &Seen) -> Compared {
+    let carried = Part { seen: carried, after_break: false, is_past: true };
+    let own = Part { seen, after_break: true, is_past: false };
+    let notes = Notes { parts: vec![carried, own], look_ns: (now.begun.boot_ns, now.ended.boot_ns) };
+    let watch = Watch { earlier_until: Some(at(160)), since: at(190), blind: false, lost: false };
+    compare(&Between { last, now, notes, watch })
 }
 
 fn none() -> Seen {
@@ -135,7 +144,7 @@ fn a_module_that_came_or_went_is_told_with_when_that_can_have_been_and_why_nobod
         modules.insert("a".to_owned(), module(11));
     };
     let found = unwatched(change, &none());
-    assert_eq!(names(&found), ["loaded a for another", "loaded rootkit", "gone b"]);
+    assert_eq!(names(&found), ["loaded a for another", "gone b", "loaded rootkit"]);
     let window = Window { not_before: Some(at(160)), not_after: at(190) };
     assert!(found.drifts.iter().all(|drift| (drift.window, drift.unseen) == (window, Unseen::NotRunning)), "{found:?}");
 
@@ -309,15 +318,107 @@ fn a_change_after_the_start_does_not_explain_one_before_it() {
 #[test]
 fn what_the_earlier_run_saw_is_explained() {
     let record = seen(&[written(150, None, "cc")]);
-    let now = changed(holds("cc"));
-    let later = none();
-    let notes = Notes {
-        parts: [(&record, Span::Carried), (&later, Span::Broken)],
-        look_ns: (now.begun.boot_ns, now.ended.boot_ns),
-    };
-    let watch = Watch { earlier_until: Some(at(160)), since: at(190), blind: false, lost: false };
-    let found = compare(&Between { last: &last_held("aa"), now: &now, notes, watch });
+    let found = after_break(&last_held("aa"), &changed(holds("cc")), &record, &none());
     assert_eq!((found.drifts.len(), found.explained), (0, 1));
+}
+
+#[test]
+fn what_was_seen_and_undone_while_nobody_watched_is_told() {
+    let undone = |last: &HostState, now: &HostState, report: FileReport| {
+        let found = after_break(last, now, &seen(&[report]), &none());
+        (names(&found), found.explained)
+    };
+    let removed = changed(|now| now.files.clear());
+    let mut none_before = state(LAST_S);
+    none_before.files.clear();
+    let created = FileReport {
+        change: FileChange { action: FileAction::Created, ..written(150, None, "cc").change },
+        ..written(150, None, "cc")
+    };
+    assert_eq!(undone(&none_before, &removed, created), (vec![format!("removed {CONF}")], 0));
+    assert_eq!(
+        undone(&last_held("aa"), &changed(holds("aa")), written(150, Some("aa"), "cc")),
+        (vec![format!("changed {CONF}")], 0)
+    );
+    let gone = FileReport {
+        change: FileChange { action: FileAction::Removed, ..written(150, None, "aa").change },
+        ..written(150, None, "aa")
+    };
+    assert_eq!(undone(&last_held("aa"), &changed(holds("aa")), gone), (vec![format!("created {CONF}")], 0));
+    let found = after_break(&last_held("aa"), &changed(holds("aa")), &seen(&[written(150, Some("aa"), "cc")]), &none());
+    let Drifted::File { before: Some(before), .. } = &found.drifts[0].what else { panic!("{found:?}") };
+    assert_eq!(before.sha256.as_deref(), Some("cc".repeat(32).as_str()), "as it was seen");
+}
+
+#[test]
+fn what_an_event_left_unknown_does_not_explain_what_happened_while_nobody_watched() {
+    let unread = FileReport {
+        content: Content { status: ContentStatus::ChangedSince, ..written(1, Some("aa"), "dd").content },
+        ..written(150, None, "dd")
+    };
+    let carried = seen(std::slice::from_ref(&unread));
+    assert!(carried.is_unclear() && !seen(&[written(150, None, "cc")]).is_unclear());
+    let found = after_break(&last_held("aa"), &changed(holds("cc")), &carried, &none());
+    assert_eq!((names(&found), found.drifts[0].perhaps_seen), (vec![format!("changed {CONF}")], true));
+    let found = after_break(&last_held("aa"), &changed(holds("aa")), &carried, &none());
+    assert_eq!(found, Compared::default(), "it is what it was at the last look");
+    let mut folder = unread;
+    (folder.change.action, folder.whole_folder) = (FileAction::MountedOver, true);
+    folder.change.path = model_samples::path("/etc/modprobe.d");
+    let found = after_break(&last_held("aa"), &changed(holds("cc")), &seen(&[folder]), &none());
+    assert_eq!((found.drifts.len(), found.drifts[0].perhaps_seen), (1, true));
+    let mut not_read = state(NOW_S);
+    not_read.files.insert(CONF.to_owned(), FileSeen { sha256: None, changed_ns: Some(2), ..seen_file("cc") });
+    let found = after_break(&last_held("aa"), &not_read, &seen(&[written(150, Some("aa"), "cc")]), &none());
+    assert!(found.drifts[0].perhaps_seen, "nobody read what is there: {found:?}");
+}
+
+#[test]
+fn a_module_is_explained_by_the_last_note_of_it() {
+    let unload = |name: &str, boot_s| ModuleCall {
+        operation: crate::model::Operation::DeleteModule,
+        freed: true,
+        ..load(name, boot_s)
+    };
+    let noted = |calls: &[ModuleCall]| {
+        let mut seen = none();
+        calls.iter().for_each(|call| assert!(seen.note_call(call)));
+        seen
+    };
+    let with_new = |taints: &str| {
+        let new = ModuleSeen { taints: taints.to_owned(), ..module(1) };
+        changed(move |now| drop(now.modules.as_mut().unwrap().insert("new".to_owned(), new.clone())))
+    };
+    let told = |now: &HostState, calls: &[ModuleCall]| {
+        let found = after_break(&state(LAST_S), now, &noted(calls), &none());
+        (names(&found), found.explained)
+    };
+    let both = [load("new", 120), unload("new", 130)];
+    assert_eq!(told(&with_new(""), &both), (vec!["loaded new".to_owned()], 0), "it came and went, and another came");
+    assert_eq!(told(&with_new(""), &[load("new", 120)]), (vec![], 1));
+    assert_eq!(told(&state(NOW_S), &both), (vec![], 0));
+    assert_eq!(told(&state(NOW_S), &[load("new", 120)]), (vec!["gone new".to_owned()], 0));
+    let mut tainted = load("new", 120);
+    tainted.module.taints = Some(1 << 12);
+    let now = |taints| HostState { taints: Some(0b11 | 1 << 12), ..with_new(taints) };
+    assert_eq!(told(&now("OE"), std::slice::from_ref(&tainted)), (vec![], 1), "the kernel may mark it as more");
+    assert_eq!(told(&now(""), std::slice::from_ref(&tainted)).0, ["loaded new for another"]);
+    let again = [unload("b", 120), load("b", 130)];
+    assert_eq!(told(&state(NOW_S), &again), (vec![], 0));
+    assert_eq!(told(&state(NOW_S), &again[..1]).0, ["loaded b"], "it went, and nobody saw it come back");
+}
+
+#[test]
+fn a_module_that_was_loaded_again_is_another_inode() {
+    let of = |inode| ModuleSeen { inode: Some(inode), ..module(20) };
+    let with = |inode| {
+        let mut state = state(NOW_S);
+        state.modules.as_mut().unwrap().insert("b".to_owned(), of(inode));
+        state
+    };
+    let last = HostState { begun: at(LAST_S), ended: at(LAST_S + 1), ..with(7) };
+    let found = |inode| names(&after_break(&last, &with(inode), &none(), &none()));
+    assert_eq!((found(7), found(8)), (vec![], vec!["loaded b for another".to_owned()]));
 }
 
 #[test]
@@ -491,8 +592,13 @@ fn a_taint_that_a_module_brought_live_and_that_is_not_there_was_cleared() {
     let mut call = load("x", 150);
     call.module.taints = Some(1 << 13);
     seen.note_call(&call);
-    let with_module = |now: &mut HostState| drop(now.modules.as_mut().unwrap().insert("x".to_owned(), module(1)));
+    let x = || ModuleSeen { taints: "E".to_owned(), ..module(1) };
+    let with_module = |now: &mut HostState| drop(now.modules.as_mut().unwrap().insert("x".to_owned(), x()));
     assert_eq!(names(&watched(with_module, &seen)), ["taint 0b10000000000000"]);
+    let mut under_way = none();
+    call.outcome = Some(crate::model::CallOutcome { ret: 0, boot_ns: at(NOW_S).boot_ns + 1 });
+    under_way.note_call(&call);
+    assert_eq!(names(&watched(with_module, &under_way)), [""; 0], "the mask was read before the load was over");
     let tainted = |now: &mut HostState| {
         with_module(now);
         now.taints = Some(0b11 | 1 << 13);

@@ -145,7 +145,7 @@ fn what_changed_while_the_daemon_did_not_run_is_told_once() {
     fs::remove_file(host.conf().join("removed")).unwrap();
     host.set("proc/modules", "a 10 0 - Live 0x0\nnew 20 0 - Live 0x0\n");
 
-    let all = ["loaded new", "edited 11", "removed 10", "created 01"];
+    let all = ["loaded new", "created 01", "edited 11", "removed 10"];
     let run = host.start();
     let report = run.compare(ended());
     assert_eq!(told(&report), all);

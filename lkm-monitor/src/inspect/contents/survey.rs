@@ -154,7 +154,7 @@ impl Looking<'_> {
 
     /// What the link at `path` leads to: somebody can change that, and leave the link as it is.
     fn target(&mut self, says: &[u8], path: &[u8]) -> TargetSeen {
-        let mut target = TargetSeen { says: text(says), ..TargetSeen::default() };
+        let mut target = TargetSeen { says: TargetSeen::said(says), ..TargetSeen::default() };
         match follow::to_the_end(self.host, path) {
             Ok(Followed { opened, .. }) => match read::glance(&opened) {
                 Some(glance) => {

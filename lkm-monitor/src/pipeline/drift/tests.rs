@@ -119,7 +119,7 @@ fn a_load_that_was_seen_explains_what_the_next_look_finds() {
     drifting.note(&Observation::Call(Box::new(call)));
     assert!(drifting.unkept);
     drifting.ask();
-    let now = ModuleSeen { size: 30, taints: String::new() };
+    let now = ModuleSeen { size: 30, taints: String::new(), ..ModuleSeen::default() };
     let rootkit = Drifted::ModuleLoaded { name: "rootkit".to_owned(), now, before: None, file: None };
     assert_eq!(look(&mut drifting), [rootkit]);
     assert_eq!(drifting.metrics().map(|metric| metric.value), [2, 1, 0]);
