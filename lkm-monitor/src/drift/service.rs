@@ -28,6 +28,9 @@ use crate::{
 /// After so long a run has kept a record, if it could: a look waits for most of a minute at the longest until it is compared.
 const FIRST_RECORD_MS: i64 = 180_000;
 
+/// Runs one after the other that ended before they had looked, of which something is on record.
+const MAX_LATER: usize = 8;
+
 /// What a thread is started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -67,6 +70,8 @@ enum Order {
     Settle(Seen),
     /// Puts on record what was seen since the look that was settled.
     Keep(Seen),
+    /// The same at the end; where no look was settled, beside what was on record.
+    Leave(Seen),
 }
 
 /// The daemon's end. Never waits, but at the end.
@@ -134,7 +139,7 @@ impl Service {
     /// Puts on record what was seen until now, and waits for that until `deadline` at the longest. Whether it is on record.
     pub fn stop(self, seen: Seen, deadline: Instant) -> bool {
         let before = self.failed();
-        if self.orders.send_deadline(Order::Keep(seen), deadline).is_err() {
+        if self.orders.send_deadline(Order::Leave(seen), deadline).is_err() {
             return false;
         }
         drop(self.orders);
@@ -205,6 +210,10 @@ impl Worker {
                     self.keep(seen);
                     None
                 }
+                Order::Leave(seen) => {
+                    self.leave(seen);
+                    None
+                }
             };
             if answer.is_some_and(|answer| found.send(answer).is_err()) {
                 return;
@@ -233,10 +242,11 @@ impl Worker {
                 (super::compare::Compared { drifts: loss.into_iter().collect(), explained: 0 }, true, None)
             }
             Last::Earlier(record) => {
-                let carried = Part { seen: &record.seen, after_break: false, is_past: true };
-                let own = Part { seen: &seen, after_break: true, is_past: false };
-                let notes = Notes { parts: vec![carried, own], look_ns };
-                let until = watched_until(record.watched_until, succession.as_deref());
+                let mut parts = vec![Part { seen: &record.seen, after_break: false, is_past: true }];
+                parts.extend(record.later.iter().map(|seen| Part { seen, after_break: true, is_past: true }));
+                parts.push(Part { seen: &seen, after_break: true, is_past: false });
+                let notes = Notes { parts, look_ns };
+                let until = watched_until(record, succession.as_deref());
                 let watch = Watch { earlier_until: Some(until), ..watch };
                 (compare(&Between { last: &record.state, now, notes, watch }), false, Some(&record.state))
             }
@@ -265,8 +275,26 @@ impl Worker {
     /// Of what an earlier run left nothing is written over before a look of this run is settled.
     fn keep(&mut self, seen: Seen) {
         let Last::Own(last) = &self.last else { return };
-        let record = Record { state: (**last).clone(), watched_until: crate::inspect::now(), seen };
-        match record::write(&self.settings.path, &record) {
+        let watched_until = crate::inspect::now();
+        self.write(&Record { state: (**last).clone(), watched_until, seen, later: Vec::new() });
+    }
+
+    /// A run that ends before its first look is settled leaves what it saw for the next one, which compares with the same look. Where that
+    /// happens again and again there is no room for it at last, and what it saw is told once more.
+    fn leave(&mut self, seen: Seen) {
+        match &mut self.last {
+            Last::Earlier(record) if !seen.is_empty() && record.later.len() < MAX_LATER => {
+                record.later.push(seen);
+                let record = (**record).clone();
+                self.write(&record);
+            }
+            Last::Earlier(_) | Last::None(_) => {}
+            Last::Own(_) => self.keep(seen),
+        }
+    }
+
+    fn write(&mut self, record: &Record) {
+        match record::write(&self.settings.path, record) {
             Ok(()) => self.was_written = true,
             Err(error) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
@@ -279,12 +307,13 @@ impl Worker {
     }
 }
 
-/// Until when the run watched that was before this one: its own record may be of a later moment than that of the last look.
-fn watched_until(kept: Moment, succession: Option<&Succession>) -> Moment {
-    match succession.map(|succession| &succession.before) {
-        Some(Predecessor::OnRecord(before, _)) if before.seen.unix_ms > kept.unix_ms => before.seen,
-        _ => kept,
-    }
+/// Until when somebody watched without a break since the look on record. The run that looked may have been on record at a later moment; one
+/// that began after that had not looked itself, and before it there was a break already.
+fn watched_until(record: &Record, succession: Option<&Succession>) -> Moment {
+    let kept = record.watched_until;
+    let Some(Predecessor::OnRecord(before, _)) = succession.map(|succession| &succession.before) else { return kept };
+    let is_of_it = before.boot_id == record.state.boot_id && before.began.boot_ns <= kept.boot_ns;
+    if is_of_it && before.seen.boot_ns > kept.boot_ns { before.seen } else { kept }
 }
 
 /// That there is nothing to compare with, where there should be.

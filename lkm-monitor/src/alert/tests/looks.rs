@@ -79,6 +79,7 @@ pub(super) fn drifts() -> Vec<Drift> {
             now: place(Some("/opt/y")),
         },
         Drifted::More(300),
+        Drifted::NoEnd,
         policy,
         Drifted::TaintLost { lost: 1 << 13, before: 3 << 12, now: 1 << 12 },
         Drifted::Record(RecordLoss::Gone { kept_one: true }),

@@ -67,7 +67,7 @@ fn names(compared: &Compared) -> Vec<String> {
         Drifted::Place { path, .. } => format!("place {path}"),
         Drifted::Policy { setting, weight, .. } => format!("{} {weight:?}", setting.name()),
         Drifted::TaintLost { lost, .. } => format!("taint {lost:#b}"),
-        Drifted::More(_) | Drifted::Record(_) => unreachable!("{drift:?}"),
+        Drifted::More(_) | Drifted::NoEnd | Drifted::Record(_) => unreachable!("{drift:?}"),
     };
     compared.drifts.iter().map(name).collect()
 }
