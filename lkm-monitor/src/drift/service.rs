@@ -15,14 +15,13 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{
     compare::{Between, Watch, compare, settled},
     look::{Subjects, Who, look},
-    packages,
+    packages::Asker,
     record::{self, Record},
     seen::{Notes, Part, Seen},
 };
 use crate::{
     lifecycle::background,
     model::{Drift, Drifted, HostState, Moment, Predecessor, RecordLoss, StateReport, Succession, Unseen, Window},
-    provenance::Packages,
 };
 
 /// After so long a run has kept a record, if it could: a look waits for most of a minute at the longest until it is compared.
@@ -158,7 +157,7 @@ struct Worker {
     /// A look that is not settled yet.
     pending: Option<HostState>,
     cpu_ns: u64,
-    packages: Packages,
+    packages: Option<Asker>,
 }
 
 /// The last look.
@@ -177,6 +176,16 @@ enum NoRecord {
     OtherHost(String),
 }
 
+impl Last {
+    fn state(&self) -> Option<&HostState> {
+        match self {
+            Self::None(_) => None,
+            Self::Earlier(record) => Some(&record.state),
+            Self::Own(last) => Some(last),
+        }
+    }
+}
+
 impl Worker {
     fn new(settings: Settings, failed: Arc<AtomicU64>) -> Self {
         let last = match record::read(&settings.path) {
@@ -192,7 +201,7 @@ impl Worker {
                 Last::None(NoRecord::Damaged(format!("{error}{aside}")))
             }
         };
-        let packages = Packages::new(&settings.root);
+        let packages = Asker::start(&settings.root, &settings.kernel_release);
         Self { settings, failed, was_written: true, last, pending: None, cpu_ns: 0, packages }
     }
 
@@ -225,7 +234,8 @@ impl Worker {
         let Settings { root, agent_id, boot_id, kernel_release, .. } = &self.settings;
         let who = Who { agent_id: agent_id.clone(), boot_id: boot_id.clone(), kernel_release: kernel_release.clone() };
         let before = thread_cpu_ns();
-        let state = look(root, &who, subjects);
+        let known = self.last.state().into_iter().flat_map(|state| state.places.keys().map(String::as_str));
+        let state = look(root, &who, subjects, known);
         self.cpu_ns = thread_cpu_ns().saturating_sub(before);
         let ended = state.ended;
         self.pending = Some(state);
@@ -257,19 +267,16 @@ impl Worker {
             }
         };
         let state = settled(last, now.clone());
-        packages::ask(&self.settings.root, &now.kernel_release, &mut self.packages, &mut compared.drifts);
+        if let Some(packages) = &mut self.packages {
+            compared.drifts = packages.ask(compared.drifts);
+        }
         let explained = compared.explained;
         Some(StateReport { state, drifts: compared.drifts, is_first, explained, cpu_ns: self.cpu_ns })
     }
 
     fn settle(&mut self) {
         let Some(now) = self.pending.take() else { return };
-        let last = match &self.last {
-            Last::None(_) => None,
-            Last::Earlier(record) => Some(&record.state),
-            Last::Own(last) => Some(&**last),
-        };
-        self.last = Last::Own(Box::new(settled(last, now)));
+        self.last = Last::Own(Box::new(settled(self.last.state(), now)));
     }
 
     /// Of what an earlier run left nothing is written over before a look of this run is settled.

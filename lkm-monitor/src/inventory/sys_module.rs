@@ -64,7 +64,7 @@ pub(super) fn one(root: &Path, folder: &[u8], gaps: &mut Gaps) -> Option<SysModu
 }
 
 /// The name of the folder of a module: a slash is none there (`kobject_set_name_vargs`).
-pub(super) fn folder_of(name: &[u8]) -> Vec<u8> {
+pub(crate) fn folder_of(name: &[u8]) -> Vec<u8> {
     name.iter().map(|byte| if *byte == b'/' { b'!' } else { *byte }).collect()
 }
 

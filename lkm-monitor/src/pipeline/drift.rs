@@ -15,7 +15,8 @@ use crate::{
     drift::{Found, Question, Seen, Service, Subjects, Watch},
     lifecycle::background::jittered,
     model::{
-        Drift, Drifted, Metric, Moment, Observation, SensorState, StateReport, Succession, Unseen, Verdict, Window,
+        Drift, Drifted, Metric, Moment, Observation, Selected, SensorState, StateReport, Succession, Unseen, Verdict,
+        Window,
     },
     select::{Exclusions, WatchList},
 };
@@ -284,9 +285,10 @@ impl Telling {
 /// What is looked at: what is watched, and not excluded whoever changes it.
 fn subjects((watch, exclusions): (&WatchList, &Exclusions)) -> Subjects {
     let (folders, files) = watch.places();
+    let selected = Selected { watched: watch.spelled(), excluded: exclusions.patterns_of_all_programs() };
     let (watch, excluded) = (watch.clone(), exclusions.of_all_programs());
     let subject = move |path: &[u8]| watch.subject_of(path).filter(|_| !excluded(path));
-    Subjects { folders, files, subject: Arc::new(subject) }
+    Subjects { folders, files, subject: Arc::new(subject), selected }
 }
 
 impl Pipeline {

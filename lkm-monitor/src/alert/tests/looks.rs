@@ -51,6 +51,7 @@ pub(super) fn drifts() -> Vec<Drift> {
         leads_to: leads_to.map(str::to_owned),
         mount_point: Some("/".to_owned()),
         unread: 0,
+        was_known: false,
     };
     let file = |sha256| Box::new(file(sha256));
     let [link, unread] = odd_files().map(Box::new);

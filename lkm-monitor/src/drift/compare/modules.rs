@@ -15,7 +15,8 @@ pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Com
     if same_boot {
         if let Some(last) = &between.last.modules {
             let names = last.keys().chain(now.keys()).map(String::as_str).chain(between.notes.names()).collect();
-            compare_each(names, (last, now), &between.notes, compared, |what| between.drift(what));
+            let drift = |what| between.drift(what);
+            compare_each(names, (last, now), between, &between.notes, compared, drift);
         }
     } else if !between.last.modules_of_boot.is_empty() {
         compare_boots(between, now, compared);
@@ -25,6 +26,7 @@ pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Com
 fn compare_each(
     names: BTreeSet<&str>,
     (last, now): (&Modules, &Modules),
+    between: &Between<'_>,
     notes: &Notes<'_>,
     compared: &mut Compared,
     drift: impl Fn(Drifted) -> Drift,
@@ -38,7 +40,9 @@ fn compare_each(
         };
         let is_another = match (before, module) {
             (Some(before), Some(module)) => matches!(found, Found::Another(_)) || !can_be_same(before, module),
-            (before, module) => before.is_some() || module.is_some(),
+            // What is missing in a list that could not be read whole says nothing.
+            (Some(_), None) => between.now.lists_all_modules(),
+            (None, module) => module.is_some(),
         };
         if !is_another {
             continue;
@@ -64,5 +68,6 @@ fn compare_boots(between: &Between<'_>, now: &Modules, compared: &mut Compared) 
     let was_there = |name: &str| between.last.modules_of_boot.contains(name) || before.names().any(|it| it == name);
     let new = now.keys().map(String::as_str).filter(|name| !was_there(name));
     let names = new.chain(since.names()).collect();
-    compare_each(names, (&Modules::new(), now), &since, compared, |what| between.drift_of_boot(what));
+    let drift = |what| between.drift_of_boot(what);
+    compare_each(names, (&Modules::new(), now), between, &since, compared, drift);
 }

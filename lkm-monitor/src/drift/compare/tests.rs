@@ -6,8 +6,8 @@ use crate::{
     },
     model::{
         Content, ContentStatus, FileAction, FileChange, FileReport, FileSeen, FileState, FileTime, ModuleCall,
-        ModuleFacts, ModuleSeen, PlaceSeen, Setting, Subject, TargetSeen, Weight, Writing, samples as model_samples,
-        text::unhex,
+        ModuleFacts, ModuleSeen, PlaceSeen, PlaceSight, Selected, Setting, Subject, TargetSeen, Weight, Writing,
+        samples as model_samples, text::unhex,
     },
 };
 
@@ -547,9 +547,9 @@ fn policy_that_demands_less_is_told_and_what_the_kernel_never_allows_is_called_s
         weaker(now);
         (now.boot_id, now.begun, now.ended) = ("c".to_owned(), at(5), at(6));
     };
-    assert_eq!(names(&unwatched(other_boot, &none())), named([Weaker, Weaker, Weaker, Other, Weaker]));
-    let hidden = |now: &mut HostState| now.policy.lockdown = None;
-    assert_eq!(names(&watched(hidden, &none())), ["lockdown Other"], "it cannot be read any more");
+    let of_boot = named([Weaker, Weaker, Weaker, Other, Weaker]);
+    let but_disabled: Vec<_> = of_boot.iter().filter(|name| !name.contains("modules_disabled")).cloned().collect();
+    assert_eq!(names(&unwatched(other_boot, &none())), but_disabled);
     let stronger = |now: &mut HostState| now.policy.lockdown = Some("confidentiality".to_owned());
     assert_eq!(watched(stronger, &none()), Compared::default());
     let more_demands = |now: &mut HostState| {
@@ -557,6 +557,126 @@ fn policy_that_demands_less_is_told_and_what_the_kernel_never_allows_is_called_s
         (now.boot_id, now.begun, now.ended) = ("c".to_owned(), at(5), at(6));
     };
     assert_eq!(names(&unwatched(more_demands, &none())), ["command-line Other"]);
+}
+
+#[test]
+fn what_each_boot_begins_without_is_told_when_it_is_not_set_at_the_second_look() {
+    let first = changed(|now| {
+        (now.boot_id, now.begun, now.ended) = ("c".to_owned(), at(5), at(6));
+        now.policy.modules_disabled = Some(false);
+    });
+    let kept = settled(Some(&state(LAST_S)), first.clone());
+    assert!(kept.modules_disabled_due);
+    let look = |modules_disabled| {
+        let mut now = HostState { begun: at(50), ended: at(51), ..first.clone() };
+        now.policy.modules_disabled = Some(modules_disabled);
+        let watch = Watch::of_this_run(at(4), false, false);
+        (names(&compared(&kept, &now, &none(), watch)), settled(Some(&kept), now).modules_disabled_due)
+    };
+    assert_eq!(look(true), (vec![], false));
+    assert_eq!(look(false), (vec!["kernel.modules_disabled Other".to_owned()], false));
+}
+
+#[test]
+fn a_setting_that_cannot_be_read_is_told_once_and_compared_with_what_it_was() {
+    let hidden = |now: &mut HostState| now.policy = crate::model::KernelSettings::default();
+    let settings = ["command-line", "lockdown", "module.sig_enforce", "kernel.modules_disabled", "kernel.modprobe"];
+    assert_eq!(names(&watched(hidden, &none())), settings.map(|name| format!("{name} Other")));
+    let kept = settled(Some(&state(LAST_S)), changed(hidden));
+    assert_eq!((&kept.policy, kept.policy_unread.len()), (&state(LAST_S).policy, 5));
+    let look = |change: &dyn Fn(&mut HostState)| {
+        let mut now = state(300);
+        change(&mut now);
+        names(&compared(&kept, &now, &none(), Watch::default()))
+    };
+    assert_eq!(look(&hidden), [""; 0], "it was told");
+    assert_eq!(look(&|now| now.policy.sig_enforce = Some(false)), ["module.sig_enforce Impossible"]);
+    assert_eq!(settled(Some(&kept), state(300)).policy_unread.len(), 0);
+}
+
+#[test]
+fn a_list_of_modules_that_cannot_be_read_whole_is_told_and_what_is_new_in_it_too() {
+    let list = |sight| {
+        let mut state = state(LAST_S);
+        state.places.insert(HostState::MODULES.to_owned(), place(sight));
+        state
+    };
+    let found = |now: &HostState| {
+        names(&compared(&list(PlaceSight::Whole), now, &none(), Watch::of_this_run(at(50), false, false)))
+    };
+    let now = |sight, modules: &[(&str, u64)]| {
+        let modules = modules.iter().map(|(name, size)| ((*name).to_owned(), module(*size))).collect();
+        HostState { begun: at(NOW_S), ended: at(NOW_S + 1), modules: Some(modules), ..list(sight) }
+    };
+    let strange = now(PlaceSight::Strange, &[("a", 10), ("new", 1)]);
+    assert_eq!(found(&strange), ["loaded new", "place /proc/modules"]);
+    let kept = settled(Some(&list(PlaceSight::Whole)), strange);
+    assert_eq!(kept.modules.unwrap().into_keys().collect::<Vec<_>>(), ["a", "b", "new"]);
+    for sight in [PlaceSight::Failed, PlaceSight::Gone] {
+        let unread = HostState { modules: None, ..now(sight, &[]) };
+        assert_eq!(found(&unread), ["place /proc/modules"], "{sight:?}");
+    }
+    assert_eq!(found(&now(PlaceSight::Whole, &[("a", 10)])), ["gone b"]);
+}
+
+#[test]
+fn other_settings_make_no_differences_of_files() {
+    let selected = |excluded: &[&str]| Selected {
+        watched: vec!["/etc/modprobe.d/*".to_owned()],
+        excluded: excluded.iter().map(|pattern| (*pattern).to_owned()).collect(),
+    };
+    let of = |excluded: &[&str], files: &[&str], boot_s| {
+        let files = files.iter().map(|name| (format!("/etc/modprobe.d/{name}"), file("aa"))).collect();
+        HostState { selected: selected(excluded), files, ..state(boot_s) }
+    };
+    let found = |last: &HostState, now: &HostState| names(&compared(last, now, &none(), Watch::default()));
+    let (all, some) = (of(&[], &["a", "b"], LAST_S), of(&["/etc/modprobe.d/b"], &["a"], LAST_S));
+    let later = |state: &HostState| HostState { begun: at(NOW_S), ended: at(NOW_S + 1), ..state.clone() };
+    assert_eq!(found(&all, &later(&some)), [""; 0], "it is excluded now");
+    assert_eq!(found(&some, &later(&all)), [""; 0], "it was excluded");
+    let removed = of(&["/etc/modprobe.d/b"], &[], NOW_S);
+    assert_eq!(found(&all, &removed), ["removed /etc/modprobe.d/a"]);
+    let created = of(&[], &["a", "b", "c"], NOW_S);
+    assert_eq!(found(&some, &created), ["created /etc/modprobe.d/c"]);
+}
+
+#[test]
+fn new_files_are_told_where_it_was_known_once_that_there_were_none() {
+    let hidden = |now: &mut HostState| {
+        now.files.clear();
+        now.places.insert("/etc/modprobe.d".to_owned(), place(PlaceSight::NotReached));
+    };
+    let kept = settled(Some(&state(LAST_S)), changed(hidden));
+    let kept = settled(Some(&kept), changed(hidden));
+    let mut back = state(300);
+    back.files.insert("/etc/modprobe.d/new.conf".to_owned(), file("aa"));
+    let found = names(&compared(&kept, &back, &none(), Watch::default()));
+    assert_eq!(found, ["created /etc/modprobe.d/new.conf"]);
+    let never = settled(None, changed(hidden));
+    assert_eq!(names(&compared(&never, &back, &none(), Watch::default())), [""; 0]);
+
+    let with_folder = |now: &mut HostState| {
+        now.places.insert("/lib/x/security".to_owned(), place(PlaceSight::Whole));
+        now.files.insert("/lib/x/security/a.so".to_owned(), file("aa"));
+    };
+    assert_eq!(watched(with_folder, &none()), Compared::default());
+    let mut last = state(LAST_S);
+    last.patterns.insert("/lib/*/security".to_owned());
+    let found = compared(&last, &changed(with_folder), &none(), Watch::default());
+    assert_eq!(names(&found), ["created /lib/x/security/a.so"], "the pattern would have shown the folder");
+}
+
+#[test]
+fn what_is_kept_of_a_full_place_has_an_end() {
+    let mut last = state(LAST_S);
+    let name = |number| format!("/etc/modprobe.d/{number}{}", "x".repeat(1000));
+    last.files.extend((0..10_000).map(|number| (name(number), file("aa"))));
+    let full = changed(|now| {
+        now.places.insert("/etc/modprobe.d".to_owned(), place(PlaceSight::TooManyFiles));
+    });
+    let kept = settled(Some(&last), full);
+    assert!(kept.files.len() > 5000 && kept.files.len() < 8000, "{}", kept.files.len());
+    assert!(!kept.places["/etc/modprobe.d"].was_known, "what is not kept is not new when it is seen again");
 }
 
 #[test]

@@ -59,6 +59,7 @@ impl Host {
             subject: Arc::new(|path| {
                 (!path.starts_with(b"/lib") && !path.starts_with(b"/usr")).then_some(Subject::Modprobe)
             }),
+            selected: crate::model::Selected::default(),
         };
         Run { service: Service::start(settings).unwrap(), subjects, since: crate::inspect::now() }
     }

@@ -40,7 +40,12 @@ impl Host {
             kernel_release: "6.1.0".to_owned(),
         };
         let watch = StateWatch { service: Service::start(settings).unwrap(), interval: HOUR };
-        let subjects = Subjects { folders: Vec::new(), files: Vec::new(), subject: Arc::new(|_| None) };
+        let subjects = Subjects {
+            folders: Vec::new(),
+            files: Vec::new(),
+            subject: Arc::new(|_| None),
+            selected: Selected::default(),
+        };
         let mut drifting = Drifting::new(watch, subjects, crate::inspect::now());
         drifting.know(&Succession { this: RunRecord::default(), before: Predecessor::NotOnRecord });
         drifting
