@@ -29,7 +29,7 @@ const LOADING_NS: u64 = 10_000_000_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Seen {
-    /// By path, in the order in which they were noted.
+    /// By path, in the order in which they were over: who looks at a file may be done with a later change first.
     files: BTreeMap<String, Vec<FileNote>>,
     /// By name, in the order of time.
     modules: BTreeMap<String, Vec<ModuleNote>>,
@@ -173,7 +173,8 @@ impl Seen {
             }
             self.held.notes = self.held.notes.saturating_sub(1);
         }
-        of_it.push(note);
+        let at = of_it.partition_point(|other| other.ended_ns <= note.ended_ns);
+        of_it.insert(at, note);
         self.held.notes += 1;
         self.held.bytes = (self.held.bytes + bytes_before(of_it)).saturating_sub(before);
     }

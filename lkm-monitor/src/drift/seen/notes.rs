@@ -177,13 +177,13 @@ impl Notes<'_> {
 }
 
 impl Seen {
-    /// What was noted of this path, and of folders above it as a whole, in its order; with the path that it was noted of.
+    /// What was noted of this path, and of folders above it as a whole, in the order of time; with the path that it was noted of.
     fn notes_of<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a str, &'a FileNote)> {
         let above = path.rmatch_indices('/').filter_map(|(at, _)| path.get(..at)).filter(|above| !above.is_empty());
         let all = |of: &'a str| self.files.get(of).into_iter().flatten().map(move |note| (of, note));
         let of_folders = above.flat_map(all).filter(|(_, note)| note.is_folder);
         let mut notes: Vec<_> = all(path).chain(of_folders).collect();
-        notes.sort_by_key(|(_, note)| note.number);
+        notes.sort_by_key(|(_, note)| (note.ended_ns, note.number));
         notes.into_iter()
     }
 }

@@ -53,6 +53,21 @@ fn many_changes_of_one_file_take_little_room() {
 }
 
 #[test]
+fn the_last_change_counts_whichever_is_told_last() {
+    let mut seen = Seen::default();
+    let mut at = |action, boot_ns| {
+        let mut report = report("/etc/modprobe.d/a.conf", action);
+        (report.change.boot_ns, report.change.closed_boot_ns) = (boot_ns, None);
+        seen.note_file(&report);
+    };
+    at(FileAction::Removed, 20);
+    at(FileAction::Created, 10);
+    let last = seen.files["/etc/modprobe.d/a.conf"].last().unwrap();
+    assert_eq!((last.ended_ns, &last.after), (20, &Version::Absent));
+    assert!(!seen.is_unclear());
+}
+
+#[test]
 fn a_call_that_is_told_twice_is_one_note() {
     let mut seen = Seen::default();
     let call = ModuleCall {
