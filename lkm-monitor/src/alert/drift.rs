@@ -19,6 +19,7 @@ pub(super) const fn action(what: &Drifted) -> &'static str {
         Drifted::File { .. } => "found-changed-file",
         Drifted::Place { .. } => "found-changed-place",
         Drifted::More(_) => "found-more-differences",
+        Drifted::NoEnd => "found-no-end",
         Drifted::Policy { .. } => "found-changed-policy",
         Drifted::TaintLost { .. } => "found-cleared-taint",
         Drifted::Record(_) => "lost-state-record",
@@ -35,7 +36,7 @@ pub(super) fn render(drift: &Drift) -> Value<'_> {
         Drifted::File { now: None, .. } => ("file", "deletion"),
         Drifted::File { .. } | Drifted::Place { .. } => ("file", "change"),
         Drifted::Policy { .. } => ("configuration", "change"),
-        Drifted::More(_) | Drifted::TaintLost { .. } | Drifted::Record(_) => ("host", "info"),
+        Drifted::More(_) | Drifted::NoEnd | Drifted::TaintLost { .. } | Drifted::Record(_) => ("host", "info"),
     };
     let Window { not_before, not_after } = window;
     let mut document = json!({
@@ -87,6 +88,7 @@ fn details(what: &Drifted) -> Value<'_> {
             "file": { "path": clean(path) },
             "lkm_monitor": { "drift": { "before": place(before), "after": place(now) } },
         }),
+        Drifted::NoEnd => json!({}),
         Drifted::More(number) => json!({ "lkm_monitor": { "drift": { "more": long(*number) } } }),
         Drifted::Policy { setting, before, now, weight } => json!({ "lkm_monitor": { "drift": {
             "setting": setting.name(),

@@ -83,7 +83,7 @@ pub fn assess_drift(drift: &Drift) -> Verdict {
         Drifted::ModuleLoaded { now, .. } => (&LOADED, of_load(drift, now)),
         Drifted::ModuleGone { name, .. } => (&GONE, of_unload(drift, name)),
         Drifted::File { before, now, .. } => (&FILE, of_file(drift, before.as_deref(), now.as_deref())),
-        Drifted::Place { .. } | Drifted::More(_) => (&FILE, Severity::Medium),
+        Drifted::Place { .. } | Drifted::More(_) | Drifted::NoEnd => (&FILE, Severity::Medium),
         Drifted::Policy { setting, now, weight, .. } => (&POLICY, of_policy(*setting, now, *weight)),
         Drifted::TaintLost { .. } => (&TAINT, Severity::High),
         Drifted::Record(loss) => (&RECORD, of_record(loss)),
@@ -100,7 +100,8 @@ fn of_load(drift: &Drift, module: &ModuleSeen) -> Severity {
     let is_packaged = by_package && (!is_marked || manager(drift) == Some(Manager::Dkms));
     match drift.unseen {
         _ if drift.perhaps_seen && is_packaged => Severity::Low,
-        _ if drift.perhaps_seen => Severity::Medium,
+        // An event told of any load, unsigned ones among them: that excuses none of those.
+        _ if drift.perhaps_seen && !is_marked => Severity::Medium,
         Unseen::Unknown if is_packaged => Severity::Medium,
         Unseen::Unknown => Severity::High,
         _ if is_packaged => Severity::Low,
@@ -123,8 +124,9 @@ fn of_file(drift: &Drift, before: Option<&FileSeen>, now: Option<&FileSeen>) -> 
     let subject = before.or(now).map_or("", |file| file.subject.as_str());
     let is_subject = |known: Subject| known.name() == subject;
     match drift.unseen {
-        _ if drift.perhaps_seen || has_own_bytes(drift.provenance.as_ref()) => Severity::Low,
+        _ if has_own_bytes(drift.provenance.as_ref()) => Severity::Low,
         _ if is_subject(Subject::Pam) => Severity::High,
+        _ if drift.perhaps_seen && !is_subject(Subject::Sensor) => Severity::Low,
         // Who changes the sensor's settings may stop it first.
         Unseen::NotRunning | Unseen::BeforeStart => Severity::Medium,
         _ if is_subject(Subject::Sensor) => Severity::High,

@@ -7,7 +7,7 @@ mod policy;
 mod tests;
 
 use super::seen::Notes;
-use crate::model::{Drift, Drifted, HostState, Moment, PlaceSight, Unseen, Window};
+use crate::model::{Drift, Drifted, HostState, Moment, Unseen, Window};
 
 /// Two looks, and what is known of the time between them.
 pub(super) struct Between<'a> {
@@ -87,24 +87,25 @@ impl Between<'_> {
 pub(super) fn settled(last: Option<&HostState>, mut now: HostState) -> HostState {
     now.modules_of_boot.extend(now.modules.iter().flatten().map(|(name, _)| name.clone()));
     let Some(last) = last else { return now };
-    if last.is_of_boot_of(&now) {
+    let same_boot = last.is_of_boot_of(&now);
+    policy::settle(last, same_boot, &mut now);
+    if same_boot {
         now.modules_of_boot.extend(last.modules_of_boot.iter().cloned());
         let lost = last.taints.unwrap_or_default() & !now.taints.unwrap_or(u64::MAX);
         // A bit that was lost and is there again is there.
         now.taints_lost = (last.taints_lost | lost) & !now.taints.unwrap_or_default();
         now.taints = now.taints.or(last.taints);
-        if now.modules.is_none() {
-            now.modules.clone_from(&last.modules);
+        if !now.lists_all_modules()
+            && let Some(known) = &last.modules
+        {
+            let modules = now.modules.get_or_insert_default();
+            for (name, module) in known {
+                modules.entry(name.clone()).or_insert_with(|| module.clone());
+            }
         }
     } else if now.modules.is_none() {
         now.modules_of_boot.clone_from(&last.modules_of_boot);
     }
-    // What was known of a place that cannot be looked at stays what it is compared with.
-    for (path, seen) in &last.files {
-        let place = files::place_of(&now, path).map(|place| place.sight);
-        if place.is_some_and(|sight| !sight.shows_files() || sight == PlaceSight::TooManyFiles) {
-            now.files.entry(path.clone()).or_insert_with(|| seen.clone());
-        }
-    }
+    files::settle(last, &mut now);
     now
 }

@@ -13,6 +13,7 @@
 //! nothing falls between the two, and is compared when everything that happened before it has come out of the pipeline.
 
 mod compare;
+mod host;
 mod look;
 mod packages;
 mod record;

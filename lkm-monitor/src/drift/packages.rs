@@ -1,43 +1,110 @@
 //! What packages have on record of files that are another, and of the files of modules.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use sha2::{Digest as _, Sha256};
 
-use super::look::plain_path;
+use super::{host::Host, look::plain_path};
 use crate::{
-    inspect::regular,
+    lifecycle::background,
     model::{Drift, Drifted, text::hex},
     provenance::Packages,
 };
 
-/// Differences of which they are asked: the rest is told without.
+/// Differences of which they are asked, and bytes that are read for it: the rest is told without.
 const MAX_ASKED: usize = 256;
+const MAX_BYTES: u64 = 512 << 20;
 const MAX_FILE_BYTES: u64 = 64 << 20;
 const MAX_INDEX_BYTES: u64 = 16 << 20;
+/// Differences are told without an answer after that.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A thread that asks: the databases lie wherever their distribution put them, and reading them may hang. Then it hangs alone.
+pub(super) struct Asker {
+    questions: Sender<Vec<Drift>>,
+    answers: Receiver<Vec<Drift>>,
+    /// It has not answered the last question.
+    is_busy: bool,
+}
+
+impl Asker {
+    /// `None` where it cannot be started: then all is told without.
+    pub(super) fn start(root: &Path, release: &str) -> Option<Self> {
+        let (questions, asked) = bounded::<Vec<Drift>>(1);
+        let (answer, answers) = bounded(1);
+        let (root, release) = (root.to_owned(), release.to_owned());
+        let ask_all = move || {
+            background::lower_this_thread();
+            let mut packages = Packages::new(&root);
+            for mut drifts in asked {
+                ask(&root, &release, &mut packages, &mut drifts);
+                if answer.send(drifts).is_err() {
+                    return;
+                }
+            }
+        };
+        let started = std::thread::Builder::new().name("host-packages".to_owned()).spawn(ask_all);
+        if let Err(error) = started {
+            tracing::warn!(%error, "what changed while nobody watched is told without what packages say of it");
+            return None;
+        }
+        Some(Self { questions, answers, is_busy: false })
+    }
+
+    /// The differences with what packages say of them, or as they are where no answer comes in time.
+    pub(super) fn ask(&mut self, drifts: Vec<Drift>) -> Vec<Drift> {
+        self.ask_within(drifts, PATIENCE)
+    }
+
+    fn ask_within(&mut self, drifts: Vec<Drift>, patience: Duration) -> Vec<Drift> {
+        // The answer to an earlier question is of no use any more.
+        self.is_busy = self.is_busy && self.answers.try_recv().is_err();
+        if self.is_busy || !drifts.iter().any(|drift| can_be_packaged(&drift.what)) {
+            return drifts;
+        }
+        if self.questions.try_send(drifts.clone()).is_err() {
+            return drifts;
+        }
+        self.answers.recv_timeout(patience).unwrap_or_else(|_| {
+            self.is_busy = true;
+            tracing::warn!("packages did not answer in time: what changed is told without what they say of it");
+            drifts
+        })
+    }
+}
 
 /// Asks for each difference that a package can explain.
-pub(super) fn ask(root: &Path, release: &str, packages: &mut Packages, drifts: &mut [Drift]) {
+fn ask(root: &Path, release: &str, packages: &mut Packages, drifts: &mut [Drift]) {
+    let host = Host::open(root);
+    let end = Instant::now() + PATIENCE;
+    let mut left = MAX_BYTES;
     let mut index = None;
     for drift in drifts.iter_mut().filter(|drift| can_be_packaged(&drift.what)).take(MAX_ASKED) {
+        if Instant::now() >= end {
+            return;
+        }
         let (path, sha256) = match &mut drift.what {
             Drifted::File { path, now: Some(now), .. } => (PathBuf::from(path.as_str()), now.sha256.clone()),
             Drifted::ModuleLoaded { name, file, .. } => {
-                let index = index.get_or_insert_with(|| Index::read(root, release));
+                let index = index.get_or_insert_with(|| Index::read(&host, release));
                 let Some(path) = index.file_of(name) else { continue };
                 *file = Some(path.to_string_lossy().into_owned());
                 (path, None)
             }
             _ => continue,
         };
-        let Ok(content) = regular::read(&root.join(path.strip_prefix("/").unwrap_or(&path)), MAX_FILE_BYTES + 1) else {
-            continue;
-        };
+        let Ok(content) = host.read(&path, left.min(MAX_FILE_BYTES) + 1) else { continue };
+        let bytes = content.len() as u64;
         // Only of what was looked at.
         let is_it = |sha256: String| sha256 == hex(&Sha256::digest(&content));
-        if content.len() as u64 <= MAX_FILE_BYTES && sha256.is_none_or(is_it) {
+        if bytes <= left.min(MAX_FILE_BYTES) && sha256.is_none_or(is_it) {
             drift.provenance = Some(packages.owner(path.as_os_str().as_encoded_bytes(), &content));
         }
+        left = left.saturating_sub(bytes);
     }
 }
 
@@ -57,10 +124,10 @@ struct Index {
 }
 
 impl Index {
-    fn read(root: &Path, release: &str) -> Self {
+    fn read(host: &Host, release: &str) -> Self {
         let folder = Path::new("/lib/modules").join(release);
-        let path = root.join(folder.strip_prefix("/").unwrap_or(&folder)).join("modules.dep");
-        Self { folder, text: regular::read(&path, MAX_INDEX_BYTES).unwrap_or_default() }
+        let text = host.read(folder.join("modules.dep"), MAX_INDEX_BYTES).unwrap_or_default();
+        Self { folder, text }
     }
 
     /// By the name that the kernel has for it.
@@ -116,8 +183,9 @@ mod tests {
             file: None,
         };
         let of_a = hex(&Sha256::digest(b"a"));
-        let mut drifts = [file(&of_a), file("another by now"), module("snd_x"), module("rootkit")].map(samples::drift);
-        ask(root.path(), "6.1.0", &mut Packages::new(root.path()), &mut drifts);
+        let drifts = [file(&of_a), file("another by now"), module("snd_x"), module("rootkit")].map(samples::drift);
+        let mut asker = Asker::start(&root.path().canonicalize().unwrap(), "6.1.0").unwrap();
+        let drifts = asker.ask(drifts.to_vec());
         let known = |at: usize| {
             let provenance = drifts[at].provenance.as_ref()?;
             Some((provenance.manager, provenance.digest))
@@ -128,5 +196,24 @@ mod tests {
         let Drifted::ModuleLoaded { file, .. } = &drifts[2].what else { unreachable!() };
         assert_eq!(file.as_deref(), Some("/lib/modules/6.1.0/kernel/snd-x.ko.xz"));
         assert_eq!(known(3), None);
+    }
+
+    #[test]
+    fn who_gets_no_answer_tells_without_one_and_does_not_ask_before_it_came() {
+        let (questions, asked) = bounded(1);
+        let (answer, answers) = bounded(1);
+        let mut asker = Asker { questions, answers, is_busy: false };
+        let module =
+            Drifted::ModuleLoaded { name: "a".to_owned(), now: ModuleSeen::default(), before: None, file: None };
+        let drifts = vec![samples::drift(module)];
+        assert_eq!(asker.ask_within(drifts.clone(), Duration::ZERO), drifts);
+        assert!(asker.is_busy);
+        assert_eq!(asker.ask_within(drifts.clone(), Duration::ZERO), drifts);
+        assert_eq!((asked.try_iter().count(), asker.is_busy), (1, true), "one question at a time");
+        answer.send(Vec::new()).unwrap();
+        assert_eq!(asker.ask_within(drifts.clone(), Duration::ZERO), drifts, "that was another question");
+        answer.send(Vec::new()).unwrap();
+        asker.ask_within(Vec::new(), Duration::ZERO);
+        assert!(!asker.is_busy);
     }
 }

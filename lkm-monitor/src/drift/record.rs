@@ -1,11 +1,13 @@
 //! The file that holds the state of the last look, and what was seen live since.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::seen::Seen;
 use crate::{
@@ -18,6 +20,9 @@ use crate::{
 const VERSION: u32 = 1;
 /// A host with as many watched files as are looked at needs a part of it.
 const MAX_BYTES: u64 = 16 << 20;
+
+/// Files of the daemon's folder that are looked at.
+const MAX_NEIGHBOURS: usize = 256;
 
 /// Why there is no state to compare with, or none could be written.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +46,38 @@ pub(super) struct Record {
     pub(super) watched_until: Moment,
     /// What was seen live since the look.
     pub(super) seen: Seen,
+    /// What later runs saw live that ended before they had looked, in their order.
+    pub(super) later: Vec<Seen>,
 }
 
 #[derive(Deserialize)]
 struct Head {
     version: u32,
+}
+
+/// Without these it is no record, whoever wrote it.
+#[derive(Deserialize)]
+struct Frame {
+    #[serde(rename = "state")]
+    _state: Look,
+    #[serde(rename = "watched_until")]
+    _watched_until: Moment,
+}
+
+#[derive(Deserialize)]
+struct Look {
+    #[serde(rename = "begun")]
+    _begun: Moment,
+    #[serde(rename = "ended")]
+    _ended: Moment,
+    #[serde(rename = "boot_id")]
+    _boot_id: String,
+    #[serde(rename = "agent_id")]
+    _agent_id: String,
+    #[serde(rename = "places")]
+    _places: BTreeMap<String, IgnoredAny>,
+    #[serde(rename = "files")]
+    _files: BTreeMap<String, IgnoredAny>,
 }
 
 #[derive(Serialize)]
@@ -70,6 +102,7 @@ pub(super) fn read(path: &Path) -> Result<Option<Record>, RecordError> {
     if version != VERSION {
         return Err(RecordError::Version { path: path.to_owned(), version });
     }
+    let _: Frame = serde_json::from_slice(&json).map_err(malformed)?;
     serde_json::from_slice(&json).map(Some).map_err(malformed)
 }
 
@@ -78,7 +111,24 @@ pub(super) fn write(path: &Path, record: &Record) -> Result<(), RecordError> {
     let mut json = serde_json::to_vec(&Versioned { version: VERSION, record })
         .map_err(|source| RecordError::Malformed { path: path.to_owned(), source })?;
     json.push(b'\n');
+    // It would be no record to who reads it: the one before is worth more.
+    if json.len() as u64 > MAX_BYTES {
+        return Err(RecordError::TooLarge { path: path.to_owned() });
+    }
     durable::replace(path, &json).map_err(|(path, source)| RecordError::Io { path, source })
+}
+
+/// Whether something lies beside the record that an earlier run left: it is older than this one.
+pub(super) fn has_older_neighbours(path: &Path, began: SystemTime) -> bool {
+    let own = ["", ".new", ".damaged"].map(|ending| durable::beside(path, ending));
+    let is_older = |entry: fs::DirEntry| {
+        let metadata = entry.metadata().ok()?;
+        // Not on all file systems is it known when a file was made.
+        let made = metadata.created().or_else(|_| metadata.modified()).ok()?;
+        Some(metadata.is_file() && made < began && !own.contains(&entry.path()))
+    };
+    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
+    entries.into_iter().flatten().flatten().take(MAX_NEIGHBOURS).any(|entry| is_older(entry) == Some(true))
 }
 
 /// Puts a file that is no record aside, for people to look at; of several the last one. Where it lies now.
@@ -129,6 +179,51 @@ mod tests {
         let mut expected = samples::record();
         expected.state.places.get_mut("/etc/modprobe.d").unwrap().sight = PlaceSight::Unknown;
         assert_eq!(read(&path).unwrap(), Some(expected));
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        write(&path, &samples::record()).unwrap();
+        let mut large = samples::record();
+        large.state.agent_id = "x".repeat(MAX_BYTES as usize);
+        assert!(matches!(write(&path, &large), Err(RecordError::TooLarge { .. })));
+        assert_eq!(read(&path).unwrap(), Some(samples::record()));
+    }
+
+    #[test]
+    fn a_record_without_its_look_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let read_of = |json: &Value| {
+            fs::write(&path, json.to_string()).unwrap();
+            read(&path)
+        };
+        assert!(matches!(read_of(&json!({ "version": 1 })), Err(RecordError::Malformed { .. })));
+        write(&path, &samples::record()).unwrap();
+        let whole: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        assert!(read_of(&whole).is_ok());
+        for member in ["boot_id", "begun", "places", "files", "agent_id"] {
+            let mut json = whole.clone();
+            json["state"].as_object_mut().unwrap().remove(member);
+            assert!(matches!(read_of(&json), Err(RecordError::Malformed { .. })), "{member}");
+        }
+    }
+
+    #[test]
+    fn what_an_earlier_run_left_is_older_and_no_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let later = SystemTime::now() + std::time::Duration::from_secs(60);
+        for name in ["state.json", "state.json.damaged", "state.json.new"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("evidence")).unwrap();
+        assert!(!has_older_neighbours(&path, later));
+        fs::write(folder.path().join("spool.redb"), "").unwrap();
+        assert_eq!([later, SystemTime::UNIX_EPOCH].map(|began| has_older_neighbours(&path, began)), [true, false]);
+        assert!(!has_older_neighbours(Path::new("/nowhere/state.json"), later));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub(super) fn file(content: &str) -> FileSeen {
 }
 
 pub(super) fn module(size: u64) -> ModuleSeen {
-    ModuleSeen { size, taints: String::new() }
+    ModuleSeen { size, taints: String::new(), ..ModuleSeen::default() }
 }
 
 pub(super) fn place(sight: PlaceSight) -> PlaceSeen {
@@ -61,7 +61,7 @@ pub(super) fn state(boot_s: u64) -> HostState {
 }
 
 pub(super) fn record() -> Record {
-    Record { state: state(100), watched_until: at(160), seen: Seen::default() }
+    Record { state: state(100), watched_until: at(160), seen: Seen::default(), later: Vec::new() }
 }
 
 pub(super) fn drift(what: Drifted) -> Drift {

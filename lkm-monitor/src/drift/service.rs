@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant, SystemTime},
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
@@ -15,18 +15,20 @@ use rustix::time::{ClockId, clock_gettime};
 use super::{
     compare::{Between, Watch, compare, settled},
     look::{Subjects, Who, look},
-    packages,
+    packages::Asker,
     record::{self, Record},
-    seen::{Notes, Seen, Span},
+    seen::{Notes, Part, Seen},
 };
 use crate::{
     lifecycle::background,
     model::{Drift, Drifted, HostState, Moment, Predecessor, RecordLoss, StateReport, Succession, Unseen, Window},
-    provenance::Packages,
 };
 
 /// After so long a run has kept a record, if it could: a look waits for most of a minute at the longest until it is compared.
 const FIRST_RECORD_MS: i64 = 180_000;
+
+/// Runs one after the other that ended before they had looked, of which something is on record.
+const MAX_LATER: usize = 8;
 
 /// What a thread is started with.
 #[derive(Clone, Debug)]
@@ -67,6 +69,8 @@ enum Order {
     Settle(Seen),
     /// Puts on record what was seen since the look that was settled.
     Keep(Seen),
+    /// The same at the end; where no look was settled, beside what was on record.
+    Leave(Seen),
 }
 
 /// The daemon's end. Never waits, but at the end.
@@ -134,7 +138,7 @@ impl Service {
     /// Puts on record what was seen until now, and waits for that until `deadline` at the longest. Whether it is on record.
     pub fn stop(self, seen: Seen, deadline: Instant) -> bool {
         let before = self.failed();
-        if self.orders.send_deadline(Order::Keep(seen), deadline).is_err() {
+        if self.orders.send_deadline(Order::Leave(seen), deadline).is_err() {
             return false;
         }
         drop(self.orders);
@@ -153,7 +157,7 @@ struct Worker {
     /// A look that is not settled yet.
     pending: Option<HostState>,
     cpu_ns: u64,
-    packages: Packages,
+    packages: Option<Asker>,
 }
 
 /// The last look.
@@ -168,8 +172,20 @@ enum Last {
 #[derive(Clone, Debug)]
 enum NoRecord {
     NoFile,
+    /// The same, and an earlier run left something else.
+    Removed,
     Damaged(String),
     OtherHost(String),
+}
+
+impl Last {
+    fn state(&self) -> Option<&HostState> {
+        match self {
+            Self::None(_) => None,
+            Self::Earlier(record) => Some(&record.state),
+            Self::Own(last) => Some(last),
+        }
+    }
 }
 
 impl Worker {
@@ -177,6 +193,7 @@ impl Worker {
         let last = match record::read(&settings.path) {
             Ok(Some(record)) if record.state.agent_id == settings.agent_id => Last::Earlier(Box::new(record)),
             Ok(Some(record)) => Last::None(NoRecord::OtherHost(record.state.agent_id)),
+            Ok(None) if record::has_older_neighbours(&settings.path, began()) => Last::None(NoRecord::Removed),
             Ok(None) => Last::None(NoRecord::NoFile),
             Err(error) => {
                 let aside = match record::put_aside(&settings.path) {
@@ -187,7 +204,7 @@ impl Worker {
                 Last::None(NoRecord::Damaged(format!("{error}{aside}")))
             }
         };
-        let packages = Packages::new(&settings.root);
+        let packages = Asker::start(&settings.root, &settings.kernel_release);
         Self { settings, failed, was_written: true, last, pending: None, cpu_ns: 0, packages }
     }
 
@@ -205,6 +222,10 @@ impl Worker {
                     self.keep(seen);
                     None
                 }
+                Order::Leave(seen) => {
+                    self.leave(seen);
+                    None
+                }
             };
             if answer.is_some_and(|answer| found.send(answer).is_err()) {
                 return;
@@ -216,7 +237,8 @@ impl Worker {
         let Settings { root, agent_id, boot_id, kernel_release, .. } = &self.settings;
         let who = Who { agent_id: agent_id.clone(), boot_id: boot_id.clone(), kernel_release: kernel_release.clone() };
         let before = thread_cpu_ns();
-        let state = look(root, &who, subjects);
+        let known = self.last.state().into_iter().flat_map(|state| state.places.keys().map(String::as_str));
+        let state = look(root, &who, subjects, known);
         self.cpu_ns = thread_cpu_ns().saturating_sub(before);
         let ended = state.ended;
         self.pending = Some(state);
@@ -227,44 +249,62 @@ impl Worker {
         let now = self.pending.as_ref()?;
         let Question { seen, watch, succession } = question;
         let look_ns = (now.begun.boot_ns, now.ended.boot_ns);
-        let none = Seen::default();
         let (mut compared, is_first, last) = match &self.last {
             Last::None(why) => {
                 let loss = lost_record(why, succession.as_deref(), watch);
                 (super::compare::Compared { drifts: loss.into_iter().collect(), explained: 0 }, true, None)
             }
             Last::Earlier(record) => {
-                let notes = Notes { parts: [(&record.seen, Span::Carried), (&seen, Span::Broken)], look_ns };
-                let until = watched_until(record.watched_until, succession.as_deref());
+                let mut parts = vec![Part { seen: &record.seen, after_break: false, is_past: true }];
+                parts.extend(record.later.iter().map(|seen| Part { seen, after_break: true, is_past: true }));
+                parts.push(Part { seen: &seen, after_break: true, is_past: false });
+                let notes = Notes { parts, look_ns };
+                let until = watched_until(record, succession.as_deref());
                 let watch = Watch { earlier_until: Some(until), ..watch };
                 (compare(&Between { last: &record.state, now, notes, watch }), false, Some(&record.state))
             }
             Last::Own(last) => {
-                let notes = Notes { parts: [(&none, Span::Carried), (&seen, Span::Watched)], look_ns };
+                let own = Part { seen: &seen, after_break: false, is_past: false };
+                let notes = Notes { parts: vec![own], look_ns };
                 (compare(&Between { last, now, notes, watch }), false, Some(&**last))
             }
         };
         let state = settled(last, now.clone());
-        packages::ask(&self.settings.root, &now.kernel_release, &mut self.packages, &mut compared.drifts);
+        if let Some(packages) = &mut self.packages {
+            compared.drifts = packages.ask(compared.drifts);
+        }
         let explained = compared.explained;
         Some(StateReport { state, drifts: compared.drifts, is_first, explained, cpu_ns: self.cpu_ns })
     }
 
     fn settle(&mut self) {
         let Some(now) = self.pending.take() else { return };
-        let last = match &self.last {
-            Last::None(_) => None,
-            Last::Earlier(record) => Some(&record.state),
-            Last::Own(last) => Some(&**last),
-        };
-        self.last = Last::Own(Box::new(settled(last, now)));
+        self.last = Last::Own(Box::new(settled(self.last.state(), now)));
     }
 
     /// Of what an earlier run left nothing is written over before a look of this run is settled.
     fn keep(&mut self, seen: Seen) {
         let Last::Own(last) = &self.last else { return };
-        let record = Record { state: (**last).clone(), watched_until: crate::inspect::now(), seen };
-        match record::write(&self.settings.path, &record) {
+        let watched_until = crate::inspect::now();
+        self.write(&Record { state: (**last).clone(), watched_until, seen, later: Vec::new() });
+    }
+
+    /// A run that ends before its first look is settled leaves what it saw for the next one, which compares with the same look. Where that
+    /// happens again and again there is no room for it at last, and what it saw is told once more.
+    fn leave(&mut self, seen: Seen) {
+        match &mut self.last {
+            Last::Earlier(record) if !seen.is_empty() && record.later.len() < MAX_LATER => {
+                record.later.push(seen);
+                let record = (**record).clone();
+                self.write(&record);
+            }
+            Last::Earlier(_) | Last::None(_) => {}
+            Last::Own(_) => self.keep(seen),
+        }
+    }
+
+    fn write(&mut self, record: &Record) {
+        match record::write(&self.settings.path, record) {
             Ok(()) => self.was_written = true,
             Err(error) => {
                 self.failed.fetch_add(1, Ordering::Relaxed);
@@ -277,12 +317,13 @@ impl Worker {
     }
 }
 
-/// Until when the run watched that was before this one: its own record may be of a later moment than that of the last look.
-fn watched_until(kept: Moment, succession: Option<&Succession>) -> Moment {
-    match succession.map(|succession| &succession.before) {
-        Some(Predecessor::OnRecord(before, _)) if before.seen.unix_ms > kept.unix_ms => before.seen,
-        _ => kept,
-    }
+/// Until when somebody watched without a break since the look on record. The run that looked may have been on record at a later moment; one
+/// that began after that had not looked itself, and before it there was a break already.
+fn watched_until(record: &Record, succession: Option<&Succession>) -> Moment {
+    let kept = record.watched_until;
+    let Some(Predecessor::OnRecord(before, _)) = succession.map(|succession| &succession.before) else { return kept };
+    let is_of_it = before.boot_id == record.state.boot_id && before.began.boot_ns <= kept.boot_ns;
+    if is_of_it && before.seen.boot_ns > kept.boot_ns { before.seen } else { kept }
 }
 
 /// That there is nothing to compare with, where there should be.
@@ -295,7 +336,7 @@ fn lost_record(why: &NoRecord, succession: Option<&Succession>, watch: Watch) ->
     let loss = match why {
         // The first run on this host.
         NoRecord::NoFile if matches!(before, None | Some(Predecessor::NotOnRecord)) => return None,
-        NoRecord::NoFile => {
+        NoRecord::NoFile | NoRecord::Removed => {
             let had_time =
                 before_it.is_some_and(|run| run.seen.unix_ms.saturating_sub(run.began.unix_ms) >= FIRST_RECORD_MS);
             let is_same = |run: &Succession| run.other_binary().is_none() && run.other_configuration().is_none();
@@ -307,6 +348,15 @@ fn lost_record(why: &NoRecord, succession: Option<&Succession>, watch: Watch) ->
     let window = Window { not_before: before_it.map(|run| run.seen), not_after: watch.since };
     let what = Drifted::Record(loss);
     Some(Drift { what, window, unseen: Unseen::NotRunning, perhaps_seen: false, provenance: None })
+}
+
+/// When this process began, by the wall clock; where that is not known, before all that it made.
+fn began() -> SystemTime {
+    let now = crate::inspect::now();
+    let Some(ticks) = crate::runs::own_start_ticks() else { return SystemTime::UNIX_EPOCH };
+    // proc_pid_stat(5) counts a hundredth of a second (`USER_HZ` in include/asm-generic/param.h).
+    let age_ms = (now.boot_ns / 1_000_000).saturating_sub(ticks.saturating_mul(10));
+    SystemTime::now().checked_sub(Duration::from_millis(age_ms)).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn thread_cpu_ns() -> u64 {

@@ -1,11 +1,7 @@
 //! What the kernel was told about modules, and its taint mask.
 
-use std::path::Path;
-
-use crate::{
-    inspect::regular,
-    model::{KernelSettings, text::text},
-};
+use super::host::Host;
+use crate::model::{KernelSettings, text::text};
 
 /// `COMMAND_LINE_SIZE` is 2048 on x86 and 4096 elsewhere.
 const MAX_COMMAND_LINE_BYTES: u64 = 64 << 10;
@@ -35,10 +31,10 @@ const WORDS: [&str; 18] = [
     "sysctl.kernel.modprobe",
 ];
 
-/// Reads them below `root`, where they can be read.
-pub(super) fn read(root: &Path) -> KernelSettings {
-    let value = |path: &str| regular::read(&root.join(path), MAX_VALUE_BYTES).ok();
-    let command_line = regular::read(&root.join("proc/cmdline"), MAX_COMMAND_LINE_BYTES).ok();
+/// Reads them, where they can be read.
+pub(super) fn read(host: &Host) -> KernelSettings {
+    let value = |path: &str| host.read(path, MAX_VALUE_BYTES).ok();
+    let command_line = host.read("proc/cmdline", MAX_COMMAND_LINE_BYTES).ok();
     KernelSettings {
         command_line: command_line.map(|line| words(&line)),
         lockdown: value("sys/kernel/security/lockdown").as_deref().and_then(in_force),
@@ -49,8 +45,8 @@ pub(super) fn read(root: &Path) -> KernelSettings {
 }
 
 /// The kernel's taint mask, a number of bits (Documentation/admin-guide/tainted-kernels.rst).
-pub(super) fn taints(root: &Path) -> Option<u64> {
-    let mask = regular::read(&root.join("proc/sys/kernel/tainted"), MAX_VALUE_BYTES).ok()?;
+pub(super) fn taints(host: &Host) -> Option<u64> {
+    let mask = host.read("proc/sys/kernel/tainted", MAX_VALUE_BYTES).ok()?;
     str::from_utf8(&mask).ok()?.trim().parse().ok()
 }
 
@@ -110,7 +106,8 @@ mod tests {
     #[test]
     fn what_is_there_is_read_and_what_is_not_is_not_known() {
         let root = tempfile::tempdir().unwrap();
-        assert_eq!((read(root.path()), taints(root.path())), (KernelSettings::default(), None));
+        let host = Host::open(&root.path().canonicalize().unwrap());
+        assert_eq!((read(&host), taints(&host)), (KernelSettings::default(), None));
         for (path, value) in [
             ("proc/cmdline", "quiet lockdown=integrity\n"),
             ("sys/kernel/security/lockdown", "none [integrity] confidentiality\n"),
@@ -130,7 +127,7 @@ mod tests {
             modules_disabled: Some(false),
             modprobe: Some("/sbin/modprobe".to_owned()),
         };
-        assert_eq!((read(root.path()), taints(root.path())), (settings, Some(12_288)));
+        assert_eq!((read(&host), taints(&host)), (settings, Some(12_288)));
     }
 
     proptest! {

@@ -2,12 +2,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io::{self, Read as _},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
 use super::gaps::Gaps;
 use crate::{
-    inspect::{contents::module_of, regular},
+    inspect::contents::{HostFiles, NotThere, module_of},
     model::module_config::underscored,
 };
 
@@ -26,7 +28,15 @@ impl Index {
     /// That in `folder`, which is /lib/modules/RELEASE on a host.
     pub(super) fn read(folder: &Path, gaps: &mut Gaps) -> Self {
         let mut index = Self::default();
-        let mut lines = |name: &str, take: &mut dyn FnMut(&[u8])| match regular::read(&folder.join(name), MAX_BYTES) {
+        // What lies behind links and mounts is entered where it answers by itself.
+        let files = HostFiles::open();
+        let read = |path: &Path| -> io::Result<Vec<u8>> {
+            let files = files.as_ref().map_err(NotThere::clone)?;
+            let mut content = Vec::new();
+            files.file(path.as_os_str().as_bytes())?.take(MAX_BYTES).read_to_end(&mut content)?;
+            Ok(content)
+        };
+        let mut lines = |name: &str, take: &mut dyn FnMut(&[u8])| match read(&folder.join(name)) {
             Ok(content) => {
                 if content.len() as u64 == MAX_BYTES {
                     gaps.add(name, "it is too long to be read whole");

@@ -21,6 +21,7 @@ pub use self::{
     loads::Loads,
     survey::{Budget, Survey},
 };
+pub(crate) use self::{places::matching, sys_module::folder_of as sys_folder};
 
 /// A name of any bytes, as a path.
 fn path_of(name: &[u8]) -> &Path {

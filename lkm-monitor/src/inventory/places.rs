@@ -10,7 +10,7 @@ const MAX_NAMES: usize = 65_536;
 
 /// The paths that a pattern stands for, spelled as in the pattern. A part without star, question mark and bracket stands for itself and need
 /// not be there.
-pub(super) fn matching(files: &HostFiles, pattern: &str, gaps: &mut Gaps) -> Vec<Vec<u8>> {
+pub(crate) fn matching(files: &HostFiles, pattern: &str, gaps: &mut Gaps) -> Vec<Vec<u8>> {
     let mut matching = vec![Vec::new()];
     for part in pattern.split('/').filter(|part| !part.is_empty()) {
         if !part.contains(['*', '?', '[']) {

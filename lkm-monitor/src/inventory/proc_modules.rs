@@ -6,15 +6,16 @@
 
 use std::{
     io::{self, Read},
+    os::unix::ffi::OsStrExt as _,
     path::Path,
 };
 
-use crate::inspect::regular;
+use crate::inspect::contents::HostFiles;
 
 /// More than 60,000 modules need.
 pub const MAX_BYTES: usize = 8 << 20;
 /// What one read asks for. The kernel gives a page at the most.
-const PIECE_BYTES: usize = 64 << 10;
+pub const PIECE_BYTES: usize = 64 << 10;
 
 /// What the file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,8 +78,13 @@ pub fn read(root: &Path) -> io::Result<Listing> {
 /// The same by reads of so many bytes, at least one: the kernel begins anew at the right module each time, so what answers them is not the
 /// code that answers one large read alone.
 pub fn read_in_pieces(root: &Path, bytes: usize) -> io::Result<Listing> {
-    let (mut file, _) = regular::open(&root.join("proc/modules"))?;
-    let (content, truncated) = gather(&mut file, bytes)?;
+    let path = root.join("proc/modules");
+    of_file(&mut HostFiles::open()?.file(path.as_os_str().as_bytes())?, bytes)
+}
+
+/// The same of a file that was opened.
+pub fn of_file(file: &mut impl Read, bytes: usize) -> io::Result<Listing> {
+    let (content, truncated) = gather(file, bytes)?;
     Ok(Listing { truncated, ..parse(&content) })
 }
 

@@ -4,13 +4,19 @@
 
 use std::{
     fs, io,
-    os::unix::{ffi::OsStringExt as _, fs::PermissionsExt as _},
+    os::unix::{
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::PermissionsExt as _,
+    },
     path::Path,
 };
 
 use super::{gaps::Gaps, proc_modules::ModuleState};
 use crate::{
-    inspect::regular,
+    inspect::{
+        contents::{HostFiles, NotThere},
+        regular,
+    },
     model::{Bytes, ParameterValue},
 };
 
@@ -44,6 +50,12 @@ pub(super) struct SysModule {
 /// All of them below the folder `root`, by name.
 pub(super) fn list(root: &Path, gaps: &mut Gaps) -> Vec<SysModule> {
     let folder = root.join("sys/module");
+    // Nobody waits for a file system that is mounted over it.
+    let resolved = HostFiles::open().and_then(|files| files.resolve(folder.as_os_str().as_bytes()));
+    if let Err(why @ NotThere::Slow) = resolved {
+        gaps.add("/sys/module", why);
+        return Vec::new();
+    }
     let (names, more) = match names(&folder, MAX_MODULES) {
         Ok(found) => found,
         Err(error) => {
@@ -64,7 +76,7 @@ pub(super) fn one(root: &Path, folder: &[u8], gaps: &mut Gaps) -> Option<SysModu
 }
 
 /// The name of the folder of a module: a slash is none there (`kobject_set_name_vargs`).
-pub(super) fn folder_of(name: &[u8]) -> Vec<u8> {
+pub(crate) fn folder_of(name: &[u8]) -> Vec<u8> {
     name.iter().map(|byte| if *byte == b'/' { b'!' } else { *byte }).collect()
 }
 

@@ -73,6 +73,11 @@ impl Snapshot {
             "lkm_monitor_state_record_failures",
             "Attempts to put the last look on record that failed",
             &single(self.counted("state_record_failed")),
+        )?;
+        page.counter(
+            "lkm_monitor_state_overdue",
+            "Looks at the state of the host that came to no end in ten minutes",
+            &single(self.counted("state_overdue")),
         )
     }
 

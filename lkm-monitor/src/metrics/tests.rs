@@ -40,7 +40,7 @@ fn snapshot(hook: &str, sink: &str) -> Snapshot {
         .map(|(reason, value)| metric("lost", &[("stage", reason.stage()), ("reason", reason.name())], value))
         .collect();
     let own = [("documents", 90), ("folded", 4), ("excluded", 5), ("run_record_failed", 1)];
-    let of_state = [("state_looks", 3), ("state_drifts", 2), ("state_record_failed", 1)];
+    let of_state = [("state_looks", 3), ("state_drifts", 2), ("state_record_failed", 1), ("state_overdue", 4)];
     let own = own.into_iter().chain(of_state);
     metrics.extend(own.map(|(name, value)| metric(name, &[], value)));
     let of_image =
@@ -143,6 +143,7 @@ fn every_value_arrives() {
         assert_eq!(value("lkm_monitor_state_looks_total", &[]), 3.0);
         assert_eq!(value("lkm_monitor_state_drifts_total", &[]), 2.0);
         assert_eq!(value("lkm_monitor_state_record_failures_total", &[]), 1.0);
+        assert_eq!(value("lkm_monitor_state_overdue_total", &[]), 4.0);
         assert_eq!(value("lkm_monitor_sensor_full_coverage", &[]), 0.0);
         assert_eq!(value("lkm_monitor_sensor_blind_hooks", &[]), 1.0);
         let hook = [("hook", "do_init_module"), ("probe", "module_load")];

@@ -9,7 +9,7 @@ pub struct Drift {
     /// When it can have happened.
     pub window: Window,
     pub unseen: Unseen,
-    /// More was seen live than could be kept until now: an event may have told of this one.
+    /// What was seen live is not known whole: an event may have told of this one.
     pub perhaps_seen: bool,
     /// What packages have on record of the file, or of the module's.
     pub provenance: Option<Provenance>,
@@ -29,6 +29,8 @@ pub enum Drifted {
     Place { path: String, before: PlaceSeen, now: PlaceSeen },
     /// So many differences more than are told one by one.
     More(u64),
+    /// The look, or the comparison, came to no end: somebody may hinder it.
+    NoEnd,
     /// The kernel was told something else about modules.
     Policy { setting: Setting, before: String, now: String, weight: Weight },
     /// The kernel's taint mask lost these bits, which it never gives up while it runs.

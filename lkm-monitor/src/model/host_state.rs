@@ -6,8 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
-use super::Moment;
+use super::{
+    Moment,
+    text::{hex, text},
+};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,8 +37,24 @@ pub struct HostState {
     pub modules_of_boot: BTreeSet<String>,
     /// By path, as the host has it.
     pub files: BTreeMap<String, FileSeen>,
-    /// By path: the folders and files that are watched.
+    /// By path: the folders and files that are watched, and the kernel's list of modules.
     pub places: BTreeMap<String, PlaceSeen>,
+    /// Patterns of places with stars that were looked for everywhere: a place that one of them stands for, and that was not found, was not
+    /// there.
+    pub patterns: BTreeSet<String>,
+    pub selected: Selected,
+    /// Settings in `policy` that could not be read at this look, and are what they were before.
+    pub policy_unread: BTreeSet<String>,
+    /// kernel.modules_disabled was set in the boot before, and is not yet in this one.
+    pub modules_disabled_due: bool,
+}
+
+/// Which files in the places are looked at: what a pattern stands for that is watched, and none that is excluded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Selected {
+    pub watched: Vec<String>,
+    pub excluded: Vec<String>,
 }
 
 /// What the kernel was told about modules. `None` where it could not be read, or the kernel has no such thing.
@@ -61,6 +81,10 @@ pub struct ModuleSeen {
     pub size: u64,
     /// The kernel's letters.
     pub taints: String,
+    /// Of /sys/module/NAME: another one in the same boot is another load.
+    pub inode: Option<u64>,
+    /// /sys/module/NAME/srcversion, a hash of its sources where it was built with one.
+    pub srcversion: Option<String>,
 }
 
 /// A file in a watched place.
@@ -90,12 +114,24 @@ pub struct FileSeen {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TargetSeen {
-    /// As the link says it.
+    /// As the link says it, see [`TargetSeen::said`].
     pub says: String,
     /// Of the regular file that it leads to.
     pub sha256: Option<String>,
     /// Why there is no hash.
     pub unread: Option<String>,
+}
+
+impl TargetSeen {
+    /// What a link says, as text. Of a long one its begin and the SHA-256 of all of it, after a mark that no text of bytes has.
+    pub fn said(says: &[u8]) -> String {
+        const LONG: usize = 256;
+        if says.len() <= LONG {
+            return text(says);
+        }
+        let begin = says.get(..LONG / 4).unwrap_or_default();
+        format!("{}\\sha256:{}", text(begin), hex(&Sha256::digest(says)))
+    }
 }
 
 /// A watched folder, or a watched file that does not lie in one.
@@ -109,6 +145,8 @@ pub struct PlaceSeen {
     pub mount_point: Option<String>,
     /// Of its files, those whose content was not read: too large, or too much in all.
     pub unread: u64,
+    /// It was known at an earlier look what is there, and what was there is kept.
+    pub was_known: bool,
 }
 
 /// How a look at a place ended.
@@ -130,8 +168,10 @@ pub enum PlaceSight {
     Unreachable,
     /// The system refused.
     Failed,
-    /// The look took too long before it came to this place.
+    /// The look took too long before it came to this place, or to its end.
     NotReached,
+    /// What it holds is not as the kernel writes it: some of it could be read.
+    Strange,
     /// A newer daemon knows what this means.
     #[serde(other)]
     Unknown,
@@ -149,6 +189,7 @@ impl PlaceSight {
             Self::Unreachable => "unreachable",
             Self::Failed => "failed",
             Self::NotReached => "not-reached",
+            Self::Strange => "strange",
             Self::Unknown => "unknown",
         }
     }
@@ -164,6 +205,7 @@ impl PlaceSight {
             Self::Unreachable => "is on no mount that the host shows",
             Self::Failed => "cannot be opened",
             Self::NotReached => "could not be looked at in time",
+            Self::Strange => "holds what the kernel does not write like that",
             Self::Unknown => "is in a state that another version of the daemon knows",
         }
     }
@@ -173,13 +215,26 @@ impl PlaceSight {
         matches!(self, Self::Whole | Self::Gone)
     }
 
+    /// Whether some of what is there is known, and there is more.
+    pub const fn is_partial(self) -> bool {
+        matches!(self, Self::TooManyFiles | Self::Strange)
+    }
+
     /// Whether something of what is there is known.
     pub const fn shows_files(self) -> bool {
-        matches!(self, Self::Whole | Self::Gone | Self::TooManyFiles)
+        self.is_known() || self.is_partial()
     }
 }
 
 impl HostState {
+    /// The kernel's list of modules, which is a place, too.
+    pub const MODULES: &str = "/proc/modules";
+
+    /// Whether what is not in the list of modules is not in the kernel.
+    pub fn lists_all_modules(&self) -> bool {
+        self.modules.is_some() && self.places.get(Self::MODULES).is_none_or(|list| list.sight.is_known())
+    }
+
     /// Whether it is of the same boot as one that began later. Who forges the boot id can make another boot of it; so it is the same, too,
     /// when both clocks went on from where they were.
     pub fn is_of_boot_of(&self, later: &Self) -> bool {

@@ -64,7 +64,7 @@ pub use file_report::FileReport;
 pub use group::GroupKey;
 pub use heartbeat::{Heartbeat, Metric, RingFill};
 pub use host::{Accounts, Agent, Clock, Host, OperatingSystem, SystemMount};
-pub use host_state::{FileSeen, HostState, KernelSettings, ModuleSeen, PlaceSeen, PlaceSight, TargetSeen};
+pub use host_state::{FileSeen, HostState, KernelSettings, ModuleSeen, PlaceSeen, PlaceSight, Selected, TargetSeen};
 pub use integrity::{
     Check, Extent, HiddenModule, HookKind, KernelFinding, KernelHook, KernelLook, ModuleHistory, ModuleState, Place,
     ReadingsDiffer, Sight, Site, SystemCallEntry, SystemCallTable, TaintCleared, View,

@@ -14,7 +14,10 @@ use crate::{
     assess,
     drift::{Found, Question, Seen, Service, Subjects, Watch},
     lifecycle::background::jittered,
-    model::{Drift, Drifted, Metric, Moment, Observation, SensorState, StateReport, Succession, Verdict},
+    model::{
+        Drift, Drifted, Metric, Moment, Observation, Selected, SensorState, StateReport, Succession, Unseen, Verdict,
+        Window,
+    },
     select::{Exclusions, WatchList},
 };
 
@@ -27,6 +30,10 @@ const SUCCESSION: Duration = Duration::from_secs(60);
 const KEEP: Duration = Duration::from_secs(10);
 /// So long the last record may take at the end.
 const LAST_RECORD: Duration = Duration::from_secs(2);
+/// A look that takes longer is told of. It reads for a minute, and asks packages for a minute.
+const OVERDUE: Duration = Duration::from_secs(600);
+/// So long after an event that left something unknown there is a look, so that it is known again.
+const SOON: Duration = Duration::from_secs(300);
 /// Differences of one look that are told one by one.
 const MAX_TOLD: usize = 256;
 
@@ -61,6 +68,18 @@ pub(super) struct Drifting {
     succession: Option<Box<Succession>>,
     looks: u64,
     drifts: u64,
+    overdue: Overdue,
+}
+
+/// A look that comes to no end.
+#[derive(Debug)]
+struct Overdue {
+    /// When the thread was told to look, or to compare.
+    ordered: Instant,
+    after: Duration,
+    is_counted: bool,
+    is_untold: bool,
+    count: u64,
 }
 
 #[derive(Debug)]
@@ -101,6 +120,7 @@ impl Drifting {
             succession: None,
             looks: 0,
             drifts: 0,
+            overdue: Overdue { ordered: now, after: OVERDUE, is_counted: false, is_untold: false, count: 0 },
         }
     }
 
@@ -137,11 +157,12 @@ impl Drifting {
         }
     }
 
-    pub(super) fn metrics(&self) -> [Metric; 3] {
+    pub(super) fn metrics(&self) -> [Metric; 4] {
         let counted = [
             ("state_looks", self.looks),
             ("state_drifts", self.drifts),
             ("state_record_failed", self.watch.service.failed()),
+            ("state_overdue", self.overdue.count),
         ];
         counted.map(|(name, value)| Metric { name, labels: Vec::new(), value })
     }
@@ -157,15 +178,22 @@ impl Drifting {
     /// One step, if it is time for one. `is_quiet` says whether everything up to a time since boot has come out of the stages.
     fn step(&mut self, is_quiet: impl Fn(u64) -> bool, losses: u64) {
         let service = &self.watch.service;
+        if matches!(self.stage, Stage::Looking | Stage::Comparing) {
+            self.overdue.check();
+        }
         match &self.stage {
             Stage::Idle if Instant::now() >= self.next => {
                 if service.look(self.subjects.clone()) {
+                    self.overdue.order();
                     self.stage = Stage::Looking;
                 }
             }
             Stage::Idle => {
                 if self.unkept && self.looks > 0 && self.kept.elapsed() >= KEEP && service.keep(self.seen.clone()) {
                     (self.unkept, self.kept) = (false, Instant::now());
+                    if self.seen.is_unclear() {
+                        self.next = self.next.min(self.kept + jittered(SOON));
+                    }
                 }
             }
             Stage::Looking => {
@@ -180,6 +208,7 @@ impl Drifting {
                     let watch = Watch::of_this_run(self.since, self.was_blind, losses > self.losses);
                     let question = Question { seen: self.seen.clone(), watch, succession: self.succession.clone() };
                     if service.compare(question) {
+                        self.overdue.order();
                         self.stage = Stage::Comparing;
                     }
                 }
@@ -193,6 +222,11 @@ impl Drifting {
             }
             Stage::Telling(_) => {}
         }
+    }
+
+    fn no_end(&self) -> Drift {
+        let window = Window { not_before: Some(self.since), not_after: crate::inspect::now() };
+        Drift { what: Drifted::NoEnd, window, unseen: Unseen::Unknown, perhaps_seen: false, provenance: None }
     }
 
     /// The look is told.
@@ -210,6 +244,22 @@ impl Drifting {
         let pause = if std::mem::take(&mut self.again) { Duration::ZERO } else { jittered(self.watch.interval) };
         self.next = Instant::now() + pause;
         self.stage = Stage::Idle;
+    }
+}
+
+impl Overdue {
+    fn order(&mut self) {
+        (self.ordered, self.is_counted) = (Instant::now(), false);
+    }
+
+    /// Once of each order.
+    fn check(&mut self) {
+        if !self.is_counted && self.ordered.elapsed() >= self.after {
+            self.is_counted = true;
+            self.is_untold = true;
+            self.count += 1;
+            tracing::error!("the look at the host comes to no end: what changed while nobody watched is not known");
+        }
     }
 }
 
@@ -235,9 +285,10 @@ impl Telling {
 /// What is looked at: what is watched, and not excluded whoever changes it.
 fn subjects((watch, exclusions): (&WatchList, &Exclusions)) -> Subjects {
     let (folders, files) = watch.places();
+    let selected = Selected { watched: watch.spelled(), excluded: exclusions.patterns_of_all_programs() };
     let (watch, excluded) = (watch.clone(), exclusions.of_all_programs());
     let subject = move |path: &[u8]| watch.subject_of(path).filter(|_| !excluded(path));
-    Subjects { folders, files, subject: Arc::new(subject) }
+    Subjects { folders, files, subject: Arc::new(subject), selected }
 }
 
 impl Pipeline {
@@ -269,6 +320,11 @@ impl Pipeline {
             return;
         }
         drifting.step(|until_ns| nothing_waits && read_to_ns > until_ns, losses);
+        if drifting.overdue.is_untold && self.teller.tell_owed() {
+            drifting.overdue.is_untold = false;
+            let drift = drifting.no_end();
+            self.teller.tell_drift(&drift, 0, drift.window.not_after.boot_ns, &assess::assess_drift(&drift));
+        }
         let Stage::Telling(telling) = &mut drifting.stage else { return };
         // One at a time, each when the one before it was taken.
         while self.teller.tell_owed() {

@@ -109,6 +109,12 @@ impl Exclusions {
         move |path| patterns.iter().any(|pattern| pattern.matches(path))
     }
 
+    /// The same as patterns.
+    pub fn patterns_of_all_programs(&self) -> Vec<String> {
+        let whoever = self.entries.iter().filter(|entry| entry.executable.is_none());
+        whoever.map(|entry| entry.exclusion.path.clone()).collect()
+    }
+
     /// What was kept back since the start, by exclusion.
     pub fn counts(&self) -> impl Iterator<Item = Excluded> {
         let now = self.entries.iter().map(|entry| Excluded {

@@ -3,6 +3,7 @@
 mod exclusions;
 mod watch_list;
 
+use crate::model::Selected;
 pub use exclusions::{Exclusion, Exclusions};
 pub use watch_list::WatchList;
 
@@ -18,6 +19,29 @@ pub enum PatternError {
          tell such files from all others"
     )]
     NotComparable(String),
+}
+
+/// Which files are looked at, made of what is on record of it.
+#[derive(Debug)]
+pub struct Selection {
+    watched: Vec<PathPattern>,
+    excluded: Vec<PathPattern>,
+}
+
+impl Selection {
+    /// Patterns that were compiled before: by this version, or by another.
+    pub fn new(Selected { watched, excluded }: &Selected) -> Self {
+        let all = |patterns: &[String], literal_separator| {
+            patterns.iter().filter_map(|pattern| PathPattern::new(pattern, literal_separator).ok()).collect()
+        };
+        Self { watched: all(watched, true), excluded: all(excluded, false) }
+    }
+
+    /// Whether the file of this path is one of them. Where nothing is on record, any may have been.
+    pub fn has(&self, path: &[u8]) -> bool {
+        let any = |patterns: &[PathPattern]| patterns.iter().any(|pattern| pattern.matches(path));
+        (self.watched.is_empty() || any(&self.watched)) && !any(&self.excluded)
+    }
 }
 
 /// A pattern of whole paths.

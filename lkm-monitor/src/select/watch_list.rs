@@ -166,6 +166,11 @@ impl WatchList {
         self.places.clone()
     }
 
+    /// All patterns, as they were given or with a slash before them.
+    pub fn spelled(&self) -> Vec<String> {
+        self.patterns.iter().map(|(_, pattern)| pattern.pattern.as_str().to_owned()).collect()
+    }
+
     /// What the probes have to report.
     pub const fn filter(&self) -> &NameFilter {
         &self.filter

@@ -44,13 +44,14 @@ fn odd_files() -> [FileSeen; 2] {
 }
 
 pub(super) fn drifts() -> Vec<Drift> {
-    let module = |taints: &str| ModuleSeen { size: 16_384, taints: taints.to_owned() };
+    let module = |taints: &str| ModuleSeen { size: 16_384, taints: taints.to_owned(), ..ModuleSeen::default() };
     let path = || "/etc/modprobe.d/a.conf".to_owned();
     let place = |leads_to: Option<&str>| PlaceSeen {
         sight: PlaceSight::Whole,
         leads_to: leads_to.map(str::to_owned),
         mount_point: Some("/".to_owned()),
         unread: 0,
+        was_known: false,
     };
     let file = |sha256| Box::new(file(sha256));
     let [link, unread] = odd_files().map(Box::new);
@@ -79,6 +80,7 @@ pub(super) fn drifts() -> Vec<Drift> {
             now: place(Some("/opt/y")),
         },
         Drifted::More(300),
+        Drifted::NoEnd,
         policy,
         Drifted::TaintLost { lost: 1 << 13, before: 3 << 12, now: 1 << 12 },
         Drifted::Record(RecordLoss::Gone { kept_one: true }),

@@ -17,7 +17,7 @@ fn shown(text: &str) -> String {
 
 pub(super) fn reason(drift: &Drift) -> String {
     let Drift { what, window, unseen, perhaps_seen, provenance } = drift;
-    let seen = if *perhaps_seen { "; it may have been seen live: more happened than could be kept" } else { "" };
+    let seen = if *perhaps_seen { "; it may have been seen live: what was seen is not known whole" } else { "" };
     let package = provenance.as_ref().map_or_else(String::new, package);
     let when = when(*window);
     match what {
@@ -42,6 +42,9 @@ pub(super) fn reason(drift: &Drift) -> String {
         }
         Drifted::More(number) => {
             format!("{number} more differences were found, which happened {}, {when}", how(*unseen))
+        }
+        Drifted::NoEnd => {
+            format!("the look at the host comes to no end: what changed while nobody watched is not known, {when}")
         }
         Drifted::Policy { setting, before, now, weight } => of_policy(*setting, (before, now), *weight, *unseen, &when),
         Drifted::TaintLost { lost, before, now } => {

@@ -21,7 +21,7 @@ fn severity(drift: Drift) -> Severity {
 }
 
 fn loaded(taints: &str) -> Drifted {
-    let now = ModuleSeen { size: 1, taints: taints.to_owned() };
+    let now = ModuleSeen { size: 1, taints: taints.to_owned(), ..ModuleSeen::default() };
     Drifted::ModuleLoaded { name: "x".to_owned(), now, before: None, file: None }
 }
 
@@ -77,8 +77,10 @@ fn a_load_is_as_severe_as_what_is_certain_of_it() {
     }
     assert_eq!([of("", Unseen::Unknown), of_package("", Unseen::Unknown)], [Severity::High, Severity::Medium]);
     let perhaps = Drift { perhaps_seen: true, ..drift(loaded("OE"), Unseen::Unknown) };
+    assert_eq!(found(&perhaps).1, Severity::High, "an unsigned one is no less severe");
+    assert!(found(&perhaps).2.ends_with("it may have been seen live: what was seen is not known whole"));
+    let perhaps = Drift { what: loaded(""), ..perhaps };
     assert_eq!(found(&perhaps).1, Severity::Medium);
-    assert!(found(&perhaps).2.ends_with("it may have been seen live: more happened than could be kept"));
 }
 
 #[test]
@@ -126,6 +128,12 @@ fn a_file_is_as_severe_as_what_it_decides() {
     assert_eq!(of(Subject::Pam, Unseen::NotRunning), Severity::High);
     assert_eq!(of(Subject::Sensor, Unseen::NotRunning), Severity::Medium);
     assert_eq!(of(Subject::Sensor, Unseen::Unknown), Severity::High);
+    let perhaps = |subject| {
+        let drift = drift(changed(Some(file(subject)), Some(file(subject))), Unseen::NotRunning);
+        severity(Drift { perhaps_seen: true, ..drift })
+    };
+    let of_each = [Subject::Modprobe, Subject::Sensor, Subject::Pam].map(perhaps);
+    assert_eq!(of_each, [Severity::Low, Severity::Medium, Severity::High]);
     let of_package = packaged(drift(changed(None, Some(file(Subject::Pam))), Unseen::NotRunning));
     assert_eq!(found(&of_package).1, Severity::Low);
     assert!(found(&of_package).2.ends_with("; it is as dpkg kmod has it"));
@@ -133,6 +141,9 @@ fn a_file_is_as_severe_as_what_it_decides() {
 
 #[test]
 fn places_are_told_with_what_became_of_them() {
+    let (code, severity, reason) = found(&drift(Drifted::NoEnd, Unseen::Unknown));
+    assert_eq!((code, severity), (167, Severity::Medium));
+    assert!(reason.starts_with("the look at the host comes to no end"), "{reason}");
     let place = |sight| PlaceSeen { sight, ..PlaceSeen::default() };
     let reason = |before, now| {
         found(&drift(Drifted::Place { path: "/etc/modprobe.d".to_owned(), before, now }, Unseen::Unknown)).2

@@ -1,15 +1,32 @@
 //! Files, and the places that they lie in.
 
+use std::collections::BTreeSet;
+
 use super::{Between, Compared};
-use crate::model::{Drifted, FileSeen, HostState, PlaceSeen, PlaceSight};
+use crate::{
+    drift::{
+        look::{plain_path, stands_for},
+        seen::Found,
+    },
+    model::{Drifted, FileSeen, HostState, PlaceSeen, PlaceSight},
+    select::Selection,
+};
 
 /// What is made anew at each boot.
 const VOLATILE: &str = "/run/";
+/// On record of a file, besides its path and where it leads; and of all files that are kept although they cannot be looked at.
+const FILE_BYTES: usize = 400;
+const MAX_FILES_BYTES: usize = 10 << 20;
 
 pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Compared) {
     let (last, now) = (between.last, between.now);
     for (path, place) in &now.places {
-        let Some(before) = last.places.get(path).filter(|before| is_another(before, place)) else { continue };
+        let Some(before) = last.places.get(path) else { continue };
+        // Without the kernel's list nobody knows what is in it; a place that is gone shows in its files.
+        let list_is_gone = path == HostState::MODULES && before.sight != place.sight && place.sight == PlaceSight::Gone;
+        if !list_is_gone && !is_another(before, place) {
+            continue;
+        }
         if between.notes.explain_place(path) {
             compared.explained += 1;
             continue;
@@ -17,28 +34,66 @@ pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Com
         let what = Drifted::Place { path: path.clone(), before: before.clone(), now: place.clone() };
         compared.drifts.push(between.drift(what));
     }
-    let new = now
-        .files
-        .iter()
-        .filter(|(path, _)| !last.files.contains_key(*path))
-        .map(|(path, file)| (path, None, Some(file)));
-    let old = last.files.iter().map(|(path, file)| (path, Some(file), now.files.get(path)));
-    for (path, before, file) in old.chain(new) {
+    let paths: BTreeSet<&str> =
+        last.files.keys().chain(now.files.keys()).map(String::as_str).chain(between.notes.paths()).collect();
+    let selections = Selections::of(last, now);
+    for path in paths {
+        let (before, file) = (last.files.get(path), now.files.get(path));
+        let found = between.notes.find_file(path, before, file);
+        let (before, was_known) = match &found {
+            Found::Another(expected) => (expected.as_deref(), true),
+            _ => (before, is_missed(last, path)),
+        };
         let is_another = match (before, file) {
-            (Some(before), Some(file)) => is_changed(before, file),
-            (Some(_), None) => is_missed(now, path) && (same_boot || !path.starts_with(VOLATILE)),
+            (Some(before), Some(file)) => matches!(found, Found::Another(_)) || is_changed(before, file),
+            (Some(_), None) => {
+                is_missed(now, path) && selections.have(path) && (same_boot || !path.starts_with(VOLATILE))
+            }
             // Of a place that is looked at for the first time nothing was known.
-            (None, _) => is_missed(last, path),
+            (None, Some(_)) => was_known && selections.had(path),
+            (None, None) => false,
         };
         if !is_another {
             continue;
         }
-        if between.notes.explain_file(path, before, file) {
+        if found == Found::Expected {
             compared.explained += 1;
             continue;
         }
-        let what = Drifted::File { path: path.clone(), before: boxed(before), now: boxed(file) };
-        compared.drifts.push(between.drift(what));
+        let what = Drifted::File { path: path.to_owned(), before: boxed(before), now: boxed(file) };
+        let mut drift = between.drift(what);
+        drift.perhaps_seen |= found == Found::Perhaps;
+        compared.drifts.push(drift);
+    }
+}
+
+/// What was known of a place that cannot be looked at stays what it is compared with, as far as there is room for it: who has names come
+/// and go in a place that is full must not fill the record.
+pub(super) fn settle(last: &HostState, now: &mut HostState) {
+    let bytes = |path: &str, file: &FileSeen| {
+        path.len() + file.target.as_ref().map_or(0, |target| target.says.len()) + FILE_BYTES
+    };
+    for (path, place) in now.places.iter_mut().filter(|(_, place)| !place.sight.is_known()) {
+        place.was_known = last.places.get(path).is_some_and(|place| place.sight.is_known() || place.was_known);
+    }
+    let mut left = MAX_FILES_BYTES;
+    left = left.saturating_sub(now.files.iter().map(|(path, file)| bytes(path, file)).sum());
+    for (path, seen) in last.files.iter() {
+        let is_kept = place_of(now, path).is_some_and(|place| !place.sight.is_known());
+        if !is_kept || now.files.contains_key(path) {
+            continue;
+        }
+        match left.checked_sub(bytes(path, seen)) {
+            Some(rest) => {
+                left = rest;
+                now.files.insert(path.clone(), seen.clone());
+            }
+            None => {
+                if let Some(place) = place_of_mut(now, path) {
+                    place.was_known = false;
+                }
+            }
+        }
     }
 }
 
@@ -52,15 +107,46 @@ pub(super) fn place_of<'a>(state: &'a HostState, path: &str) -> Option<&'a Place
     state.places.get(path).or_else(|| state.places.get(folder))
 }
 
-/// Whether a look would have shown the file at this path.
+fn place_of_mut<'a>(state: &'a mut HostState, path: &str) -> Option<&'a mut PlaceSeen> {
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let key = if state.places.contains_key(path) { path } else { folder };
+    state.places.get_mut(key)
+}
+
+/// Whether a look would have shown the file at this path, or what earlier ones showed is kept. A place that one of the patterns would have
+/// found is one where nothing was.
 fn is_missed(state: &HostState, path: &str) -> bool {
-    place_of(state, path).is_some_and(|place| place.sight.is_known())
+    let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let was_none = || state.patterns.iter().any(|pattern| stands_for(pattern, path) || stands_for(pattern, folder));
+    place_of(state, path).map_or_else(was_none, |place| place.sight.is_known() || place.was_known)
+}
+
+/// Which files were looked at, and which are now; `None` where the settings are the same.
+struct Selections(Option<[Selection; 2]>);
+
+impl Selections {
+    fn of(last: &HostState, now: &HostState) -> Self {
+        let are_others = last.selected != now.selected;
+        Self(are_others.then(|| [&last.selected, &now.selected].map(Selection::new)))
+    }
+
+    fn had(&self, path: &str) -> bool {
+        self.0.as_ref().is_none_or(|[before, _]| has(before, path))
+    }
+
+    fn have(&self, path: &str) -> bool {
+        self.0.as_ref().is_none_or(|[_, now]| has(now, path))
+    }
+}
+
+fn has(selection: &Selection, path: &str) -> bool {
+    plain_path(path).is_none_or(|path| selection.has(path.as_os_str().as_encoded_bytes()))
 }
 
 /// Whether a place cannot be looked at as it was, or is another. That it is there or not shows in its files.
 fn is_another(before: &PlaceSeen, now: &PlaceSeen) -> bool {
     let lost = before.sight.shows_files() && !now.sight.shows_files();
-    let full = before.sight.is_known() && now.sight == PlaceSight::TooManyFiles;
+    let full = before.sight.is_known() && now.sight.is_partial();
     let are_there = before.sight.shows_files()
         && now.sight.shows_files()
         && [before, now].iter().all(|place| place.sight != PlaceSight::Gone);

@@ -1,7 +1,10 @@
 //! What the kernel was told about modules, and its taint mask.
 
 use super::{Between, Compared};
-use crate::model::{Drifted, KernelSettings, Setting, Weight};
+use crate::{
+    drift::seen::Found,
+    model::{Drifted, HostState, KernelSettings, Setting, Weight},
+};
 
 /// Where the kernel has the name of the program that it starts to get a module.
 const MODPROBE: &str = "/proc/sys/kernel/modprobe";
@@ -21,9 +24,16 @@ const PROTECTING: [&str; 8] = [
 
 pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Compared) {
     let (last, now) = (&between.last.policy, &between.now.policy);
+    let Compared { drifts, explained } = compared;
     let mut add = |setting, before: String, now: String, weight| {
-        compared.drifts.push(between.drift(Drifted::Policy { setting, before, now, weight }));
+        drifts.push(between.drift(Drifted::Policy { setting, before, now, weight }));
     };
+    // It was told when it could not be read for the first time.
+    for (setting, before) in unreadable(last, now) {
+        if !between.last.policy_unread.contains(setting.name()) {
+            add(setting, before, "not readable".to_owned(), Weight::Other);
+        }
+    }
     // Nothing but a restart changes it.
     if let (Some(before), Some(now)) = (&last.command_line, &now.command_line)
         && before != now
@@ -32,41 +42,70 @@ pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Com
         add(Setting::CommandLine, before.join(" "), now.join(" "), weight);
     }
     for (setting, before, now) in switches(last, now) {
-        let Some(before) = before else { continue };
-        let weight = match now {
-            Some(now) if now >= before => continue,
+        let (Some(before), Some(now)) = (before, now) else { continue };
+        let weight = match setting {
+            _ if now >= before => continue,
             // The kernel makes it stronger and never weaker (`bool_enable_only` in kernel/params.c, `lock_kernel_down` in
             // security/lockdown/lockdown.c, `proc_dointvec_minmax` from 1 to 1 in kernel/sysctl.c).
-            Some(_) if same_boot => Weight::Impossible,
-            // Each boot begins without, and somebody turns it on.
-            Some(_) if setting == Setting::ModulesDisabled => Weight::Other,
-            Some(_) => Weight::Weaker,
-            None => Weight::Other,
+            _ if same_boot => Weight::Impossible,
+            // Each boot begins without, and somebody turns it on: until the next look.
+            Setting::ModulesDisabled => continue,
+            _ => Weight::Weaker,
         };
-        let shown = |value: Option<usize>| match (setting, value) {
-            (_, None) => "not readable".to_owned(),
-            (Setting::Lockdown, Some(level)) => LOCKDOWN.get(level).copied().unwrap_or_default().to_owned(),
-            (_, Some(value)) => value.to_string(),
+        let shown = |value: usize| match setting {
+            Setting::Lockdown => LOCKDOWN.get(value).copied().unwrap_or_default().to_owned(),
+            _ => value.to_string(),
         };
-        add(setting, shown(Some(before)), shown(now), weight);
+        add(setting, shown(before), shown(now), weight);
     }
-    let modprobe = |settings: &KernelSettings| settings.modprobe.clone();
-    if let (Some(before), Some(now)) = (modprobe(last), modprobe(now))
-        && before != now
-    {
-        if between.notes.explain_setting(MODPROBE, &before, &now) {
-            compared.explained += 1;
-        } else {
-            add(Setting::Modprobe, before, now, Weight::Weaker);
+    if same_boot && between.last.modules_disabled_due && now.modules_disabled == Some(false) {
+        add(Setting::ModulesDisabled, "1".to_owned(), "0".to_owned(), Weight::Other);
+    }
+    if let (Some(before), Some(now)) = (&last.modprobe, &now.modprobe) {
+        match between.notes.find_setting(MODPROBE, before, now) {
+            Found::Another(expected) => add(Setting::Modprobe, expected, now.clone(), Weight::Weaker),
+            _ if before == now => {}
+            Found::Expected => *explained += 1,
+            Found::Unnoted | Found::Perhaps => add(Setting::Modprobe, before.clone(), now.clone(), Weight::Weaker),
         }
     }
     if let (Some(before), Some(now), true) = (between.last.taints, between.now.taints, same_boot) {
         let before = before | between.notes.taints();
         let lost = before & !now;
         if lost != 0 {
-            compared.drifts.push(between.drift(Drifted::TaintLost { lost, before, now }));
+            drifts.push(between.drift(Drifted::TaintLost { lost, before, now }));
         }
     }
+}
+
+/// What was known and cannot be read now, with what it was.
+fn unreadable(last: &KernelSettings, now: &KernelSettings) -> Vec<(Setting, String)> {
+    let flag = |flag: Option<bool>| flag.map(|flag| u8::from(flag).to_string());
+    let values = |settings: &KernelSettings| {
+        [
+            (Setting::CommandLine, settings.command_line.as_ref().map(|words| words.join(" "))),
+            (Setting::Lockdown, settings.lockdown.clone()),
+            (Setting::SignatureEnforcement, flag(settings.sig_enforce)),
+            (Setting::ModulesDisabled, flag(settings.modules_disabled)),
+            (Setting::Modprobe, settings.modprobe.clone()),
+        ]
+    };
+    let pairs = values(last).into_iter().zip(values(now));
+    pairs.filter_map(|((setting, before), (_, now))| Some((setting, before.filter(|_| now.is_none())?))).collect()
+}
+
+/// What is known of the policy after this look: what could not be read is what it was.
+pub(super) fn settle(last: &HostState, same_boot: bool, now: &mut HostState) {
+    let unreadable = unreadable(&last.policy, &now.policy);
+    now.policy_unread = unreadable.into_iter().map(|(setting, _)| setting.name().to_owned()).collect();
+    let (before, policy) = (&last.policy, &mut now.policy);
+    let was_set = before.modules_disabled == Some(true) || last.modules_disabled_due;
+    now.modules_disabled_due = !same_boot && was_set && policy.modules_disabled == Some(false);
+    policy.command_line = policy.command_line.take().or_else(|| before.command_line.clone());
+    policy.lockdown = policy.lockdown.take().or_else(|| before.lockdown.clone());
+    policy.sig_enforce = policy.sig_enforce.or(before.sig_enforce);
+    policy.modules_disabled = policy.modules_disabled.or(before.modules_disabled);
+    policy.modprobe = policy.modprobe.take().or_else(|| before.modprobe.clone());
 }
 
 /// What has degrees, as numbers that grow with what is demanded.

@@ -2,11 +2,12 @@ use super::*;
 use crate::{
     drift::{
         samples::{at, file, module, place, state},
-        seen::{Seen, Span},
+        seen::{Part, Seen},
     },
     model::{
         Content, ContentStatus, FileAction, FileChange, FileReport, FileSeen, FileState, FileTime, ModuleCall,
-        ModuleFacts, PlaceSeen, Setting, Subject, TargetSeen, Weight, Writing, samples as model_samples, text::unhex,
+        ModuleFacts, ModuleSeen, PlaceSeen, PlaceSight, Selected, Setting, Subject, TargetSeen, Weight, Writing,
+        samples as model_samples, text::unhex,
     },
 };
 
@@ -33,10 +34,18 @@ fn changed(change: impl Fn(&mut HostState)) -> HostState {
 }
 
 fn compared(last: &HostState, now: &HostState, seen: &Seen, watch: Watch) -> Compared {
-    let none = Seen::default();
-    let span = if watch.earlier_until.is_some() { Span::Broken } else { Span::Watched };
+    let part = Part { seen, after_break: watch.earlier_until.is_some(), is_past: false };
     let look_ns = (now.begun.boot_ns, now.ended.boot_ns);
-    compare(&Between { last, now, notes: Notes { parts: [(&none, Span::Carried), (seen, span)], look_ns }, watch })
+    compare(&Between { last, now, notes: Notes { parts: vec![part], look_ns }, watch })
+}
+
+/// Differences from what the run before looked at and then saw live, with what this one saw after a break.
+fn after_break(last: &HostState, now: &HostState, carried: &Seen, seen: &Seen) -> Compared {
+    let carried = Part { seen: carried, after_break: false, is_past: true };
+    let own = Part { seen, after_break: true, is_past: false };
+    let notes = Notes { parts: vec![carried, own], look_ns: (now.begun.boot_ns, now.ended.boot_ns) };
+    let watch = Watch { earlier_until: Some(at(160)), since: at(190), blind: false, lost: false };
+    compare(&Between { last, now, notes, watch })
 }
 
 fn none() -> Seen {
@@ -58,7 +67,7 @@ fn names(compared: &Compared) -> Vec<String> {
         Drifted::Place { path, .. } => format!("place {path}"),
         Drifted::Policy { setting, weight, .. } => format!("{} {weight:?}", setting.name()),
         Drifted::TaintLost { lost, .. } => format!("taint {lost:#b}"),
-        Drifted::More(_) | Drifted::Record(_) => unreachable!("{drift:?}"),
+        Drifted::More(_) | Drifted::NoEnd | Drifted::Record(_) => unreachable!("{drift:?}"),
     };
     compared.drifts.iter().map(name).collect()
 }
@@ -135,7 +144,7 @@ fn a_module_that_came_or_went_is_told_with_when_that_can_have_been_and_why_nobod
         modules.insert("a".to_owned(), module(11));
     };
     let found = unwatched(change, &none());
-    assert_eq!(names(&found), ["loaded a for another", "loaded rootkit", "gone b"]);
+    assert_eq!(names(&found), ["loaded a for another", "gone b", "loaded rootkit"]);
     let window = Window { not_before: Some(at(160)), not_after: at(190) };
     assert!(found.drifts.iter().all(|drift| (drift.window, drift.unseen) == (window, Unseen::NotRunning)), "{found:?}");
 
@@ -309,15 +318,107 @@ fn a_change_after_the_start_does_not_explain_one_before_it() {
 #[test]
 fn what_the_earlier_run_saw_is_explained() {
     let record = seen(&[written(150, None, "cc")]);
-    let now = changed(holds("cc"));
-    let later = none();
-    let notes = Notes {
-        parts: [(&record, Span::Carried), (&later, Span::Broken)],
-        look_ns: (now.begun.boot_ns, now.ended.boot_ns),
-    };
-    let watch = Watch { earlier_until: Some(at(160)), since: at(190), blind: false, lost: false };
-    let found = compare(&Between { last: &last_held("aa"), now: &now, notes, watch });
+    let found = after_break(&last_held("aa"), &changed(holds("cc")), &record, &none());
     assert_eq!((found.drifts.len(), found.explained), (0, 1));
+}
+
+#[test]
+fn what_was_seen_and_undone_while_nobody_watched_is_told() {
+    let undone = |last: &HostState, now: &HostState, report: FileReport| {
+        let found = after_break(last, now, &seen(&[report]), &none());
+        (names(&found), found.explained)
+    };
+    let removed = changed(|now| now.files.clear());
+    let mut none_before = state(LAST_S);
+    none_before.files.clear();
+    let created = FileReport {
+        change: FileChange { action: FileAction::Created, ..written(150, None, "cc").change },
+        ..written(150, None, "cc")
+    };
+    assert_eq!(undone(&none_before, &removed, created), (vec![format!("removed {CONF}")], 0));
+    assert_eq!(
+        undone(&last_held("aa"), &changed(holds("aa")), written(150, Some("aa"), "cc")),
+        (vec![format!("changed {CONF}")], 0)
+    );
+    let gone = FileReport {
+        change: FileChange { action: FileAction::Removed, ..written(150, None, "aa").change },
+        ..written(150, None, "aa")
+    };
+    assert_eq!(undone(&last_held("aa"), &changed(holds("aa")), gone), (vec![format!("created {CONF}")], 0));
+    let found = after_break(&last_held("aa"), &changed(holds("aa")), &seen(&[written(150, Some("aa"), "cc")]), &none());
+    let Drifted::File { before: Some(before), .. } = &found.drifts[0].what else { panic!("{found:?}") };
+    assert_eq!(before.sha256.as_deref(), Some("cc".repeat(32).as_str()), "as it was seen");
+}
+
+#[test]
+fn what_an_event_left_unknown_does_not_explain_what_happened_while_nobody_watched() {
+    let unread = FileReport {
+        content: Content { status: ContentStatus::ChangedSince, ..written(1, Some("aa"), "dd").content },
+        ..written(150, None, "dd")
+    };
+    let carried = seen(std::slice::from_ref(&unread));
+    assert!(carried.is_unclear() && !seen(&[written(150, None, "cc")]).is_unclear());
+    let found = after_break(&last_held("aa"), &changed(holds("cc")), &carried, &none());
+    assert_eq!((names(&found), found.drifts[0].perhaps_seen), (vec![format!("changed {CONF}")], true));
+    let found = after_break(&last_held("aa"), &changed(holds("aa")), &carried, &none());
+    assert_eq!(found, Compared::default(), "it is what it was at the last look");
+    let mut folder = unread;
+    (folder.change.action, folder.whole_folder) = (FileAction::MountedOver, true);
+    folder.change.path = model_samples::path("/etc/modprobe.d");
+    let found = after_break(&last_held("aa"), &changed(holds("cc")), &seen(&[folder]), &none());
+    assert_eq!((found.drifts.len(), found.drifts[0].perhaps_seen), (1, true));
+    let mut not_read = state(NOW_S);
+    not_read.files.insert(CONF.to_owned(), FileSeen { sha256: None, changed_ns: Some(2), ..seen_file("cc") });
+    let found = after_break(&last_held("aa"), &not_read, &seen(&[written(150, Some("aa"), "cc")]), &none());
+    assert!(found.drifts[0].perhaps_seen, "nobody read what is there: {found:?}");
+}
+
+#[test]
+fn a_module_is_explained_by_the_last_note_of_it() {
+    let unload = |name: &str, boot_s| ModuleCall {
+        operation: crate::model::Operation::DeleteModule,
+        freed: true,
+        ..load(name, boot_s)
+    };
+    let noted = |calls: &[ModuleCall]| {
+        let mut seen = none();
+        calls.iter().for_each(|call| assert!(seen.note_call(call)));
+        seen
+    };
+    let with_new = |taints: &str| {
+        let new = ModuleSeen { taints: taints.to_owned(), ..module(1) };
+        changed(move |now| drop(now.modules.as_mut().unwrap().insert("new".to_owned(), new.clone())))
+    };
+    let told = |now: &HostState, calls: &[ModuleCall]| {
+        let found = after_break(&state(LAST_S), now, &noted(calls), &none());
+        (names(&found), found.explained)
+    };
+    let both = [load("new", 120), unload("new", 130)];
+    assert_eq!(told(&with_new(""), &both), (vec!["loaded new".to_owned()], 0), "it came and went, and another came");
+    assert_eq!(told(&with_new(""), &[load("new", 120)]), (vec![], 1));
+    assert_eq!(told(&state(NOW_S), &both), (vec![], 0));
+    assert_eq!(told(&state(NOW_S), &[load("new", 120)]), (vec!["gone new".to_owned()], 0));
+    let mut tainted = load("new", 120);
+    tainted.module.taints = Some(1 << 12);
+    let now = |taints| HostState { taints: Some(0b11 | 1 << 12), ..with_new(taints) };
+    assert_eq!(told(&now("OE"), std::slice::from_ref(&tainted)), (vec![], 1), "the kernel may mark it as more");
+    assert_eq!(told(&now(""), std::slice::from_ref(&tainted)).0, ["loaded new for another"]);
+    let again = [unload("b", 120), load("b", 130)];
+    assert_eq!(told(&state(NOW_S), &again), (vec![], 0));
+    assert_eq!(told(&state(NOW_S), &again[..1]).0, ["loaded b"], "it went, and nobody saw it come back");
+}
+
+#[test]
+fn a_module_that_was_loaded_again_is_another_inode() {
+    let of = |inode| ModuleSeen { inode: Some(inode), ..module(20) };
+    let with = |inode| {
+        let mut state = state(NOW_S);
+        state.modules.as_mut().unwrap().insert("b".to_owned(), of(inode));
+        state
+    };
+    let last = HostState { begun: at(LAST_S), ended: at(LAST_S + 1), ..with(7) };
+    let found = |inode| names(&after_break(&last, &with(inode), &none(), &none()));
+    assert_eq!((found(7), found(8)), (vec![], vec!["loaded b for another".to_owned()]));
 }
 
 #[test]
@@ -446,9 +547,9 @@ fn policy_that_demands_less_is_told_and_what_the_kernel_never_allows_is_called_s
         weaker(now);
         (now.boot_id, now.begun, now.ended) = ("c".to_owned(), at(5), at(6));
     };
-    assert_eq!(names(&unwatched(other_boot, &none())), named([Weaker, Weaker, Weaker, Other, Weaker]));
-    let hidden = |now: &mut HostState| now.policy.lockdown = None;
-    assert_eq!(names(&watched(hidden, &none())), ["lockdown Other"], "it cannot be read any more");
+    let of_boot = named([Weaker, Weaker, Weaker, Other, Weaker]);
+    let but_disabled: Vec<_> = of_boot.iter().filter(|name| !name.contains("modules_disabled")).cloned().collect();
+    assert_eq!(names(&unwatched(other_boot, &none())), but_disabled);
     let stronger = |now: &mut HostState| now.policy.lockdown = Some("confidentiality".to_owned());
     assert_eq!(watched(stronger, &none()), Compared::default());
     let more_demands = |now: &mut HostState| {
@@ -456,6 +557,126 @@ fn policy_that_demands_less_is_told_and_what_the_kernel_never_allows_is_called_s
         (now.boot_id, now.begun, now.ended) = ("c".to_owned(), at(5), at(6));
     };
     assert_eq!(names(&unwatched(more_demands, &none())), ["command-line Other"]);
+}
+
+#[test]
+fn what_each_boot_begins_without_is_told_when_it_is_not_set_at_the_second_look() {
+    let first = changed(|now| {
+        (now.boot_id, now.begun, now.ended) = ("c".to_owned(), at(5), at(6));
+        now.policy.modules_disabled = Some(false);
+    });
+    let kept = settled(Some(&state(LAST_S)), first.clone());
+    assert!(kept.modules_disabled_due);
+    let look = |modules_disabled| {
+        let mut now = HostState { begun: at(50), ended: at(51), ..first.clone() };
+        now.policy.modules_disabled = Some(modules_disabled);
+        let watch = Watch::of_this_run(at(4), false, false);
+        (names(&compared(&kept, &now, &none(), watch)), settled(Some(&kept), now).modules_disabled_due)
+    };
+    assert_eq!(look(true), (vec![], false));
+    assert_eq!(look(false), (vec!["kernel.modules_disabled Other".to_owned()], false));
+}
+
+#[test]
+fn a_setting_that_cannot_be_read_is_told_once_and_compared_with_what_it_was() {
+    let hidden = |now: &mut HostState| now.policy = crate::model::KernelSettings::default();
+    let settings = ["command-line", "lockdown", "module.sig_enforce", "kernel.modules_disabled", "kernel.modprobe"];
+    assert_eq!(names(&watched(hidden, &none())), settings.map(|name| format!("{name} Other")));
+    let kept = settled(Some(&state(LAST_S)), changed(hidden));
+    assert_eq!((&kept.policy, kept.policy_unread.len()), (&state(LAST_S).policy, 5));
+    let look = |change: &dyn Fn(&mut HostState)| {
+        let mut now = state(300);
+        change(&mut now);
+        names(&compared(&kept, &now, &none(), Watch::default()))
+    };
+    assert_eq!(look(&hidden), [""; 0], "it was told");
+    assert_eq!(look(&|now| now.policy.sig_enforce = Some(false)), ["module.sig_enforce Impossible"]);
+    assert_eq!(settled(Some(&kept), state(300)).policy_unread.len(), 0);
+}
+
+#[test]
+fn a_list_of_modules_that_cannot_be_read_whole_is_told_and_what_is_new_in_it_too() {
+    let list = |sight| {
+        let mut state = state(LAST_S);
+        state.places.insert(HostState::MODULES.to_owned(), place(sight));
+        state
+    };
+    let found = |now: &HostState| {
+        names(&compared(&list(PlaceSight::Whole), now, &none(), Watch::of_this_run(at(50), false, false)))
+    };
+    let now = |sight, modules: &[(&str, u64)]| {
+        let modules = modules.iter().map(|(name, size)| ((*name).to_owned(), module(*size))).collect();
+        HostState { begun: at(NOW_S), ended: at(NOW_S + 1), modules: Some(modules), ..list(sight) }
+    };
+    let strange = now(PlaceSight::Strange, &[("a", 10), ("new", 1)]);
+    assert_eq!(found(&strange), ["loaded new", "place /proc/modules"]);
+    let kept = settled(Some(&list(PlaceSight::Whole)), strange);
+    assert_eq!(kept.modules.unwrap().into_keys().collect::<Vec<_>>(), ["a", "b", "new"]);
+    for sight in [PlaceSight::Failed, PlaceSight::Gone] {
+        let unread = HostState { modules: None, ..now(sight, &[]) };
+        assert_eq!(found(&unread), ["place /proc/modules"], "{sight:?}");
+    }
+    assert_eq!(found(&now(PlaceSight::Whole, &[("a", 10)])), ["gone b"]);
+}
+
+#[test]
+fn other_settings_make_no_differences_of_files() {
+    let selected = |excluded: &[&str]| Selected {
+        watched: vec!["/etc/modprobe.d/*".to_owned()],
+        excluded: excluded.iter().map(|pattern| (*pattern).to_owned()).collect(),
+    };
+    let of = |excluded: &[&str], files: &[&str], boot_s| {
+        let files = files.iter().map(|name| (format!("/etc/modprobe.d/{name}"), file("aa"))).collect();
+        HostState { selected: selected(excluded), files, ..state(boot_s) }
+    };
+    let found = |last: &HostState, now: &HostState| names(&compared(last, now, &none(), Watch::default()));
+    let (all, some) = (of(&[], &["a", "b"], LAST_S), of(&["/etc/modprobe.d/b"], &["a"], LAST_S));
+    let later = |state: &HostState| HostState { begun: at(NOW_S), ended: at(NOW_S + 1), ..state.clone() };
+    assert_eq!(found(&all, &later(&some)), [""; 0], "it is excluded now");
+    assert_eq!(found(&some, &later(&all)), [""; 0], "it was excluded");
+    let removed = of(&["/etc/modprobe.d/b"], &[], NOW_S);
+    assert_eq!(found(&all, &removed), ["removed /etc/modprobe.d/a"]);
+    let created = of(&[], &["a", "b", "c"], NOW_S);
+    assert_eq!(found(&some, &created), ["created /etc/modprobe.d/c"]);
+}
+
+#[test]
+fn new_files_are_told_where_it_was_known_once_that_there_were_none() {
+    let hidden = |now: &mut HostState| {
+        now.files.clear();
+        now.places.insert("/etc/modprobe.d".to_owned(), place(PlaceSight::NotReached));
+    };
+    let kept = settled(Some(&state(LAST_S)), changed(hidden));
+    let kept = settled(Some(&kept), changed(hidden));
+    let mut back = state(300);
+    back.files.insert("/etc/modprobe.d/new.conf".to_owned(), file("aa"));
+    let found = names(&compared(&kept, &back, &none(), Watch::default()));
+    assert_eq!(found, ["created /etc/modprobe.d/new.conf"]);
+    let never = settled(None, changed(hidden));
+    assert_eq!(names(&compared(&never, &back, &none(), Watch::default())), [""; 0]);
+
+    let with_folder = |now: &mut HostState| {
+        now.places.insert("/lib/x/security".to_owned(), place(PlaceSight::Whole));
+        now.files.insert("/lib/x/security/a.so".to_owned(), file("aa"));
+    };
+    assert_eq!(watched(with_folder, &none()), Compared::default());
+    let mut last = state(LAST_S);
+    last.patterns.insert("/lib/*/security".to_owned());
+    let found = compared(&last, &changed(with_folder), &none(), Watch::default());
+    assert_eq!(names(&found), ["created /lib/x/security/a.so"], "the pattern would have shown the folder");
+}
+
+#[test]
+fn what_is_kept_of_a_full_place_has_an_end() {
+    let mut last = state(LAST_S);
+    let name = |number| format!("/etc/modprobe.d/{number}{}", "x".repeat(1000));
+    last.files.extend((0..10_000).map(|number| (name(number), file("aa"))));
+    let full = changed(|now| {
+        now.places.insert("/etc/modprobe.d".to_owned(), place(PlaceSight::TooManyFiles));
+    });
+    let kept = settled(Some(&last), full);
+    assert!(kept.files.len() > 5000 && kept.files.len() < 8000, "{}", kept.files.len());
+    assert!(!kept.places["/etc/modprobe.d"].was_known, "what is not kept is not new when it is seen again");
 }
 
 #[test]
@@ -491,8 +712,13 @@ fn a_taint_that_a_module_brought_live_and_that_is_not_there_was_cleared() {
     let mut call = load("x", 150);
     call.module.taints = Some(1 << 13);
     seen.note_call(&call);
-    let with_module = |now: &mut HostState| drop(now.modules.as_mut().unwrap().insert("x".to_owned(), module(1)));
+    let x = || ModuleSeen { taints: "E".to_owned(), ..module(1) };
+    let with_module = |now: &mut HostState| drop(now.modules.as_mut().unwrap().insert("x".to_owned(), x()));
     assert_eq!(names(&watched(with_module, &seen)), ["taint 0b10000000000000"]);
+    let mut under_way = none();
+    call.outcome = Some(crate::model::CallOutcome { ret: 0, boot_ns: at(NOW_S).boot_ns + 1 });
+    under_way.note_call(&call);
+    assert_eq!(names(&watched(with_module, &under_way)), [""; 0], "the mask was read before the load was over");
     let tainted = |now: &mut HostState| {
         with_module(now);
         now.taints = Some(0b11 | 1 << 13);

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{Bytes, FileChange, ModuleFacts, samples};
+use crate::model::{Bytes, CallOutcome, Content, FileChange, ModuleFacts, samples};
 
 fn report(path: &str, action: FileAction) -> FileReport {
     FileReport {
@@ -21,7 +21,9 @@ fn a_name_that_a_file_left_is_free() {
     renamed.change.old_path = Some(samples::path("/etc/modprobe.d/a.conf"));
     assert!(seen.note_file(&renamed));
     let of = |seen: &Seen| -> Vec<_> {
-        seen.files.iter().map(|note| (note.path.rsplit('/').next().unwrap().to_owned(), note.after.clone())).collect()
+        let name = |path: &str| path.rsplit('/').next().unwrap().to_owned();
+        let notes = seen.files.iter().flat_map(|(path, notes)| notes.iter().map(move |note| (path, note)));
+        notes.map(|(path, note)| (name(path), note.after.clone())).collect()
     };
     assert_eq!(of(&seen), [("a.conf".to_owned(), Version::Absent), ("b.conf".to_owned(), Version::Unknown)]);
     let left = FileReport { left: true, ..renamed };
@@ -31,9 +33,9 @@ fn a_name_that_a_file_left_is_free() {
     let mut seen = Seen::default();
     assert!(seen.note_file(&report("/etc/modprobe.d/a.conf", FileAction::Removed)));
     assert_eq!(of(&seen), [("a.conf".to_owned(), Version::Absent)]);
-    assert_eq!(seen.files[0].before, Version::Unknown);
+    assert_eq!(seen.files["/etc/modprobe.d/a.conf"][0].before, Version::Unknown);
     seen.note_file(&report("/etc/modprobe.d/a.conf", FileAction::Created));
-    assert_eq!(seen.files[1].before, Version::Absent);
+    assert_eq!(seen.files["/etc/modprobe.d/a.conf"][1].before, Version::Absent);
 }
 
 #[test]
@@ -44,9 +46,25 @@ fn many_changes_of_one_file_take_little_room() {
         (written.change.boot_ns, written.change.closed_boot_ns) = (boot_ns, None);
         seen.note_file(&written);
     }
-    assert_eq!((seen.files.len(), seen.overflowed_ns), (MAX_OF_ONE, 0));
-    let first = seen.files.first().unwrap();
+    let notes = &seen.files["/etc/modprobe.d/a.conf"];
+    assert_eq!((notes.len(), seen.held.notes, seen.overflowed_ns), (MAX_OF_ONE, MAX_OF_ONE, 0));
+    let first = notes.first().unwrap();
     assert_eq!((first.begun_ns, first.ended_ns), (0, 10_000 - MAX_OF_ONE as u64));
+}
+
+#[test]
+fn the_last_change_counts_whichever_is_told_last() {
+    let mut seen = Seen::default();
+    let mut at = |action, boot_ns| {
+        let mut report = report("/etc/modprobe.d/a.conf", action);
+        (report.change.boot_ns, report.change.closed_boot_ns) = (boot_ns, None);
+        seen.note_file(&report);
+    };
+    at(FileAction::Removed, 20);
+    at(FileAction::Created, 10);
+    let last = seen.files["/etc/modprobe.d/a.conf"].last().unwrap();
+    assert_eq!((last.ended_ns, &last.after), (20, &Version::Absent));
+    assert!(!seen.is_unclear());
 }
 
 #[test]
@@ -54,12 +72,40 @@ fn a_call_that_is_told_twice_is_one_note() {
     let mut seen = Seen::default();
     let call = ModuleCall {
         module: ModuleFacts { name: Some(Bytes::whole("x")), ..ModuleFacts::default() },
+        outcome: None,
         ..samples::load()
     };
     seen.note_call(&call);
-    seen.note_call(&ModuleCall { told: 1, ..call });
-    assert_eq!(seen.modules.len(), 1);
+    let outcome = Some(CallOutcome { ret: 0, boot_ns: 9 });
+    seen.note_call(&ModuleCall { told: 1, outcome, ..call });
+    let notes = &seen.modules["x"];
+    assert_eq!((notes.len(), notes[0].ended_ns), (1, Some(9)));
     assert!(!seen.is_empty());
+}
+
+#[test]
+fn what_is_held_is_counted_when_notes_become_one_and_when_they_are_left() {
+    let mut seen = Seen::default();
+    for boot_ns in 0..100 {
+        let call = ModuleCall {
+            module: ModuleFacts {
+                name: Some(Bytes::whole("x")),
+                srcversion: Some(Bytes::whole("s".repeat(boot_ns as usize % 7))),
+                taints: Some(1 << (boot_ns % 3)),
+                ..ModuleFacts::default()
+            },
+            boot_ns,
+            ..samples::load()
+        };
+        seen.note_call(&call);
+        seen.note_file(&report("/etc/modprobe.d/a.conf", FileAction::Created));
+    }
+    assert_eq!(seen.modules["x"].iter().fold(0, |taints, note| taints | note.taints), 0b111);
+    let held = seen.held;
+    seen.leave_since(0);
+    assert_eq!((seen.held, held.notes), (held, 2 * MAX_OF_ONE));
+    seen.leave_since(u64::MAX);
+    assert_eq!((seen.held, seen.is_empty()), (Held::default(), true));
 }
 
 proptest! {
@@ -73,8 +119,11 @@ proptest! {
                 seen.note_file(&report(&format!("/{number}/{name}"), FileAction::Written));
             }
         }
-        prop_assert!(seen.files.len() <= MAX_NOTES);
-        prop_assert!(seen.files.iter().map(FileNote::bytes).sum::<usize>() <= MAX_BYTES);
+        let notes: Vec<_> =
+            seen.files.iter().flat_map(|(path, notes)| notes.iter().map(|note| note.bytes(path))).collect();
+        let held = Held { notes: notes.len(), bytes: notes.iter().sum() };
+        prop_assert_eq!(held, seen.held);
+        prop_assert!(held.notes <= MAX_NOTES && held.bytes <= MAX_BYTES);
         let json = serde_json::to_vec(&seen).unwrap();
         prop_assert_eq!(serde_json::from_slice::<Seen>(&json).unwrap(), seen);
     }

@@ -59,6 +59,7 @@ impl Host {
             subject: Arc::new(|path| {
                 (!path.starts_with(b"/lib") && !path.starts_with(b"/usr")).then_some(Subject::Modprobe)
             }),
+            selected: crate::model::Selected::default(),
         };
         Run { service: Service::start(settings).unwrap(), subjects, since: crate::inspect::now() }
     }
@@ -145,7 +146,7 @@ fn what_changed_while_the_daemon_did_not_run_is_told_once() {
     fs::remove_file(host.conf().join("removed")).unwrap();
     host.set("proc/modules", "a 10 0 - Live 0x0\nnew 20 0 - Live 0x0\n");
 
-    let all = ["loaded new", "edited 11", "removed 10", "created 01"];
+    let all = ["loaded new", "created 01", "edited 11", "removed 10"];
     let run = host.start();
     let report = run.compare(ended());
     assert_eq!(told(&report), all);
@@ -164,6 +165,33 @@ fn what_changed_while_the_daemon_did_not_run_is_told_once() {
 }
 
 #[test]
+fn what_a_run_saw_that_had_no_time_to_look_is_on_record() {
+    let host = Host::new();
+    let run = host.start();
+    run.compare(Predecessor::NotOnRecord);
+    run.settle();
+    run.stop();
+    let first = record::read(&host.record()).unwrap().unwrap();
+    let load = |name: &str| {
+        let mut call = crate::model::samples::load();
+        call.module.name = Some(crate::model::Bytes::whole(name));
+        let mut seen = Seen::default();
+        assert!(seen.note_call(&call));
+        seen
+    };
+    host.set("proc/modules", "a 10 0 - Live 0x0\nseen 20 0 - Live 0x0\n");
+    assert!(host.start().service.stop(load("seen"), in_time()));
+    let left = record::read(&host.record()).unwrap().unwrap();
+    assert_eq!((left.watched_until, left.later.len()), (first.watched_until, 1), "somebody watched until then");
+    let report = host.start().compare(ended());
+    assert_eq!((told(&report), report.explained), (vec![], 1));
+    for _ in 0..2 * MAX_LATER {
+        assert!(host.start().service.stop(load("x"), in_time()));
+    }
+    assert_eq!(record::read(&host.record()).unwrap().unwrap().later.len(), MAX_LATER);
+}
+
+#[test]
 fn a_record_that_is_gone_is_told_if_there_was_a_run_that_kept_one() {
     let host = Host::new();
     let loss = |before| told(&host.start().compare(before));
@@ -175,6 +203,13 @@ fn a_record_that_is_gone_is_told_if_there_was_a_run_that_kept_one() {
     assert_eq!(loss(short), ["Gone { kept_one: false }"], "it had no time to look");
     assert_eq!(loss(Predecessor::Unreadable("torn".to_owned())), ["Gone { kept_one: false }"]);
     assert_eq!(loss(Predecessor::NotOnRecord), Vec::<String>::new());
+    let watch = Watch::of_this_run(crate::drift::samples::at(1), false, false);
+    let lost = |why| lost_record(&why, None, watch).map(|drift| drift.what);
+    assert_eq!(lost(NoRecord::NoFile), None);
+    let removed = Drifted::Record(RecordLoss::Gone { kept_one: false });
+    assert_eq!(lost(NoRecord::Removed), Some(removed), "whoever removed both records left something");
+    let age = SystemTime::now().duration_since(began()).unwrap();
+    assert!(age < Duration::from_secs(24 * 3600), "{age:?}");
 }
 
 #[test]
@@ -217,11 +252,20 @@ fn a_record_that_cannot_be_written_is_counted() {
 #[test]
 fn what_the_run_before_watched_to_is_the_later_of_two_moments() {
     let at = crate::drift::samples::at;
-    let after = |seen| {
-        let before = RunRecord { seen, ..RunRecord::default() };
+    let after = |began, seen| {
+        let before = RunRecord { began, seen, boot_id: "b".to_owned(), ..RunRecord::default() };
         Succession { this: RunRecord::default(), before: Predecessor::OnRecord(Box::new(before), RunEnd::Killed) }
     };
-    assert_eq!(watched_until(at(100), Some(&after(at(160)))), at(160));
-    assert_eq!(watched_until(at(100), Some(&after(at(60)))), at(100));
-    assert_eq!(watched_until(at(100), None), at(100));
+    let record = crate::drift::samples::record();
+    let until = |succession: &Succession| watched_until(&record, Some(succession));
+    assert_eq!(until(&after(at(50), at(170))), at(170));
+    assert_eq!(until(&after(at(50), at(60))), at(160));
+    assert_eq!(until(&after(at(165), at(170))), at(160), "that run had not looked");
+    let set_back = Moment { unix_ms: 0, ..at(170) };
+    assert_eq!(until(&after(at(50), set_back)), set_back, "the clock since boot counts");
+    let mut other_boot = after(at(50), at(170));
+    let Predecessor::OnRecord(run, _) = &mut other_boot.before else { unreachable!() };
+    run.boot_id = "c".to_owned();
+    assert_eq!(until(&other_boot), at(160));
+    assert_eq!(watched_until(&record, None), at(160));
 }

@@ -1,12 +1,18 @@
 //! Looks at files of the host of which nobody says that they changed: by name, once, with the same care.
 
-use std::{fmt, io::ErrorKind};
+use std::{
+    fmt,
+    fs::File,
+    io::{self, ErrorKind},
+};
+
+use rustix::fs::FileType;
 
 use super::{
     compare::{Versions, compare, tell_unsearched},
     follow::{self, Followed},
     modules::Modules,
-    read::{Found, Wanted, examine, is_folder},
+    read::{Found, Wanted, examine, glance, is_folder},
     tree::{Miss, Tree},
 };
 use crate::model::{Content, ContentStatus, FileState, Subject};
@@ -32,6 +38,18 @@ impl From<Miss> for NotThere {
             Miss::Denied => Self::Denied,
             Miss::Detour | Miss::Stale | Miss::Unreachable | Miss::Failed => Self::Failed,
         }
+    }
+}
+
+impl From<NotThere> for io::Error {
+    fn from(why: NotThere) -> Self {
+        let kind = match why {
+            NotThere::Gone => ErrorKind::NotFound,
+            NotThere::Slow => ErrorKind::Unsupported,
+            NotThere::Denied => ErrorKind::PermissionDenied,
+            NotThere::Failed => ErrorKind::Other,
+        };
+        Self::new(kind, why)
     }
 }
 
@@ -88,6 +106,23 @@ impl HostFiles {
         Ok((path, names))
     }
 
+    /// The regular file that an absolute path leads to, opened for reading. Anything else in its place is an error of kind `InvalidInput`.
+    pub fn file(&self, path: &[u8]) -> io::Result<File> {
+        let Followed { opened, .. } = follow::to_the_end(&self.tree, path).map_err(NotThere::from)?;
+        // Of a device or a pipe that is known before it is opened.
+        match glance(&opened) {
+            Some(state) if FileType::from_raw_mode(state.mode) == FileType::RegularFile => opened.reopen(),
+            Some(_) => Err(io::Error::new(ErrorKind::InvalidInput, "not a regular file")),
+            None => Err(NotThere::Failed.into()),
+        }
+    }
+
+    /// The inode of what an absolute path leads to.
+    pub fn inode(&self, path: &[u8]) -> Option<u64> {
+        let Followed { opened, .. } = follow::to_the_end(&self.tree, path).ok()?;
+        Some(glance(&opened)?.inode)
+    }
+
     /// What the file of this path without links is, with the SHA-256 of what it holds. A link is not followed: what it says is in `state`. Of
     /// a kernel setting there is no hash, and always the content. A folder is no file.
     pub fn look(&self, path: &[u8], keep: Keep) -> Result<Seen, NotThere> {
@@ -124,6 +159,7 @@ impl fmt::Debug for HostFiles {
 mod tests {
     use std::{
         fs,
+        io::Read as _,
         os::unix::{ffi::OsStrExt as _, fs::symlink},
         path::Path,
     };
@@ -163,6 +199,20 @@ mod tests {
         assert_eq!(path, bytes(&root.join("usr")));
         assert_eq!(names, [b"lib"]);
         assert_eq!(files.names(&canonical, 10), Err(NotThere::Gone));
+
+        let mut content = String::new();
+        files.file(bytes(&root.join("absolute/a.conf"))).unwrap().read_to_string(&mut content).unwrap();
+        assert_eq!(content, "blacklist a\n");
+        let refused = |path: &str| files.file(bytes(&root.join(path))).unwrap_err().kind();
+        assert_eq!(refused("dangling"), io::ErrorKind::NotFound);
+        assert_eq!(refused("usr"), io::ErrorKind::InvalidInput);
+        let fifo = root.join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        assert_eq!(refused("pipe"), io::ErrorKind::InvalidInput, "and nobody waits");
+        let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(root.join("usr")).unwrap());
+        assert_eq!(files.inode(bytes(&root.join("lib/.."))), Some(inode));
+        let read = |path: &str| files.file(path.as_bytes()).is_ok();
+        assert_eq!([read("/proc/self/root/proc/version"), read("/proc/version")], [true; 2]);
     }
 
     #[test]

@@ -22,6 +22,9 @@ use crate::model::{
 /// Of one place.
 const MAX_FILES: usize = 1024;
 const MAX_BYTES: u64 = 64 << 20;
+/// Of all places: of paths, of what links say, and of what else is on record of a file.
+const MAX_TEXT_BYTES: usize = 8 << 20;
+const FILE_BYTES: usize = 400;
 /// Of all places.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -50,16 +53,20 @@ pub fn survey(places: &Places) -> Survey {
         }
         return found;
     };
-    let end = Instant::now() + PATIENCE;
+    look_until(Instant::now() + PATIENCE, MAX_TEXT_BYTES, &host, places, &mut found);
+    found
+}
+
+fn look_until(end: Instant, mut text_left: usize, host: &Tree, places: &Places, found: &mut Survey) {
     for (path, is_folder) in all(places) {
         let place = if Instant::now() < end {
-            Looking { host: &host, places, files: &mut found.files, left: MAX_BYTES, unread: 0 }.at(path, is_folder)
+            let (files, text_left) = (&mut found.files, &mut text_left);
+            Looking { host, places, files, end, text_left, left: MAX_BYTES, unread: 0 }.at(path, is_folder)
         } else {
             PlaceSeen { sight: PlaceSight::NotReached, ..PlaceSeen::default() }
         };
         found.places.insert(text(path), place);
     }
-    found
 }
 
 fn all(places: &Places) -> impl Iterator<Item = (&[u8], bool)> {
@@ -67,11 +74,22 @@ fn all(places: &Places) -> impl Iterator<Item = (&[u8], bool)> {
     folders.chain(places.files.iter().map(|path| (path.as_slice(), false)))
 }
 
+/// Whether there was room for what a file is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fits {
+    Yes,
+    No,
+}
+
 /// The look at one place.
 struct Looking<'a> {
     host: &'a Tree,
     places: &'a Places,
     files: &'a mut BTreeMap<String, FileSeen>,
+    /// When the look at all places ends.
+    end: Instant,
+    /// Bytes of text of all places that there is still room for.
+    text_left: &'a mut usize,
     /// Bytes that may still be read.
     left: u64,
     unread: u64,
@@ -97,7 +115,10 @@ impl Looking<'_> {
         if is_folder {
             place.sight = self.folder(&opened, path, &truth);
         } else {
-            place.sight = self.file(path, &join(&truth, name)).map_or_else(sight, |()| PlaceSight::Whole);
+            place.sight = self.file(path, &join(&truth, name)).map_or_else(sight, |fits| match fits {
+                Fits::Yes => PlaceSight::Whole,
+                Fits::No => PlaceSight::TooManyFiles,
+            });
         }
         place.unread = self.unread;
         place
@@ -113,28 +134,37 @@ impl Looking<'_> {
         names.truncate(MAX_FILES);
         names.sort_unstable();
         for name in names {
+            if Instant::now() >= self.end {
+                return PlaceSight::NotReached;
+            }
             // One that is gone by now has been removed; any other is told with what is known of it.
-            let _ = self.file(&join(path, &name), &join(truth, &name));
+            if let Ok(Fits::No) = self.file(&join(path, &name), &join(truth, &name)) {
+                return PlaceSight::TooManyFiles;
+            }
         }
         sight
     }
 
     /// Looks at the file that the host has at `truth`, which is told as `path`.
-    fn file(&mut self, path: &[u8], truth: &[u8]) -> Result<(), Miss> {
-        let Some(subject) = (self.places.subject)(path) else { return Ok(()) };
+    fn file(&mut self, path: &[u8], truth: &[u8]) -> Result<Fits, Miss> {
+        let Some(subject) = (self.places.subject)(path) else { return Ok(Fits::Yes) };
         let opened = self.host.open(truth)?;
         let Some(glance) = read::glance(&opened) else { return Err(Miss::Failed) };
         // A folder in a watched folder is no file, and a place of its own where it is watched.
         if read::is_folder(&opened) {
-            return Ok(());
+            return Ok(Fits::Yes);
         }
         let (state, unread) = self.read(&opened, glance);
         let mut seen = FileSeen { subject: subject.name().to_owned(), unread, ..file_seen(&state) };
         if let Some(says) = &state.link_target {
             seen.target = Some(self.target(says, truth));
         }
-        self.files.insert(text(path), seen);
-        Ok(())
+        let path = text(path);
+        let bytes = path.len() + seen.target.as_ref().map_or(0, |target| target.says.len()) + FILE_BYTES;
+        let Some(left) = self.text_left.checked_sub(bytes) else { return Ok(Fits::No) };
+        *self.text_left = left;
+        self.files.insert(path, seen);
+        Ok(Fits::Yes)
     }
 
     /// Reads the file where the budget allows it; why it was not read.
@@ -154,7 +184,7 @@ impl Looking<'_> {
 
     /// What the link at `path` leads to: somebody can change that, and leave the link as it is.
     fn target(&mut self, says: &[u8], path: &[u8]) -> TargetSeen {
-        let mut target = TargetSeen { says: text(says), ..TargetSeen::default() };
+        let mut target = TargetSeen { says: TargetSeen::said(says), ..TargetSeen::default() };
         match follow::to_the_end(self.host, path) {
             Ok(Followed { opened, .. }) => match read::glance(&opened) {
                 Some(glance) => {
@@ -331,6 +361,57 @@ mod tests {
         );
         assert_eq!(file(&found, &other.join("small")).sha256.as_deref(), Some(EMPTY));
         assert_eq!((place(&found, &other).sight, place(&found, &other).unread), (PlaceSight::Whole, 1));
+    }
+
+    #[test]
+    fn time_and_room_end_within_a_place() {
+        let (_folder, path) = folder();
+        for name in ["a", "b", "c"] {
+            fs::write(path.join(name), "").unwrap();
+        }
+        let places = Places {
+            folders: vec![bytes(&path)],
+            files: vec![bytes(&path.join("c"))],
+            subject: Box::new(|_| Some(Subject::Modprobe)),
+        };
+        let look = |end, room| {
+            let mut found = Survey::default();
+            look_until(end, room, &Tree::host().unwrap(), &places, &mut found);
+            (found.files.len(), place(&found, &path).sight, place(&found, &path.join("c")).sight)
+        };
+        let later = Instant::now() + PATIENCE;
+        let one = bytes(&path).len() + 2 + FILE_BYTES;
+        let full = PlaceSight::TooManyFiles;
+        assert_eq!(look(later, 4 * one), (3, PlaceSight::Whole, PlaceSight::Whole));
+        assert_eq!(look(later, 4 * one - 1), (3, PlaceSight::Whole, full));
+        assert_eq!(look(later, 2 * one), (2, full, full));
+        let mut text_left = MAX_TEXT_BYTES;
+        let mut files = BTreeMap::new();
+        let host = Tree::host().unwrap();
+        let looking = Looking {
+            host: &host,
+            places: &places,
+            files: &mut files,
+            end: Instant::now(),
+            text_left: &mut text_left,
+            left: MAX_BYTES,
+            unread: 0,
+        };
+        assert_eq!(looking.at(&bytes(&path), true).sight, PlaceSight::NotReached);
+        assert!(files.is_empty());
+    }
+
+    #[test]
+    fn what_a_long_link_says_is_a_hash() {
+        let (_folder, path) = folder();
+        let long = "x/".repeat(300);
+        for (name, end) in [("a", "y"), ("b", "z")] {
+            symlink(format!("{long}{end}"), path.join(name)).unwrap();
+        }
+        let found = look(std::slice::from_ref(&path), &[]);
+        let says = |name: &str| file(&found, &path.join(name)).target.clone().unwrap().says;
+        assert!(says("a").starts_with("x/x/") && says("a").len() < 256, "{}", says("a"));
+        assert_ne!(says("a"), says("b"));
     }
 
     #[test]

@@ -40,7 +40,12 @@ impl Host {
             kernel_release: "6.1.0".to_owned(),
         };
         let watch = StateWatch { service: Service::start(settings).unwrap(), interval: HOUR };
-        let subjects = Subjects { folders: Vec::new(), files: Vec::new(), subject: Arc::new(|_| None) };
+        let subjects = Subjects {
+            folders: Vec::new(),
+            files: Vec::new(),
+            subject: Arc::new(|_| None),
+            selected: Selected::default(),
+        };
         let mut drifting = Drifting::new(watch, subjects, crate::inspect::now());
         drifting.know(&Succession { this: RunRecord::default(), before: Predecessor::NotOnRecord });
         drifting
@@ -119,12 +124,40 @@ fn a_load_that_was_seen_explains_what_the_next_look_finds() {
     drifting.note(&Observation::Call(Box::new(call)));
     assert!(drifting.unkept);
     drifting.ask();
-    let now = ModuleSeen { size: 30, taints: String::new() };
+    let now = ModuleSeen { size: 30, taints: String::new(), ..ModuleSeen::default() };
     let rootkit = Drifted::ModuleLoaded { name: "rootkit".to_owned(), now, before: None, file: None };
     assert_eq!(look(&mut drifting), [rootkit]);
-    assert_eq!(drifting.metrics().map(|metric| metric.value), [2, 1, 0]);
+    assert_eq!(drifting.metrics().map(|metric| metric.value), [2, 1, 0, 0]);
     drifting.ask();
     assert_eq!(look(&mut drifting), [], "it was told");
+}
+
+#[test]
+fn a_look_that_comes_to_no_end_is_told_once() {
+    let host = Host::new();
+    let mut drifting = host.start();
+    until(&mut drifting, true, |stage| matches!(stage, Stage::Looking));
+    drifting.overdue.after = Duration::ZERO;
+    (0..3).for_each(|_| drifting.overdue.check());
+    assert_eq!((drifting.overdue.count, drifting.overdue.is_untold), (1, true));
+    let Drift { what, window, .. } = drifting.no_end();
+    assert_eq!((what, window.not_before), (Drifted::NoEnd, Some(drifting.since)));
+    assert_eq!(look(&mut drifting), []);
+    assert_eq!(drifting.overdue.count, 2, "the comparison was another order");
+}
+
+#[test]
+fn what_an_event_left_unknown_is_looked_at_soon() {
+    let host = Host::new();
+    let mut drifting = host.start();
+    look(&mut drifting);
+    let mut call = samples::load();
+    call.module.name = Some(crate::model::Bytes::whole("foo"));
+    call.boot_ns = crate::pipeline::boot_ns();
+    drifting.note(&Observation::Call(Box::new(call)));
+    drifting.kept = Instant::now().checked_sub(KEEP).unwrap();
+    drifting.step(|_| true, 0);
+    assert!(!drifting.unkept && drifting.next <= Instant::now() + 2 * SOON, "{drifting:?}");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::{document::Document, module_file::Image, process::program, sensor::Se
 
 const CONF: &str = "/etc/modprobe.d";
 const MODULE: &str = "dummy";
+/// Another one that nothing else needs.
+const STAYS: &str = "nls_ascii";
 /// Rules on what a look found.
 const RULES: [&str; 6] = [
     "module-loaded-unseen",
@@ -118,7 +120,7 @@ pub(super) fn while_stopped(stage: &mut Stage) {
     fs::remove_file(&removed).expect("remove a file");
 
     let mut sensor = start(stage, "stopped");
-    recorded(&sensor);
+    recorded(&sensor).contains(json!({ "lkm_monitor": { "state": { "explained": 0 } } }));
     let file = |path: &String| pair("watched-file-changed-unseen", path);
     let expected = [pair("module-loaded-unseen", MODULE), file(&edited), file(&removed), file(&created)];
     let found = told(&sensor);
@@ -159,20 +161,41 @@ pub(super) fn while_stopped(stage: &mut Stage) {
     sensor.stop();
 }
 
-/// What happened after the last look of a run that was stopped was seen, and is no difference for the next.
+/// What happened after the last look of a run that was stopped was seen, and is no difference for the next; but what undoes it is one, and
+/// so is another module by the name of one that came and went.
 pub(super) fn seen_before_the_stop(stage: &mut Stage) {
-    let path = format!("{CONF}/drift-seen.conf");
+    let [path, undone] = ["seen", "undone"].map(|name| format!("{CONF}/drift-{name}.conf"));
+    fs::create_dir_all(folder("seen")).expect("make a folder");
+    let other = Image::of(MODULE).unsigned().write(folder("seen").join("dummy.ko"));
     let mut sensor = start(stage, "seen");
-    recorded(&sensor);
+    let first = recorded(&sensor);
+    program("/sbin/modprobe", [STAYS]).succeeded();
     program("/sbin/modprobe", [MODULE]).succeeded();
-    fs::write(&path, "blacklist drift\n").expect("write a file");
+    program("/sbin/rmmod", [MODULE]).succeeded();
+    for path in [&path, &undone] {
+        fs::write(path, "blacklist drift\n").expect("write a file");
+    }
     sensor.settle();
     sensor.stop();
+    fs::remove_file(&undone).expect("remove a file");
+    stage.load_in_fork(&other).succeeded();
+
     let mut sensor = start(stage, "seen");
     let state = recorded(&sensor);
-    assert_eq!(told(&sensor), [], "{}", state.value());
-    program("/sbin/rmmod", [MODULE]).succeeded();
+    let found = told(&sensor);
+    for module in [MODULE, STAYS] {
+        program("/sbin/rmmod", [module]).succeeded();
+    }
     fs::remove_file(&path).expect("remove a file");
+    let expected = [pair("module-loaded-unseen", MODULE), pair("watched-file-changed-unseen", &undone)];
+    assert_eq!(found.iter().cloned().collect::<BTreeSet<_>>(), expected.into(), "{}", state.value());
+    assert_eq!(found.len(), 2, "each once: {found:?}");
+    state.contains(json!({ "lkm_monitor": { "state": { "explained": 2 } } }));
+    for alert in alerts(&sensor) {
+        let start = alert.text("lkm_monitor.drift.not_before");
+        assert!(start > first.text("lkm_monitor.state.ended"), "somebody watched after the look: {}", alert.value());
+        alert.contains(json!({ "lkm_monitor": { "drift": { "unseen": "not-running", "perhaps_seen": null } } }));
+    }
     sensor.stop();
 }
 
