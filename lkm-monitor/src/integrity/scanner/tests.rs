@@ -352,6 +352,9 @@ fn an_emptied_entry_does_not_end_a_table() {
     assert_eq!(found(&[(2, 0), (3, text_of(0))]), [(2, 0), (3, text_of(0))]);
     // The table had eight entries, and has them still.
     assert_eq!(found(&[(6, 0), (7, 0)]), [(2, 0), (3, text_of(0)), (6, 0), (7, 0)]);
+    // Who looks for the first time now does not know of these two.
+    scanner.past = Past::default();
+    assert_eq!(scanner.look(&ModuleHistory::default()).findings.len(), 2);
 }
 
 /// The hooks of `kernel`, which hides `rootkit` and shows `loop`.
