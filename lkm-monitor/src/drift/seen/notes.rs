@@ -1,7 +1,7 @@
 //! What the notes lead to: what a look should find where nothing happened that nobody saw.
 
 use super::{
-    FileNote, ModuleNote, Seen,
+    EFFECT_NS, FileNote, ModuleNote, Seen,
     version::{Loaded, Version, can_be_same, can_be_told},
 };
 use crate::model::{FileSeen, ModuleSeen};
@@ -105,7 +105,7 @@ impl Notes<'_> {
                 }
                 is_open = false;
                 any = true;
-                if !part.is_past && note.ended_ns >= self.look_ns.0 {
+                if !part.is_past && note.ended_ns.saturating_add(EFFECT_NS) >= self.look_ns.0 {
                     // The look may have come before it; or while a writer was at it, who may have left anything there.
                     could_be.push(if note.ended_ns > note.begun_ns { Version::Unknown } else { current.clone() });
                 }
