@@ -122,11 +122,20 @@ impl Notes<'_> {
         if could_be.iter().any(|version| version.agrees(now)) { Found::Perhaps } else { Found::Another(current) }
     }
 
-    /// Whether something was seen to happen at this place as a whole; since the last break, for what happens in a break is not seen.
-    pub(in crate::drift) fn explain_place(&self, path: &str) -> bool {
+    /// This place, where something may have been seen to happen to it as a whole: what that left is not known.
+    pub(in crate::drift) fn find_place(&self, path: &str) -> Found<()> {
+        let is_seen = |part: &Part<'_>| {
+            let mut notes = part.seen.notes_of(path);
+            notes.any(|(_, note)| note.is_folder && (part.is_past || note.begun_ns <= self.look_ns.1))
+        };
         let since_break = self.parts.iter().rposition(|part| part.after_break).unwrap_or_default();
-        let mut notes = self.parts.iter().skip(since_break).flat_map(|part| part.seen.notes_of(path));
-        !self.are_cut() && notes.any(|(_, note)| note.is_folder && note.begun_ns <= self.look_ns.1)
+        let (before, since) = self.parts.split_at(since_break);
+        match () {
+            () if self.are_cut() => Found::Unnoted,
+            () if since.iter().any(is_seen) => Found::Expected,
+            () if before.iter().any(is_seen) => Found::Perhaps,
+            () => Found::Unnoted,
+        }
     }
 
     /// The module of this name, by what the last look saw of it and what is there now.
