@@ -10,7 +10,11 @@ use std::{
     sync::Arc,
 };
 
-use super::{host::Host, settings};
+use super::{
+    host::Host,
+    seen::{MAX_SRCVERSION_BYTES, srcversion},
+    settings,
+};
 use crate::{
     inspect::{
         self,
@@ -110,11 +114,10 @@ fn modules(host: &Host) -> (Option<BTreeMap<String, ModuleSeen>>, PlaceSight) {
 
 /// What /sys/module shows of one.
 fn folder_of(host: &Host, name: &[u8]) -> (Option<u64>, Option<String>) {
-    const MAX_SRCVERSION_BYTES: u64 = 64;
     let folder = Path::new("sys/module").join(OsStr::from_bytes(&sys_folder(name)));
-    let srcversion = host.read(folder.join("srcversion"), MAX_SRCVERSION_BYTES).ok();
-    let srcversion = srcversion.map(|version| text(version.trim_ascii())).filter(|version| !version.is_empty());
-    (host.inode(folder), srcversion)
+    // With its line end, and one that shows that it is longer.
+    let version = host.read(folder.join("srcversion"), MAX_SRCVERSION_BYTES as u64 + 2).ok();
+    (host.inode(folder), version.and_then(|version| srcversion(&version)))
 }
 
 /// The folders and files that the patterns stand for, and the indexes of the running kernel's modules; and the patterns that stand for all

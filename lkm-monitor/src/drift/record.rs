@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use serde::{Deserialize, Serialize, de::IgnoredAny};
@@ -20,9 +19,6 @@ use crate::{
 const VERSION: u32 = 1;
 /// A host with as many watched files as are looked at needs a part of it.
 const MAX_BYTES: u64 = 16 << 20;
-
-/// Files of the daemon's folder that are looked at.
-const MAX_NEIGHBOURS: usize = 256;
 
 /// Why there is no state to compare with, or none could be written.
 #[derive(Debug, thiserror::Error)]
@@ -118,19 +114,6 @@ pub(super) fn write(path: &Path, record: &Record) -> Result<(), RecordError> {
     durable::replace(path, &json).map_err(|(path, source)| RecordError::Io { path, source })
 }
 
-/// Whether something lies beside the record that an earlier run left: it is older than this one.
-pub(super) fn has_older_neighbours(path: &Path, began: SystemTime) -> bool {
-    let own = ["", ".new", ".damaged"].map(|ending| durable::beside(path, ending));
-    let is_older = |entry: fs::DirEntry| {
-        let metadata = entry.metadata().ok()?;
-        // Not on all file systems is it known when a file was made.
-        let made = metadata.created().or_else(|_| metadata.modified()).ok()?;
-        Some(metadata.is_file() && made < began && !own.contains(&entry.path()))
-    };
-    let entries = path.parent().and_then(|folder| fs::read_dir(folder).ok());
-    entries.into_iter().flatten().flatten().take(MAX_NEIGHBOURS).any(|entry| is_older(entry) == Some(true))
-}
-
 /// Puts a file that is no record aside, for people to look at; of several the last one. Where it lies now.
 pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = durable::beside(path, ".damaged");
@@ -209,21 +192,6 @@ mod tests {
             json["state"].as_object_mut().unwrap().remove(member);
             assert!(matches!(read_of(&json), Err(RecordError::Malformed { .. })), "{member}");
         }
-    }
-
-    #[test]
-    fn what_an_earlier_run_left_is_older_and_no_record() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("state.json");
-        let later = SystemTime::now() + std::time::Duration::from_secs(60);
-        for name in ["state.json", "state.json.damaged", "state.json.new"] {
-            fs::write(folder.path().join(name), "").unwrap();
-        }
-        fs::create_dir(folder.path().join("evidence")).unwrap();
-        assert!(!has_older_neighbours(&path, later));
-        fs::write(folder.path().join("spool.redb"), "").unwrap();
-        assert_eq!([later, SystemTime::UNIX_EPOCH].map(|began| has_older_neighbours(&path, began)), [true, false]);
-        assert!(!has_older_neighbours(Path::new("/nowhere/state.json"), later));
     }
 
     #[test]

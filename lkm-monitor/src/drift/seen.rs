@@ -22,6 +22,10 @@ const MAX_NOTES: usize = 4096;
 const MAX_BYTES: usize = 2 << 20;
 /// Notes of one file, and of one module; then the oldest two become one.
 const MAX_OF_ONE: usize = 8;
+/// A change is reported a moment before it has its effect: a look within that time of it may have come before it.
+const EFFECT_NS: u64 = 1_000_000_000;
+/// modpost writes 23 digits (scripts/mod/sumversion.c).
+pub(super) const MAX_SRCVERSION_BYTES: usize = 64;
 /// How long a load may be under way when the kernel lists its module.
 const LOADING_NS: u64 = 10_000_000_000;
 
@@ -118,7 +122,7 @@ impl Seen {
         let taints = call.module.taints.filter(|_| is_load).unwrap_or_default();
         let loaded = ModuleSeen {
             taints: taint::letters(taints),
-            srcversion: call.module.srcversion.as_ref().map(|version| text(&version.bytes)).filter(|it| !it.is_empty()),
+            srcversion: call.module.srcversion.as_ref().filter(|it| !it.truncated).and_then(|it| srcversion(&it.bytes)),
             ..ModuleSeen::default()
         };
         for loaded in [came.then_some(Some(loaded)), went.then_some(None)].into_iter().flatten() {
@@ -136,7 +140,9 @@ impl Seen {
 
     /// Leaves what was not over at this time, in nanoseconds since boot: what came before is part of the last look.
     pub fn leave_since(&mut self, boot_ns: u64) {
-        self.files.values_mut().for_each(|notes| notes.retain(|note| note.ended_ns >= boot_ns));
+        self.files
+            .values_mut()
+            .for_each(|notes| notes.retain(|note| note.ended_ns.saturating_add(EFFECT_NS) >= boot_ns));
         self.files.retain(|_, notes| !notes.is_empty());
         // The kernel lists a module a moment after the call that brought it began, and with another size while it begins to work.
         let is_late = |note: &ModuleNote| note.boot_ns.saturating_add(LOADING_NS) >= boot_ns;
@@ -216,6 +222,12 @@ impl Seen {
         }
         has_room
     }
+}
+
+/// As /sys/module shows it; none of one that no compiler of modules makes so long.
+pub(super) fn srcversion(bytes: &[u8]) -> Option<String> {
+    let bytes = bytes.trim_ascii();
+    (!bytes.is_empty() && bytes.len() <= MAX_SRCVERSION_BYTES).then(|| text(bytes))
 }
 
 impl FileNote {

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant, SystemTime},
+    time::Instant,
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
@@ -172,8 +172,6 @@ enum Last {
 #[derive(Clone, Debug)]
 enum NoRecord {
     NoFile,
-    /// The same, and an earlier run left something else.
-    Removed,
     Damaged(String),
     OtherHost(String),
 }
@@ -193,7 +191,6 @@ impl Worker {
         let last = match record::read(&settings.path) {
             Ok(Some(record)) if record.state.agent_id == settings.agent_id => Last::Earlier(Box::new(record)),
             Ok(Some(record)) => Last::None(NoRecord::OtherHost(record.state.agent_id)),
-            Ok(None) if record::has_older_neighbours(&settings.path, began()) => Last::None(NoRecord::Removed),
             Ok(None) => Last::None(NoRecord::NoFile),
             Err(error) => {
                 let aside = match record::put_aside(&settings.path) {
@@ -336,7 +333,7 @@ fn lost_record(why: &NoRecord, succession: Option<&Succession>, watch: Watch) ->
     let loss = match why {
         // The first run on this host.
         NoRecord::NoFile if matches!(before, None | Some(Predecessor::NotOnRecord)) => return None,
-        NoRecord::NoFile | NoRecord::Removed => {
+        NoRecord::NoFile => {
             let had_time =
                 before_it.is_some_and(|run| run.seen.unix_ms.saturating_sub(run.began.unix_ms) >= FIRST_RECORD_MS);
             let is_same = |run: &Succession| run.other_binary().is_none() && run.other_configuration().is_none();
@@ -348,15 +345,6 @@ fn lost_record(why: &NoRecord, succession: Option<&Succession>, watch: Watch) ->
     let window = Window { not_before: before_it.map(|run| run.seen), not_after: watch.since };
     let what = Drifted::Record(loss);
     Some(Drift { what, window, unseen: Unseen::NotRunning, perhaps_seen: false, provenance: None })
-}
-
-/// When this process began, by the wall clock; where that is not known, before all that it made.
-fn began() -> SystemTime {
-    let now = crate::inspect::now();
-    let Some(ticks) = crate::runs::own_start_ticks() else { return SystemTime::UNIX_EPOCH };
-    // proc_pid_stat(5) counts a hundredth of a second (`USER_HZ` in include/asm-generic/param.h).
-    let age_ms = (now.boot_ns / 1_000_000).saturating_sub(ticks.saturating_mul(10));
-    SystemTime::now().checked_sub(Duration::from_millis(age_ms)).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 fn thread_cpu_ns() -> u64 {

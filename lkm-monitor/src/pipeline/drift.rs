@@ -191,9 +191,7 @@ impl Drifting {
             Stage::Idle => {
                 if self.unkept && self.looks > 0 && self.kept.elapsed() >= KEEP && service.keep(self.seen.clone()) {
                     (self.unkept, self.kept) = (false, Instant::now());
-                    if self.seen.is_unclear() {
-                        self.next = self.next.min(self.kept + jittered(SOON));
-                    }
+                    self.know_again_soon();
                 }
             }
             Stage::Looking => {
@@ -224,6 +222,13 @@ impl Drifting {
         }
     }
 
+    /// After an event that left something unknown there is a look soon.
+    fn know_again_soon(&mut self) {
+        if self.seen.is_unclear() {
+            self.next = self.next.min(Instant::now() + jittered(SOON));
+        }
+    }
+
     fn no_end(&self) -> Drift {
         let window = Window { not_before: Some(self.since), not_after: crate::inspect::now() };
         Drift { what: Drifted::NoEnd, window, unseen: Unseen::Unknown, perhaps_seen: false, provenance: None }
@@ -243,6 +248,7 @@ impl Drifting {
         (self.unkept, self.kept) = (false, Instant::now());
         let pause = if std::mem::take(&mut self.again) { Duration::ZERO } else { jittered(self.watch.interval) };
         self.next = Instant::now() + pause;
+        self.know_again_soon();
         self.stage = Stage::Idle;
     }
 }

@@ -4,6 +4,5 @@ mod record;
 mod recorder;
 mod this_run;
 
-pub(crate) use self::this_run::own_start_ticks;
 pub use record::RecordError;
 pub use recorder::Recorder;

@@ -29,11 +29,6 @@ pub(super) fn file_sha256(path: &Path) -> io::Result<String> {
     }
 }
 
-/// When this process started, in clock ticks since boot.
-pub(crate) fn own_start_ticks() -> Option<u64> {
-    start_ticks("self")
-}
-
 /// When a process started, in clock ticks since boot; `None` where there is no such process.
 pub(super) fn start_ticks(pid: &str) -> Option<u64> {
     let stat = regular::read(Path::new(&format!("/proc/{pid}/stat")), 4096).ok()?;

@@ -171,12 +171,10 @@ impl Sensor {
         let evidence = if settings.contains("[evidence]") { "" } else { &evidence };
         // Looks at the kernel cost an emulated machine seconds, and find what scenarios leave in their middle.
         let looks = if settings.contains("[integrity]") { "" } else { "\n[integrity]\nenabled = false\n" };
-        // Nor is what was loaded and changed since another daemon's last look.
-        let state_record = format!("/run/{name}.state.json");
-        let state = format!("\n[state]\npath = \"{state_record}\"\n");
-        let state = if settings.contains("[state]") { "" } else { &state };
+        // So do looks at the host, of which there is one soon after each load.
+        let state = if settings.contains("[state]") { "" } else { "\n[state]\nenabled = false\n" };
         if record.contains("[heartbeat]") {
-            forget(&[&state_record, &format!("/run/{name}.json")]);
+            forget(&[&format!("/run/{name}.json")]);
         }
         fs::write(&config, own + record + settings + evidence + looks + state).expect("write a config");
         Self::launch_by(wrapper, &[arguments, &["--config", &config]].concat(), None)

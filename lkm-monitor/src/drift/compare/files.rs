@@ -8,7 +8,7 @@ use crate::{
         look::{plain_path, stands_for},
         seen::Found,
     },
-    model::{Drifted, FileSeen, HostState, PlaceSeen, PlaceSight},
+    model::{Drift, Drifted, FileSeen, HostState, PlaceSeen, PlaceSight},
     select::Selection,
 };
 
@@ -27,12 +27,13 @@ pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Com
         if !list_is_gone && !is_another(before, place) {
             continue;
         }
-        if between.notes.explain_place(path) {
+        let found = between.notes.find_place(path);
+        if found == Found::Expected {
             compared.explained += 1;
             continue;
         }
         let what = Drifted::Place { path: path.clone(), before: before.clone(), now: place.clone() };
-        compared.drifts.push(between.drift(what));
+        compared.add_file(between.drift(what), found == Found::Perhaps);
     }
     let paths: BTreeSet<&str> =
         last.files.keys().chain(now.files.keys()).map(String::as_str).chain(between.notes.paths()).collect();
@@ -61,9 +62,14 @@ pub(super) fn compare(between: &Between<'_>, same_boot: bool, compared: &mut Com
             continue;
         }
         let what = Drifted::File { path: path.to_owned(), before: boxed(before), now: boxed(file) };
-        let mut drift = between.drift(what);
-        drift.perhaps_seen |= found == Found::Perhaps;
-        compared.drifts.push(drift);
+        compared.add_file(between.drift(what), found == Found::Perhaps);
+    }
+}
+
+impl Compared {
+    fn add_file(&mut self, mut drift: Drift, perhaps_seen: bool) {
+        drift.perhaps_seen |= perhaps_seen;
+        self.drifts.push(drift);
     }
 }
 

@@ -491,8 +491,12 @@ fn a_link_or_a_mount_in_the_stead_of_a_place_is_told() {
         now.files.clear();
         now.places.get_mut("/etc/modprobe.d").unwrap().mount_point = Some("/etc/modprobe.d".to_owned());
     };
-    let found = watched(hidden, &seen(&[mounted]));
+    let mounts = seen(&[mounted]);
+    let found = watched(hidden, &mounts);
     assert_eq!((names(&found), found.explained), (vec![], 2), "the mount was seen, and what it hides");
+    let found = after_break(&state(LAST_S), &changed(hidden), &mounts, &none());
+    assert_eq!(names(&found), ["place /etc/modprobe.d".to_owned(), format!("removed {CONF}")]);
+    assert!(found.drifts.iter().all(|drift| drift.perhaps_seen), "somebody may have mounted another one since");
 }
 
 #[test]

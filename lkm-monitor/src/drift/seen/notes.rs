@@ -1,7 +1,7 @@
 //! What the notes lead to: what a look should find where nothing happened that nobody saw.
 
 use super::{
-    FileNote, ModuleNote, Seen,
+    EFFECT_NS, FileNote, ModuleNote, Seen,
     version::{Loaded, Version, can_be_same, can_be_told},
 };
 use crate::model::{FileSeen, ModuleSeen};
@@ -105,7 +105,7 @@ impl Notes<'_> {
                 }
                 is_open = false;
                 any = true;
-                if !part.is_past && note.ended_ns >= self.look_ns.0 {
+                if !part.is_past && note.ended_ns.saturating_add(EFFECT_NS) >= self.look_ns.0 {
                     // The look may have come before it; or while a writer was at it, who may have left anything there.
                     could_be.push(if note.ended_ns > note.begun_ns { Version::Unknown } else { current.clone() });
                 }
@@ -122,11 +122,20 @@ impl Notes<'_> {
         if could_be.iter().any(|version| version.agrees(now)) { Found::Perhaps } else { Found::Another(current) }
     }
 
-    /// Whether something was seen to happen at this place as a whole; since the last break, for what happens in a break is not seen.
-    pub(in crate::drift) fn explain_place(&self, path: &str) -> bool {
+    /// This place, where something may have been seen to happen to it as a whole: what that left is not known.
+    pub(in crate::drift) fn find_place(&self, path: &str) -> Found<()> {
+        let is_seen = |part: &Part<'_>| {
+            let mut notes = part.seen.notes_of(path);
+            notes.any(|(_, note)| note.is_folder && (part.is_past || note.begun_ns <= self.look_ns.1))
+        };
         let since_break = self.parts.iter().rposition(|part| part.after_break).unwrap_or_default();
-        let mut notes = self.parts.iter().skip(since_break).flat_map(|part| part.seen.notes_of(path));
-        !self.are_cut() && notes.any(|(_, note)| note.is_folder && note.begun_ns <= self.look_ns.1)
+        let (before, since) = self.parts.split_at(since_break);
+        match () {
+            () if self.are_cut() => Found::Unnoted,
+            () if since.iter().any(is_seen) => Found::Expected,
+            () if before.iter().any(is_seen) => Found::Perhaps,
+            () => Found::Unnoted,
+        }
     }
 
     /// The module of this name, by what the last look saw of it and what is there now.

@@ -68,6 +68,20 @@ fn the_last_change_counts_whichever_is_told_last() {
 }
 
 #[test]
+fn a_srcversion_that_is_not_whole_says_nothing() {
+    assert_eq!(srcversion(b"ABC\n"), Some("ABC".to_owned()));
+    assert_eq!((srcversion(b"\n"), srcversion(&[b'A'; 65])), (None, None));
+    let of = |truncated| {
+        let srcversion = Some(Bytes { bytes: b"ABC".to_vec(), truncated });
+        let module = ModuleFacts { name: Some(Bytes::whole("x")), srcversion, ..ModuleFacts::default() };
+        let mut seen = Seen::default();
+        seen.note_call(&ModuleCall { module, ..samples::load() });
+        seen.modules["x"][0].loaded.clone().unwrap().srcversion
+    };
+    assert_eq!((of(false), of(true)), (Some("ABC".to_owned()), None));
+}
+
+#[test]
 fn a_call_that_is_told_twice_is_one_note() {
     let mut seen = Seen::default();
     let call = ModuleCall {

@@ -203,13 +203,6 @@ fn a_record_that_is_gone_is_told_if_there_was_a_run_that_kept_one() {
     assert_eq!(loss(short), ["Gone { kept_one: false }"], "it had no time to look");
     assert_eq!(loss(Predecessor::Unreadable("torn".to_owned())), ["Gone { kept_one: false }"]);
     assert_eq!(loss(Predecessor::NotOnRecord), Vec::<String>::new());
-    let watch = Watch::of_this_run(crate::drift::samples::at(1), false, false);
-    let lost = |why| lost_record(&why, None, watch).map(|drift| drift.what);
-    assert_eq!(lost(NoRecord::NoFile), None);
-    let removed = Drifted::Record(RecordLoss::Gone { kept_one: false });
-    assert_eq!(lost(NoRecord::Removed), Some(removed), "whoever removed both records left something");
-    let age = SystemTime::now().duration_since(began()).unwrap();
-    assert!(age < Duration::from_secs(24 * 3600), "{age:?}");
 }
 
 #[test]

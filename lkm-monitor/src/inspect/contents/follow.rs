@@ -21,12 +21,13 @@ pub(super) struct Followed {
 pub(super) fn to_the_end(tree: &Tree, path: &[u8]) -> Result<Followed, Miss> {
     let mut ahead: Vec<Vec<u8>> = parts(path);
     let mut at = Vec::new();
-    let mut last = tree.open(b"/")?;
+    // `None` at the root, which is asked for only where the way ends there: the host may have it from another machine.
+    let mut last = None;
     let mut links = 0;
     while let Some(part) = ahead.pop() {
         if part == b".." {
             at.truncate(at.iter().rposition(|byte| *byte == b'/').unwrap_or_default());
-            last = tree.open(if at.is_empty() { b"/" } else { &at })?;
+            last = if at.is_empty() { None } else { Some(tree.open(&at)?) };
             continue;
         }
         let next = [&at[..], b"/", &part].concat();
@@ -43,15 +44,18 @@ pub(super) fn to_the_end(tree: &Tree, path: &[u8]) -> Result<Followed, Miss> {
                 let target = target.as_bytes();
                 if target.starts_with(b"/") {
                     at.clear();
-                    last = tree.open(b"/")?;
+                    last = None;
                 }
                 ahead.extend(parts(target));
             }
             // Nothing that could be read as a link.
-            Err(_) => (at, last) = (next, opened),
+            Err(_) => (at, last) = (next, Some(opened)),
         }
     }
-    Ok(Followed { path: if at.is_empty() { b"/".to_vec() } else { at }, opened: last })
+    match last {
+        Some(opened) => Ok(Followed { path: at, opened }),
+        None => Ok(Followed { path: b"/".to_vec(), opened: tree.open(b"/")? }),
+    }
 }
 
 /// The names in a path, the last one first.
