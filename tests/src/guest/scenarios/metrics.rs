@@ -24,6 +24,8 @@ fn counters(beat: &Document) -> BTreeMap<String, f64> {
                 format!("lkm_monitor_evidence_total{{stage=\"{}\",reason=\"{}\"}}", text("stage"), text("reason"))
             }
             name @ ("evidence_bytes" | "evidence_images") => format!("lkm_monitor_{name}"),
+            "state_record_failed" => "lkm_monitor_state_record_failures_total".to_owned(),
+            name if name.starts_with("state_") => format!("lkm_monitor_{name}_total"),
             "documents" => "lkm_monitor_documents_total{stage=\"daemon\",reason=\"told\"}".to_owned(),
             name => format!("lkm_monitor_documents_total{{stage=\"daemon\",reason=\"{name}\"}}"),
         };
