@@ -267,6 +267,7 @@ pub(crate) const ALL: &[Scenario] = &[
     once("integrity::hidden::from_proc_modules", integrity::hidden::from_proc_modules),
     once("integrity::hidden::from_the_address_tree", integrity::hidden::from_the_address_tree),
     once("integrity::hidden::from_everything", integrity::hidden::from_everything),
+    once("integrity::hidden::under_changing_names", integrity::hidden::under_changing_names),
     once("integrity::tampering::taint_cleared", integrity::tampering::taint_cleared),
     once("integrity::tampering::system_call_by_a_listed_module", integrity::tampering::system_call_by_a_listed_module),
     once("integrity::tampering::system_call_by_a_hidden_module", integrity::tampering::system_call_by_a_hidden_module),

@@ -89,3 +89,20 @@ pub(in super::super) fn from_everything(stage: &mut Stage) {
         ["proc-modules", "proc-modules-in-pieces", "sys-module", "kernel-list", "address-tree", "kernel-kset"];
     is_found_missing_from(stage, &["tree", "proc", "sysfs", "list"], &missing_from);
 }
+
+/// Who never has the same name twice is the same module all the same.
+pub(in super::super) fn under_changing_names(stage: &mut Stage) {
+    let sensor = stage.looking();
+    let hiding = Hiding::load();
+    hiding.does(&["list", "sysfs", "rename"]);
+    let missing_from = ["proc-modules", "proc-modules-in-pieces", "sys-module", "kernel-list", "kernel-kset"];
+    let is_it = |document: &Document| {
+        is_of(document, "module-hidden")
+            && document.list("lkm_monitor.kernel.missing_from") == missing_from
+            && document.text("lkm_monitor.module.name").ends_with("km_fixture")
+    };
+    sensor.expect("a module that changes its name", is_it).has_findings(&["module-hidden"]);
+    let looked = by_hand();
+    assert_eq!(looked.status, 1, "{}", looked.told);
+    hiding.undoes_everything();
+}
