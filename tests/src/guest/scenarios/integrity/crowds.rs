@@ -25,6 +25,7 @@ const ROUNDS_ELSEWHERE: usize = 200;
 const TOLD_LATER: Duration = Duration::from_secs(30);
 /// By one process.
 const ROUNDS_OF_ONE: usize = 100;
+const COPIES_OF_ONE: usize = 100;
 
 /// A small module of which there can be many; its name is as long as theirs.
 const MODULE: &str = "nls_utf8";
@@ -33,13 +34,16 @@ const MODULE: &str = "nls_utf8";
 pub(crate) fn load_copies(number: usize) -> Vec<String> {
     let names: Vec<String> = (0..number).map(|number| format!("nls_{number:04}")).collect();
     let image = Image::of(MODULE);
-    forked(|| {
-        for name in &names {
-            finit_module(image.clone().renamed(MODULE, name).write(Path::new("/tmp/copy.ko")), c"", 0)?;
-        }
-        Ok(())
-    })
-    .succeeded();
+    // A fork has two minutes, which a busy machine needs for some hundreds.
+    for some in names.chunks(COPIES_OF_ONE) {
+        forked(|| {
+            for name in some {
+                finit_module(image.clone().renamed(MODULE, name).write(Path::new("/tmp/copy.ko")), c"", 0)?;
+            }
+            Ok(())
+        })
+        .succeeded();
+    }
     names
 }
 
