@@ -116,7 +116,7 @@ struct TestArguments {
 #[derive(Args)]
 struct Limits {
     /// Seconds after which a machine is stopped and counts as failed
-    #[arg(long, default_value_t = 1800)]
+    #[arg(long, default_value_t = 2700)]
     deadline_s: u64,
 }
 
