@@ -138,15 +138,7 @@ impl LossReason {
 
     /// Whether a load or unload may be among what was lost.
     pub const fn may_hide_a_call(self) -> bool {
-        matches!(
-            self,
-            Self::RingFull
-                | Self::RingOverwritten
-                | Self::ScratchExhausted
-                | Self::InFlightFull
-                | Self::ProbeSkipped
-                | Self::DecodeError
-                | Self::JoinEvicted
-        )
+        // These are of files.
+        self.hides_events() && !matches!(self, Self::WriterNotFollowed | Self::LinkNotFollowed | Self::NotLookedAt)
     }
 }
