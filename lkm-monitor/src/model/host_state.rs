@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Moment,
+    FileState, Moment,
     text::{hex, text},
 };
 
@@ -108,6 +108,21 @@ pub struct FileSeen {
     pub changed_ns: Option<i64>,
     /// Of a symbolic link.
     pub target: Option<TargetSeen>,
+}
+
+impl FileSeen {
+    /// What a file's state says of it; its subject, times and where a link leads are for others to say.
+    pub fn of(state: &FileState) -> Self {
+        Self {
+            sha256: state.sha256.map(|hash| hex(&hash)),
+            size: state.size,
+            mode: state.mode,
+            uid: state.uid,
+            gid: state.gid,
+            inode: state.inode,
+            ..Self::default()
+        }
+    }
 }
 
 /// What a symbolic link leads to.

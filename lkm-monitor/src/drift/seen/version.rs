@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{
     Content, ContentStatus, FileAction, FileReport, FileSeen, FileState, ModuleSeen, Subject, TargetSeen, taint,
-    text::{hex, text},
+    text::text,
 };
 
 /// What a file seen by an event takes in memory and on record, besides its names.
@@ -30,17 +30,7 @@ impl Version {
     fn of_state(state: &FileState, subject: Subject) -> Self {
         let target =
             state.link_target.as_ref().map(|says| TargetSeen { says: TargetSeen::said(says), ..TargetSeen::default() });
-        Self::File(Box::new(FileSeen {
-            subject: subject.name().to_owned(),
-            sha256: state.sha256.map(|hash| hex(&hash)),
-            size: state.size,
-            mode: state.mode,
-            uid: state.uid,
-            gid: state.gid,
-            inode: state.inode,
-            target,
-            ..FileSeen::default()
-        }))
+        Self::File(Box::new(FileSeen { subject: subject.name().to_owned(), target, ..FileSeen::of(state) }))
     }
 
     /// Before the change of this report.

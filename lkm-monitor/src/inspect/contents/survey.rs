@@ -202,17 +202,7 @@ impl Looking<'_> {
 
 fn file_seen(state: &FileState) -> FileSeen {
     let ns = |time: FileTime| i64::try_from(time.realtime_ns()).ok();
-    FileSeen {
-        sha256: state.sha256.map(|hash| hex(&hash)),
-        size: state.size,
-        mode: state.mode,
-        uid: state.uid,
-        gid: state.gid,
-        inode: state.inode,
-        modified_ns: state.modified.and_then(ns),
-        changed_ns: state.changed.and_then(ns),
-        ..FileSeen::default()
-    }
+    FileSeen { modified_ns: state.modified.and_then(ns), changed_ns: state.changed.and_then(ns), ..FileSeen::of(state) }
 }
 
 /// The folder and the name.
